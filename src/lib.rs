@@ -1,0 +1,1 @@
+//! Countersign: a self-hosted authorization server for device login.
