@@ -18,3 +18,14 @@ CREATE TABLE recovery_code (
     used_at  timestamptz,
     PRIMARY KEY (user_id, number)
 );
+
+-- Whether a person must prove a second factor: the stricter policy of organization and service counts.
+CREATE FUNCTION mfa_needed(of_organization text, of_service text, person uuid) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN 'required' IN (of_organization, of_service) THEN true
+        WHEN 'if_enrolled' IN (of_organization, of_service)
+            THEN EXISTS (SELECT FROM totp_factor WHERE user_id = person)
+        ELSE false
+    END
+$$;

@@ -20,3 +20,8 @@ pub mod config; // countersign.toml and the environment
 pub mod audit; // one event per step
 pub mod directory; // organizations, services, providers, users
 pub mod installation; // the running installation, in one value
+
+// 3: what happens.
+pub mod device; // device logins in progress
+pub mod mfa; // one-time passwords, recovery codes
+pub mod session; // signed-in devices and their tokens

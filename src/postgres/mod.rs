@@ -34,3 +34,9 @@ pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
     error.as_database_error().and_then(|error| error.constraint()) == Some(constraint)
 }
+
+/// A row that the schema's constraints don't allow: another program wrote it, or the schema is newer than this one.
+#[must_use]
+pub fn impossible_row(table: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("a row of {table} is in no state that this program knows").into())
+}
