@@ -1,0 +1,3 @@
+//! The activation page, where a person approves a device login.
+
+pub mod pages;
