@@ -17,8 +17,7 @@ use qrcode::{QrCode, render::svg};
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 const SECRET: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
-const OTPAUTH: &str =
-    "otpauth://totp/Acme:ada@acme.example?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Acme";
+const OTPAUTH: &str = "otpauth://totp/Acme:ada@acme.example?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Acme";
 
 fn main() -> Result {
     let gallery = Gallery::create(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/gallery"))?;
@@ -114,7 +113,7 @@ fn enrol(gallery: &Gallery) -> Result {
         frame: SIGNED_IN,
         qr_svg: svg_element(&svg),
         otpauth_url: OTPAUTH,
-        account_name: "Acme (ada@acme.example)",
+        account_name: "ada@acme.example",
         secret: SECRET,
         error,
         development_code,
@@ -164,7 +163,10 @@ fn confirm(gallery: &Gallery) -> Result {
         account: Some("maximiliane.mustermann-beispielhausen@data.example"),
         ..SIGNED_IN
     };
-    gallery.add("4-confirm-other-network", &Confirm { frame: long, user_code: "WDJB-MJHTX", device: other, scopes: vec![], ..page })?;
+    gallery.add(
+        "4-confirm-other-network",
+        &Confirm { frame: long, user_code: "WDJB-MJHTX", device: other, scopes: vec![], ..page },
+    )?;
     let error = Confirm {
         frame: SIGNED_IN,
         user_code: "WDJB-MJHT",
@@ -177,12 +179,7 @@ fn confirm(gallery: &Gallery) -> Result {
 }
 
 fn done(gallery: &Gallery) -> Result {
-    let page = |outcome, return_href| Done {
-        frame: SIGNED_IN,
-        outcome,
-        devices_href: Some("./account"),
-        return_href,
-    };
+    let page = |outcome, return_href| Done { frame: SIGNED_IN, outcome, devices_href: Some("./account"), return_href };
     gallery.add("5-approved", &page(Outcome::Approved, None))?;
     gallery.add("5-approved-return", &page(Outcome::Approved, Some("https://acme.example/device")))?;
     gallery.add("5-denied", &page(Outcome::Denied, None))

@@ -388,3 +388,31 @@ fn spelled(code: &str) -> String {
         code.chars().map(|sign| if sign == '-' { "dash".to_owned() } else { sign.to_string() }).collect();
     signs.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_claims_stays_text() -> askama::Result<()> {
+        let device = RequestingDevice {
+            claimed_name: Some("<img src=x onerror=alert(1)>"),
+            program: "\"><script>",
+            address: "192.0.2.1",
+            asked: "just now",
+            network: Network::Other,
+        };
+        let frame = Frame { organization: Some("A&B"), ..Frame::default() };
+        let page = Confirm { frame, user_code: "WDJB-MJHT", device, scopes: vec![], mine: false, mine_error: None };
+        let html = page.render()?;
+        assert!(!html.contains("<img") && !html.contains("<script"), "{html}");
+        assert!(html.contains("A&#38;B"), "{html}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_wrong_recovery_code_is_told_beside_its_own_field() {
+        assert!(matches!(MfaError::beside(" 123 456 ", "wrong"), MfaError::Totp("wrong")));
+        assert!(matches!(MfaError::beside("a7kq-x2md-p9tw", "wrong"), MfaError::Recovery("wrong")));
+    }
+}
