@@ -25,3 +25,8 @@ pub mod installation; // the running installation, in one value
 pub mod device; // device logins in progress
 pub mod mfa; // one-time passwords, recovery codes
 pub mod session; // signed-in devices and their tokens
+pub mod browser; // the approving person's browser: its session, its tokens against forgery
+
+// 4: the doors.
+pub mod activation; // the activation page
+pub mod oauth; // the endpoints that devices call

@@ -69,19 +69,23 @@ impl UserCode {
     /// it is uniform, stored nowhere, and can be shown again on the confirm page.
     #[must_use]
     pub fn draw(keyring: &Keyring, grant: GrantId, length: Length) -> Self {
+        // A keyring is never empty.
+        Self::draw_under(keyring, 0, grant, length).unwrap_or_else(|| Self(String::new()))
+    }
+
+    fn draw_under(keyring: &Keyring, secret: usize, grant: GrantId, length: Length) -> Option<Self> {
         let mut letters = String::with_capacity(length.letters());
         for round in 0u32.. {
-            let block = keyring.mac(Purpose::UserCodeLetters, &[grant.0.as_bytes(), &round.to_be_bytes()]);
+            let blocks = keyring.macs(Purpose::UserCodeLetters, &[grant.0.as_bytes(), &round.to_be_bytes()]);
             // 240 is the largest multiple of 20 in a byte: what is above would favour the first letters.
-            let uniform = block.into_iter().filter(|byte| *byte < 240);
-            letters
-                .extend(uniform.filter_map(|byte| ALPHABET.get(usize::from(byte % 20))).map(|byte| char::from(*byte)));
+            let uniform = blocks.get(secret)?.iter().filter(|byte| **byte < 240);
+            letters.extend(uniform.filter_map(|byte| ALPHABET.get(usize::from(byte % 20))).map(|byte| char::from(*byte)));
             if letters.len() >= length.letters() {
                 letters.truncate(length.letters());
                 break;
             }
         }
-        Self(letters)
+        Some(Self(letters))
     }
 
     /// Reads what a person typed: any case, other signs dropped (RFC 8628 §6.1). `None` when no user code is left.
@@ -110,6 +114,17 @@ impl UserCode {
     pub fn macs(&self, keyring: &Keyring) -> Vec<Vec<u8>> {
         keyring.macs(Purpose::UserCode, &[self.0.as_bytes()])
     }
+}
+
+/// The user code of a grant once more, drawn under whichever secret was current when it was asked for: the one whose
+/// code has the stored MAC. `None` when that secret was taken away.
+#[must_use]
+pub fn redraw(keyring: &Keyring, grant: GrantId, length: Length, mac: Option<&[u8]>) -> Option<UserCode> {
+    let mut secrets = 0..keyring.len();
+    secrets.find_map(|secret| {
+        let code = UserCode::draw_under(keyring, secret, grant, length)?;
+        code.macs(keyring).iter().any(|known| Some(known.as_slice()) == mac).then_some(code)
+    })
 }
 
 impl fmt::Display for UserCode {

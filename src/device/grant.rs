@@ -34,6 +34,8 @@ pub struct Grant {
     pub service_id: ServiceId,
     /// Where it stands.
     pub state: State,
+    /// The only browser that may act on it.
+    pub claimed_by: Option<BrowserSessionId>,
     /// What was asked for.
     pub scopes: Vec<String>,
     /// RFC 8707.
@@ -44,6 +46,8 @@ pub struct Grant {
     pub poll_interval: i16,
     /// How its user code is drawn.
     pub user_code_length: Length,
+    /// What is stored of its user code.
+    pub user_code_mac: Option<Vec<u8>>,
     /// When it was asked for.
     pub created_at: DateTime<Utc>,
     /// When it ends, decided or not.
@@ -82,10 +86,7 @@ pub enum State {
     /// Nobody has typed the code.
     Pending,
     /// One browser may decide.
-    Claimed {
-        /// Which.
-        by: Option<BrowserSessionId>,
-    },
+    Claimed,
     /// Tokens wait to be minted.
     Approved(Approval),
     /// The person said no.
@@ -141,16 +142,16 @@ impl Grant {
             State::Redeemed { .. } => Answer::Redeemed,
             _ if now - self.expires_at >= REMEMBERED => Answer::Forgotten,
             State::Denied => Answer::Denied,
-            State::Pending | State::Claimed { .. } | State::Approved(_) if expired => Answer::Expired,
+            State::Pending | State::Claimed | State::Approved(_) if expired => Answer::Expired,
             State::Approved(approval) => Answer::Approved(approval),
-            State::Pending | State::Claimed { .. } => Answer::Pending,
+            State::Pending | State::Claimed => Answer::Pending,
         }
     }
 
-    /// Whether this browser may decide on it.
+    /// Whether it is this browser's to decide, or was.
     #[must_use]
     pub fn is_claimed_by(&self, browser: BrowserSessionId) -> bool {
-        matches!(self.state, State::Claimed { by: Some(by) } if by == browser)
+        self.claimed_by == Some(browser)
     }
 
     /// Whether its time has passed.
@@ -186,11 +187,13 @@ mod tests {
             organization_id: uuid::Uuid::nil().into(),
             service_id: uuid::Uuid::nil().into(),
             state,
+            claimed_by: None,
             scopes: vec![],
             resources: vec![],
             dpop_jkt: None,
             poll_interval: 5,
             user_code_length: Length::Eight,
+            user_code_mac: None,
             created_at: at(0),
             expires_at: at(900),
             device: Device { name: None, user_agent: None, ip: [127, 0, 0, 1].into() },
@@ -209,8 +212,7 @@ mod tests {
     #[test]
     fn a_poll_is_told_the_state_and_then_the_time() {
         let said = |state: State, seconds| format!("{:?}", grant(state).answer(at(seconds)));
-        let claimed = || State::Claimed { by: None };
-        for open in [State::Pending, claimed()] {
+        for open in [State::Pending, State::Claimed] {
             assert_eq!(said(open.clone(), 899), "Pending");
             assert_eq!(said(open.clone(), 900), "Expired");
             assert_eq!(said(open.clone(), 900 + 3599), "Expired");

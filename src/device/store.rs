@@ -249,7 +249,6 @@ struct Row {
     organization_id: Uuid,
     service_id: Uuid,
     state: String,
-    #[expect(dead_code, reason = "rows are read whole")]
     user_code_mac: Option<Vec<u8>>,
     user_code_length: i16,
     scopes: Vec<String>,
@@ -283,7 +282,7 @@ impl TryFrom<Row> for Grant {
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
         let state = match (row.state.as_str(), row.user_id, row.auth_time, row.granted_scopes) {
             ("pending", ..) => State::Pending,
-            ("claimed", ..) => State::Claimed { by: row.claimed_by.map(BrowserSessionId) },
+            ("claimed", ..) => State::Claimed,
             ("denied", ..) => State::Denied,
             ("approved", Some(user), Some(auth_time), Some(scopes)) => {
                 State::Approved(Approval { user_id: user.into(), auth_time, amr: row.amr, scopes })
@@ -300,11 +299,13 @@ impl TryFrom<Row> for Grant {
             organization_id: row.organization_id.into(),
             service_id: row.service_id.into(),
             state,
+            claimed_by: row.claimed_by.map(BrowserSessionId),
             scopes: row.scopes,
             resources: row.resources,
             dpop_jkt: row.dpop_jkt,
             poll_interval: row.poll_interval_seconds,
             user_code_length: user_code_length.ok_or_else(|| postgres::impossible_row("device_grant"))?,
+            user_code_mac: row.user_code_mac,
             created_at: row.created_at,
             expires_at: row.expires_at,
             device: Device { name: row.device_name, user_agent: row.user_agent, ip: row.ip.addr() },

@@ -104,6 +104,12 @@ impl OAuthError {
         self.with_status(401)
     }
 
+    /// Whether the fault is ours and not the request's.
+    #[must_use]
+    pub fn is_of_the_server(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// The `error` member.
     #[must_use]
     pub fn error(&self) -> &'static str {

@@ -42,18 +42,16 @@ impl Enrolment {
         self.totp.to_url().map(Zeroizing::new).map_err(|_| TotpError::Malformed)
     }
 
-    /// The secret in base32, in groups of four, for typing.
+    /// The secret in base32, for typing.
     #[must_use]
-    pub fn grouped_secret(&self) -> Zeroizing<String> {
-        let base32 = Zeroizing::new(self.secret.to_base32());
-        let mut grouped = Zeroizing::new(String::with_capacity(base32.len() * 5 / 4));
-        for (at, letter) in base32.chars().enumerate() {
-            if at > 0 && at % 4 == 0 {
-                grouped.push(' ');
-            }
-            grouped.push(letter);
-        }
-        grouped
+    pub fn secret(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.secret.to_base32())
+    }
+
+    /// The code of a moment, for the pages of dev mode only.
+    #[must_use]
+    pub fn code_at(&self, now: DateTime<Utc>) -> String {
+        self.totp.generate(unix(now)).to_string()
     }
 
     /// The time step of a code that is right at `now`.
@@ -140,20 +138,34 @@ pub async fn set_factor(
     Ok(written.rows_affected() == 1)
 }
 
-/// Spends a code: `true` once for each that is right (RFC 6238 §5.2), however many arrive at once.
+/// Whether a code that was spent may come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// Never (RFC 6238 §5.2).
+    Refused,
+    /// As often as it likes: in dev mode, whose page shows the code, there is nothing to protect.
+    Allowed,
+}
+
+/// Spends a code: `true` once for each that is right, however many arrive at once.
 pub async fn spend(
     conn: &mut PgConnection,
     keyring: &Keyring,
     user: UserId,
     code: &str,
+    reuse: Reuse,
     now: DateTime<Utc>,
 ) -> Result<bool, TotpError> {
     let Some(totp) = factor(conn, keyring, user).await? else { return Ok(false) };
     let Some(step) = step_of(&totp, code, now) else { return Ok(false) };
-    let spent =
-        sqlx::query!("UPDATE totp_factor SET last_step = $2 WHERE user_id = $1 AND last_step < $2", user.0, step)
-            .execute(conn)
-            .await?;
+    let spent = sqlx::query!(
+        "UPDATE totp_factor SET last_step = $2 WHERE user_id = $1 AND (last_step < $2 OR $3)",
+        user.0,
+        step,
+        reuse == Reuse::Allowed,
+    )
+    .execute(conn)
+    .await?;
     Ok(spent.rows_affected() == 1)
 }
 

@@ -161,6 +161,13 @@ impl Keyring {
         if keys.is_empty() { None } else { Some(Self(keys)) }
     }
 
+    /// How many secrets there are: at least one.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The MAC of `parts` under the current secret.
     #[must_use]
     pub fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {

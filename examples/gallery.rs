@@ -1,0 +1,207 @@
+//! Renders every state of every page to `target/gallery/*.html`, to be looked at and checked without a server:
+//! `cargo run --example gallery`.
+
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use askama::Template;
+use countersign::activation::pages::{
+    Code, CodeEntry, Confirm, Done, Enrol, Frame, ICON, Message, Mfa, MfaError, Network, Outcome, PasswordForm,
+    ProviderLink, RecoveryCodes, RequestingDevice, STYLESHEET, ScopeChoice, SignIn, Trouble, svg_element,
+};
+use qrcode::{QrCode, render::svg};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+const SECRET: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+const OTPAUTH: &str = "otpauth://totp/Acme:ada@acme.example?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Acme";
+
+fn main() -> Result {
+    let gallery = Gallery::create(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/gallery"))?;
+    code(&gallery)?;
+    sign_in(&gallery)?;
+    mfa(&gallery)?;
+    enrol(&gallery)?;
+    confirm(&gallery)?;
+    done(&gallery)?;
+    troubles(&gallery)
+}
+
+/// The directory that the pages are written to, with the files that they link to.
+struct Gallery(PathBuf);
+
+impl Gallery {
+    fn create(directory: PathBuf) -> Result<Self> {
+        fs::create_dir_all(directory.join("static"))?;
+        fs::write(directory.join("static/countersign.css"), STYLESHEET)?;
+        fs::write(directory.join("static/countersign.svg"), ICON)?;
+        Ok(Self(directory))
+    }
+
+    fn add(&self, name: &str, page: &impl Template) -> Result {
+        Ok(fs::write(self.0.join(name).with_extension("html"), page.render()?)?)
+    }
+}
+
+/// Nothing is known yet. With `.` as its base path a page finds its stylesheet from the file system too.
+const NEUTRAL: Frame<'_> = Frame {
+    base: ".",
+    host: "login.acme.example",
+    organization: None,
+    service: None,
+    account: None,
+    csrf_token: "token",
+    request_id: None,
+};
+
+const CLAIMED: Frame<'_> = Frame { organization: Some("Acme"), service: Some("Acme CLI"), ..NEUTRAL };
+
+const SIGNED_IN: Frame<'_> = Frame { account: Some("ada@acme.example"), ..CLAIMED };
+
+fn code(gallery: &Gallery) -> Result {
+    let refused = CodeEntry::Refused {
+        typed: "wdjb-mjhh",
+        error: "This code is not known. Check it on your device, or start again there for a new one.",
+    };
+    gallery.add("1-code", &Code { frame: NEUTRAL, entry: CodeEntry::Empty })?;
+    gallery.add("1-code-prefilled", &Code { frame: CLAIMED, entry: CodeEntry::Prefilled("WDJB-MJHT") })?;
+    gallery.add("1-code-error", &Code { frame: NEUTRAL, entry: refused })
+}
+
+fn sign_in(gallery: &Gallery) -> Result {
+    let providers = || {
+        vec![
+            ProviderLink { name: "GitHub".into(), href: "./auth/github".into() },
+            ProviderLink { name: "Acme SSO".into(), href: "./auth/sso".into() },
+        ]
+    };
+    let page = |password, providers| SignIn { frame: CLAIMED, password, providers, notice: None };
+    let wrong = PasswordForm {
+        email: "ada@acme.example",
+        password_error: Some("The email address or the password is not right."),
+        ..PasswordForm::default()
+    };
+    let missing = PasswordForm { email_error: Some("Enter your email address."), ..PasswordForm::default() };
+    let cancelled = SignIn {
+        notice: Some("The sign-in with GitHub was cancelled. Nothing was changed."),
+        ..page(None, providers())
+    };
+    gallery.add("2-sign-in", &page(Some(PasswordForm::default()), providers()))?;
+    gallery.add("2-sign-in-password", &page(Some(PasswordForm::default()), vec![]))?;
+    gallery.add("2-sign-in-wrong", &page(Some(wrong), vec![]))?;
+    gallery.add("2-sign-in-missing", &page(Some(missing), providers()))?;
+    gallery.add("2-sign-in-none", &page(None, vec![]))?;
+    gallery.add("2-sign-in-notice", &cancelled)
+}
+
+fn mfa(gallery: &Gallery) -> Result {
+    let page = |error, development_code| Mfa { frame: SIGNED_IN, error, development_code };
+    let wrong = "This code is not right. Wait for the next one and type that.";
+    let unknown = "This recovery code is not known, or it was used before.";
+    gallery.add("3-mfa", &page(None, None))?;
+    gallery.add("3-mfa-development", &page(None, Some("123456")))?;
+    gallery.add("3-mfa-wrong", &page(Some(MfaError::beside("000000", wrong)), None))?;
+    gallery.add("3-mfa-recovery", &page(Some(MfaError::beside("abcd-efgh-jkmn", unknown)), None))
+}
+
+fn enrol(gallery: &Gallery) -> Result {
+    let svg = QrCode::new(OTPAUTH)?.render::<svg::Color<'_>>().quiet_zone(false).build();
+    let page = |error, development_code| Enrol {
+        frame: SIGNED_IN,
+        qr_svg: svg_element(&svg),
+        otpauth_url: OTPAUTH,
+        account_name: "ada@acme.example",
+        secret: SECRET,
+        error,
+        development_code,
+    };
+    let codes: Vec<String> = ('a'..='j').map(|c| format!("{c}7kq-x2md-p9tw")).collect();
+    gallery.add("3-enrol", &page(None, None))?;
+    gallery.add("3-enrol-error", &page(Some("This code is not right. Wait for the next one."), Some("123456")))?;
+    gallery.add("3-recovery-codes", &RecoveryCodes { frame: SIGNED_IN, codes: &codes })
+}
+
+fn confirm(gallery: &Gallery) -> Result {
+    let device = RequestingDevice {
+        claimed_name: Some("build-box"),
+        program: "curl on Linux",
+        address: "203.0.113.24",
+        asked: "2 minutes ago",
+        network: Network::Same,
+    };
+    let scope = |name, label, required, checked| ScopeChoice { name, label, required, checked };
+    let scopes = |deploy| {
+        vec![
+            scope("openid", "Know who you are", true, true),
+            scope("read", "Read your projects", false, true),
+            scope("deploy", "Deploy to production", false, deploy),
+            scope("offline_access", "Stay signed in until you revoke it", false, true),
+        ]
+    };
+    let page = Confirm {
+        frame: SIGNED_IN,
+        user_code: "WDJB-MJHT",
+        device,
+        scopes: scopes(true),
+        mine: false,
+        mine_error: None,
+    };
+    gallery.add("4-confirm", &page)?;
+    let other = RequestingDevice {
+        claimed_name: None,
+        program: "An unnamed program",
+        address: "2001:db8:85a3:8d3:1319:8a2e:370:7348",
+        network: Network::Other,
+        ..device
+    };
+    let long = Frame {
+        organization: Some("Gesellschaft für wissenschaftliche Datenverarbeitung"),
+        service: Some("Hochleistungsrechner-Kommandozeile"),
+        account: Some("maximiliane.mustermann-beispielhausen@data.example"),
+        ..SIGNED_IN
+    };
+    gallery.add(
+        "4-confirm-other-network",
+        &Confirm { frame: long, user_code: "WDJB-MJHTX", device: other, scopes: vec![], ..page },
+    )?;
+    let error = Confirm {
+        frame: SIGNED_IN,
+        user_code: "WDJB-MJHT",
+        device,
+        scopes: scopes(false),
+        mine: false,
+        mine_error: Some("Tick this box to approve, or deny."),
+    };
+    gallery.add("4-confirm-error", &error)
+}
+
+fn done(gallery: &Gallery) -> Result {
+    let page = |outcome, return_href| Done { frame: SIGNED_IN, outcome, devices_href: Some("./account"), return_href };
+    gallery.add("5-approved", &page(Outcome::Approved, None))?;
+    gallery.add("5-approved-return", &page(Outcome::Approved, Some("https://acme.example/device")))?;
+    gallery.add("5-denied", &page(Outcome::Denied, None))
+}
+
+fn troubles(gallery: &Gallery) -> Result {
+    let (provider, retry_href) = ("Acme SSO", "./activate/sign-in");
+    let refused = Trouble::Refused { provider, identity: Some("ada@other.example"), retry_href };
+    let reference = Frame { request_id: Some("0198f2c4-7a1e-7d0b-9c55-2f6f0a9be311"), ..NEUTRAL };
+    let all = [
+        ("x-expired", CLAIMED, Trouble::Expired),
+        ("x-elsewhere", NEUTRAL, Trouble::Elsewhere),
+        ("x-decided", SIGNED_IN, Trouble::Decided),
+        ("x-stale-form", NEUTRAL, Trouble::StaleForm),
+        ("x-refused", CLAIMED, refused),
+        ("x-unreachable", CLAIMED, Trouble::Unreachable { provider, retry_href }),
+        ("x-unusable", CLAIMED, Trouble::Unusable { provider, retry_href }),
+        ("x-unavailable", CLAIMED, Trouble::Unavailable),
+        ("x-other-network", SIGNED_IN, Trouble::OtherNetwork),
+        ("x-too-many", NEUTRAL, Trouble::TooManyAttempts { wait: "5 minutes" }),
+        ("x-not-found", NEUTRAL, Trouble::NotFound),
+        ("x-server", reference, Trouble::Server),
+    ];
+    all.into_iter().try_for_each(|(name, frame, trouble)| gallery.add(name, &Message { frame, trouble }))
+}

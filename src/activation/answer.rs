@@ -1,0 +1,140 @@
+//! How pages are answered: rendered, redirected to, or replaced by one that says what is wrong.
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+
+use crate::browser::csrf::{self, About};
+use crate::browser::visitor::Visitor;
+use crate::http::fields::{Fields, FieldsError};
+use crate::mfa::totp::TotpError;
+
+use super::Pages;
+use super::pages::{Frame, Message, Trouble};
+
+/// Why there is no page as asked.
+#[derive(Debug)]
+pub enum PageError {
+    /// The database did not answer, or a query is at fault.
+    Database(sqlx::Error),
+    /// A fault of ours, in words for the log.
+    Fault(String),
+    /// What to tell the person.
+    Trouble(StatusCode, Trouble<'static>),
+    /// An answer that is complete.
+    Answer(Box<Response>),
+}
+
+impl From<sqlx::Error> for PageError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<TotpError> for PageError {
+    fn from(error: TotpError) -> Self {
+        match error {
+            TotpError::Database(error) => Self::Database(error),
+            other => Self::Fault(other.to_string()),
+        }
+    }
+}
+
+impl From<Response> for PageError {
+    fn from(response: Response) -> Self {
+        Self::Answer(Box::new(response))
+    }
+}
+
+impl IntoResponse for PageError {
+    /// Leaves what is wrong for [`say_what_is_wrong`], which knows where links lead.
+    fn into_response(self) -> Response {
+        let (status, trouble) = match self {
+            Self::Answer(response) => return *response,
+            Self::Trouble(status, trouble) => (status, trouble),
+            Self::Database(error) => {
+                tracing::error!(%error, "a page could not be served without the database");
+                (StatusCode::SERVICE_UNAVAILABLE, Trouble::Server)
+            }
+            Self::Fault(fault) => {
+                tracing::error!(fault, "a page could not be served");
+                (StatusCode::INTERNAL_SERVER_ERROR, Trouble::Server)
+            }
+        };
+        let mut response = status.into_response();
+        response.extensions_mut().insert(trouble);
+        response
+    }
+}
+
+/// Middleware: writes out the page for a [`PageError`].
+pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let Some(trouble) = response.extensions_mut().remove::<Trouble<'static>>() else { return response };
+    let host = pages.installation.public_url.host();
+    let frame = Frame { base: pages.installation.public_url.base_path(), host: &host, ..Frame::default() };
+    let mut page = render(response.status(), &Message { frame, trouble });
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    page
+}
+
+/// A page of a template.
+pub fn render(status: StatusCode, page: &impl Template) -> Response {
+    match page.render() {
+        Ok(html) => (status, Html(html)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a template could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+impl Pages {
+    /// Leads on to another page here, by GET.
+    pub fn lead_to(&self, path: &str) -> Response {
+        Redirect::to(&format!("{}{path}", self.installation.public_url.base_path())).into_response()
+    }
+
+    /// Adds the visitor's cookie.
+    pub fn with_cookie(&self, visitor: &Visitor, mut response: Response) -> Response {
+        visitor.send_cookie(&self.installation, response.headers_mut());
+        response
+    }
+}
+
+/// A form that was sent, not yet known to come from one of our pages.
+pub struct Form {
+    headers: HeaderMap,
+    fields: Fields,
+}
+
+impl Form {
+    /// Its fields, if the form is this browser's and about this.
+    pub fn of(&self, pages: &Pages, visitor: &Visitor, about: About) -> Result<&Fields, PageError> {
+        let installation = &pages.installation;
+        let genuine = csrf::is_same_origin(&self.headers, &installation.public_url)
+            && csrf::verify(&installation.keyring, visitor, about, self.fields.get("csrf_token"));
+        if genuine { Ok(&self.fields) } else { Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm)) }
+    }
+}
+
+impl FromRequest<Pages> for Form {
+    type Rejection = PageError;
+
+    async fn from_request(request: Request<Body>, _pages: &Pages) -> Result<Self, PageError> {
+        let (parts, body) = request.into_parts();
+        let status = |error| match error {
+            FieldsError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            FieldsError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            FieldsError::Malformed(_) => StatusCode::BAD_REQUEST,
+        };
+        let fields = Fields::read(&parts.headers, body).await;
+        let fields = fields.map_err(|error| PageError::Trouble(status(error), Trouble::StaleForm))?;
+        Ok(Self { headers: parts.headers, fields })
+    }
+}

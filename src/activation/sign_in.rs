@@ -1,0 +1,149 @@
+//! Step 2: who the person is. Accounts of Countersign's own sign in here; the others are led to their provider.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use crate::audit;
+use crate::browser;
+use crate::browser::store::NewSignIn;
+use crate::directory::provider::{self, Kind, Provider};
+use crate::directory::user::{self, Status};
+use crate::http::client_address::Caller;
+use crate::postgres::PgConnection;
+use crate::secrets::SecretText;
+
+use super::Pages;
+use super::answer::{self, Form, PageError};
+use super::pages::{PasswordForm, ProviderLink, SignIn};
+use super::walk::{Step, Walk};
+
+const NO_EMAIL: &str = "Enter your e-mail address.";
+const NO_PASSWORD: &str = "Enter your password.";
+const WRONG: &str = "E-mail address and password don't fit together. Check both.";
+
+/// How an account of Countersign's own is proven (RFC 8176).
+const PASSWORD_AMR: &str = "pwd";
+
+/// Shows the ways to sign in.
+pub async fn show(State(pages): State<Pages>, headers: HeaderMap) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::SignIn)?;
+    page(&mut conn, &pages, &walk, StatusCode::OK, PasswordForm::default(), None).await
+}
+
+/// Signs in with address and password.
+pub async fn submit(
+    State(pages): State<Pages>,
+    caller: Caller,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::SignIn)?;
+    let fields = form.of(&pages, &walk.visitor, walk.about())?;
+    let email = fields.get("email").unwrap_or_default().trim();
+    let password = SecretText::from(fields.get("password").unwrap_or_default());
+    let providers = provider::of_organization(&mut conn, walk.grant.organization_id).await?;
+    let Some(provider) = providers.into_iter().find(|provider| provider.kind == Kind::Password) else {
+        return Ok(pages.lead_to(Step::SignIn.path()));
+    };
+    let again = |email_error, password_error| PasswordForm { email, email_error, password_error };
+    if email.is_empty() || password.expose().is_empty() {
+        let form = again(
+            email.is_empty().then_some(NO_EMAIL),
+            password.expose().is_empty().then_some(NO_PASSWORD),
+        );
+        return page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, form, None).await;
+    }
+    let user = user::by_email(&mut conn, walk.grant.organization_id, email).await?;
+    // Hashing takes long: not with a connection in hand.
+    drop(conn);
+    let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
+    let right = pages.installation.passwords.verify(&password, hash).await;
+    match user.filter(|user| right && user.status != Status::Locked) {
+        Some(user) => {
+            let mut tx = pages.installation.pool.begin().await?;
+            user::accept_invitation(&mut tx, user.id).await?;
+            let amr = [PASSWORD_AMR.to_owned()];
+            let sign_in = NewSignIn {
+                organization: walk.grant.organization_id,
+                user: user.id,
+                provider: provider.id,
+                auth_time: pages.installation.clock.now(),
+                amr: &amr,
+            };
+            let walk = signed_in(&mut tx, &pages, &caller, walk, &provider, &sign_in).await?;
+            tx.commit().await?;
+            Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
+        }
+        None => {
+            let mut conn = pages.installation.pool.acquire().await?;
+            walk.event_by(&pages, audit::Kind::Refused, &caller)
+                .detail(serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" }))
+                .append(&mut conn)
+                .await?;
+            page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, again(None, Some(WRONG)), None).await
+        }
+    }
+}
+
+/// Notes a sign-in in this browser, under a new cookie value, and says where the walk stands then.
+pub async fn signed_in(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    caller: &Caller,
+    mut walk: Walk,
+    provider: &Provider,
+    sign_in: &NewSignIn<'_>,
+) -> Result<Walk, PageError> {
+    browser::store::sign_in(conn, walk.browser.id, sign_in).await?;
+    walk.visitor.renew(conn, &pages.installation).await?;
+    let walk = Walk::of(conn, pages, walk.visitor).await?;
+    walk.event_by(pages, audit::Kind::SignedIn, caller)
+        .detail(serde_json::json!({ "provider": provider.slug, "amr": sign_in.amr }))
+        .append(conn)
+        .await?;
+    Ok(walk)
+}
+
+/// "Not you?": forgets who is signed in to this organization and shows the ways to sign in.
+pub async fn sign_out(State(pages): State<Pages>, headers: HeaderMap, form: Form) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let walk = Walk::resume(&mut conn, &pages, &headers).await?;
+    form.of(&pages, &walk.visitor, walk.about())?;
+    browser::store::sign_out(&mut conn, walk.browser.id, walk.grant.organization_id).await?;
+    Ok(pages.lead_to(Step::SignIn.path()))
+}
+
+/// The page with the organization's providers.
+pub async fn page(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    walk: &Walk,
+    status: StatusCode,
+    form: PasswordForm<'_>,
+    notice: Option<&str>,
+) -> Result<Response, PageError> {
+    let providers = provider::of_organization(conn, walk.grant.organization_id).await?;
+    let password = providers.iter().any(|provider| provider.kind == Kind::Password).then_some(form);
+    let upstream = providers.iter().filter(|provider| provider.kind != Kind::Password);
+    let links = upstream.map(|provider| ProviderLink {
+        name: provider.name.as_str().into(),
+        href: start_href(pages, walk, provider).into(),
+    });
+    let csrf_token = walk.csrf_token(pages);
+    let page = SignIn { frame: walk.frame(pages, &csrf_token), password, providers: links.collect(), notice };
+    Ok(answer::render(status, &page))
+}
+
+/// Where a sign-in at a provider begins. The code isn't in it: this browser has claimed one.
+pub fn start_href(pages: &Pages, walk: &Walk, provider: &Provider) -> String {
+    format!(
+        "{}/auth/{}?org={}&service={}",
+        pages.installation.public_url.base_path(),
+        provider.slug,
+        walk.service.organization_slug,
+        walk.service.slug,
+    )
+}

@@ -1,0 +1,214 @@
+//! Where a person stands on the walk from the code to the decision.
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::audit;
+use crate::browser::csrf::{self, About};
+use crate::browser::store::SignIn;
+use crate::browser::visitor::{BrowserSession, Visitor};
+use crate::device::grant::{Grant, MfaProof, State};
+use crate::directory::organization::MfaPolicy;
+use crate::directory::service::{self, Service};
+use crate::directory::user::{self, User};
+use crate::http::client_address::Caller;
+use crate::postgres::PgConnection;
+use crate::{browser, device, mfa};
+
+use super::Pages;
+use super::answer::{self, PageError};
+use super::pages::{Frame, Message, Outcome, Trouble};
+
+/// What comes next. There is no other order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nobody is signed in to the organization here.
+    SignIn,
+    /// A second factor is missing.
+    Mfa,
+    /// The person may decide.
+    Confirm,
+    /// It is decided.
+    Done(Outcome),
+}
+
+impl Step {
+    /// The page of this step.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::SignIn => "/activate/sign-in",
+            Self::Mfa => "/activate/mfa",
+            Self::Confirm => "/activate/confirm",
+            Self::Done(_) => "/activate/done",
+        }
+    }
+}
+
+/// A browser on its way with a device login that it claimed.
+pub struct Walk {
+    /// The browser.
+    pub visitor: Visitor,
+    /// Its session.
+    pub browser: BrowserSession,
+    /// The device login.
+    pub grant: Grant,
+    /// What wants to act as the person.
+    pub service: Service,
+    /// Who is signed in.
+    pub account: Option<Account>,
+    /// What comes next.
+    pub step: Step,
+    host: String,
+}
+
+/// Who is signed in to the organization in this browser.
+pub struct Account {
+    /// The person.
+    pub user: User,
+    /// When and how they signed in.
+    pub sign_in: SignIn,
+    /// Whether they have a second factor.
+    pub enrolled: bool,
+}
+
+impl Walk {
+    /// Finds out where this browser stands. Without a claimed code it is led to the first page.
+    pub async fn resume(conn: &mut PgConnection, pages: &Pages, headers: &HeaderMap) -> Result<Self, PageError> {
+        let visitor = Visitor::recognize(conn, &pages.installation, headers).await?;
+        Self::of(conn, pages, visitor).await
+    }
+
+    /// Finds out where a recognized browser stands.
+    pub async fn of(conn: &mut PgConnection, pages: &Pages, visitor: Visitor) -> Result<Self, PageError> {
+        let to_the_start = || PageError::from(pages.lead_to("/activate"));
+        let browser = visitor.session.ok_or_else(to_the_start)?;
+        let grant = device::store::by_id(conn, browser.grant_id.ok_or_else(to_the_start)?).await?;
+        let grant = grant.filter(|grant| grant.is_claimed_by(browser.id)).ok_or_else(to_the_start)?;
+        let service = service::by_id(conn, grant.service_id).await?.ok_or_else(to_the_start)?;
+        let account = Account::signed_in(conn, browser, &grant).await?;
+        let host = pages.installation.public_url.host();
+        let now = pages.installation.clock.now();
+        let step = next_step(&grant, &service, account.as_ref());
+        let walk = Self { visitor, browser, grant, service, account, step, host };
+        if matches!(walk.step, Step::Done(_)) {
+            return Ok(walk);
+        }
+        if walk.grant.is_expired(now) {
+            return Err(walk.trouble(pages, StatusCode::GONE, Trouble::Expired).into());
+        }
+        walk.with_recent_proof(conn, pages, now).await
+    }
+
+    /// Lets a recent second factor of this browser serve, where the service allows it.
+    async fn with_recent_proof(
+        mut self,
+        conn: &mut PgConnection,
+        pages: &Pages,
+        now: DateTime<Utc>,
+    ) -> Result<Self, PageError> {
+        let (Step::Mfa, Some(account), Some(age)) = (self.step, &self.account, self.service.mfa_max_age) else {
+            return Ok(self);
+        };
+        let oldest = now - TimeDelta::from_std(age).unwrap_or_default();
+        if let Some((at, amr)) = account.sign_in.mfa.clone().filter(|(at, _)| *at >= oldest) {
+            let proof = MfaProof { user_id: account.user.id, at, amr };
+            if device::store::prove_mfa(conn, self.grant.id, self.browser.id, &proof, now).await? {
+                self.event(pages, audit::Kind::MfaPassed)
+                    .detail(serde_json::json!({ "proven_at": at }))
+                    .append(conn)
+                    .await?;
+                self.grant.mfa = Some(proof);
+                self.step = next_step(&self.grant, &self.service, self.account.as_ref());
+            }
+        }
+        Ok(self)
+    }
+
+    /// Leads to the missing step unless it is this page's turn.
+    pub fn at(self, pages: &Pages, step: Step) -> Result<Self, PageError> {
+        if self.step == step { Ok(self) } else { Err(pages.lead_to(self.step.path()).into()) }
+    }
+
+    /// The account of a step that has one.
+    pub fn account(&self) -> Result<&Account, PageError> {
+        self.account.as_ref().ok_or_else(|| PageError::Fault("this step needs somebody signed in".into()))
+    }
+
+    /// What the forms of this step are about.
+    pub fn about(&self) -> About {
+        About { grant: Some(self.grant.id), user: self.account.as_ref().map(|account| account.user.id) }
+    }
+
+    /// The token of this step's forms.
+    pub fn csrf_token(&self, pages: &Pages) -> String {
+        csrf::token(&pages.installation.keyring, &self.visitor, self.about())
+    }
+
+    /// What surrounds this step's page.
+    pub fn frame<'a>(&'a self, pages: &'a Pages, csrf_token: &'a str) -> Frame<'a> {
+        Frame {
+            base: pages.installation.public_url.base_path(),
+            host: &self.host,
+            organization: Some(&self.service.organization_name),
+            service: Some(&self.service.name),
+            account: self.account.as_ref().map(|account| account.user.label()),
+            csrf_token,
+            request_id: None,
+        }
+    }
+
+    /// A page that says what stands in the way.
+    pub fn trouble(&self, pages: &Pages, status: StatusCode, trouble: Trouble<'_>) -> Response {
+        let csrf_token = self.csrf_token(pages);
+        answer::render(status, &Message { frame: self.frame(pages, &csrf_token), trouble })
+    }
+
+    /// An event of this walk.
+    pub fn event(&self, pages: &Pages, kind: audit::Kind) -> audit::Event {
+        let event = audit::Event::new(kind, &pages.installation.clock, &pages.installation.random)
+            .of(self.grant.organization_id)
+            .service(self.grant.service_id)
+            .grant(self.grant.id);
+        match &self.account {
+            Some(account) => event.user(account.user.id),
+            None => event,
+        }
+    }
+
+    /// An event of this walk, caused by this request.
+    pub fn event_by(&self, pages: &Pages, kind: audit::Kind, caller: &Caller) -> audit::Event {
+        self.event(pages, kind).caller(caller)
+    }
+}
+
+impl Account {
+    async fn signed_in(
+        conn: &mut PgConnection,
+        browser: BrowserSession,
+        grant: &Grant,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        let sign_in = browser::store::signed_in(conn, browser.id, grant.organization_id).await?;
+        let Some(sign_in) = sign_in else { return Ok(None) };
+        let Some(user) = user::by_id(conn, sign_in.user_id).await? else { return Ok(None) };
+        let enrolled = mfa::is_enrolled(conn, user.id).await?;
+        Ok(Some(Self { user, sign_in, enrolled }))
+    }
+}
+
+/// The one place that knows the order.
+fn next_step(grant: &Grant, service: &Service, account: Option<&Account>) -> Step {
+    match grant.state {
+        State::Denied => return Step::Done(Outcome::Denied),
+        State::Approved(_) | State::Redeemed { .. } => return Step::Done(Outcome::Approved),
+        State::Pending | State::Claimed => {}
+    }
+    let Some(account) = account else { return Step::SignIn };
+    let needs_mfa = match service.mfa {
+        MfaPolicy::Required => true,
+        MfaPolicy::IfEnrolled => account.enrolled,
+        MfaPolicy::Off => false,
+    };
+    let proven = grant.mfa.as_ref().is_some_and(|proof| proof.user_id == account.user.id);
+    if needs_mfa && !proven { Step::Mfa } else { Step::Confirm }
+}

@@ -1,0 +1,84 @@
+//! Facts about the requesting device, in words.
+
+use chrono::TimeDelta;
+
+/// Programs by how their user agent begins, in words. The first that fits counts.
+const PROGRAMS: [(&str, &str); 15] = [
+    ("countersign/", "Countersign's command line"),
+    ("curl/", "curl"),
+    ("Wget/", "Wget"),
+    ("Go-http-client/", "A program written in Go"),
+    ("python-requests/", "A Python program"),
+    ("Python-urllib/", "A Python program"),
+    ("python-httpx/", "A Python program"),
+    ("aiohttp/", "A Python program"),
+    ("node", "A Node.js program"),
+    ("undici", "A Node.js program"),
+    ("axios/", "A Node.js program"),
+    ("openid-client/", "A Node.js program"),
+    ("okhttp/", "A Java or Android program"),
+    ("Java", "A Java program"),
+    ("Mozilla/", "A web browser or an app"),
+];
+
+/// Operating systems by a word in the user agent. The first that fits counts: Android says Linux too.
+const SYSTEMS: [(&str, &str); 7] = [
+    ("Android", "Android"),
+    ("iPhone", "iOS"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("macos", "macOS"),
+    ("Linux", "Linux"),
+    ("linux", "Linux"),
+];
+
+/// What a user agent says, in words: a claim, like the device's name.
+pub fn program(user_agent: Option<&str>) -> String {
+    let Some(agent) = user_agent.map(str::trim).filter(|agent| !agent.is_empty()) else {
+        return "It did not say".to_owned();
+    };
+    let known = PROGRAMS.iter().find(|(start, _)| agent.starts_with(start)).map(|(_, words)| (*words).to_owned());
+    let words = known.unwrap_or_else(|| {
+        let name = agent.split(['/', ' ', '(']).next().unwrap_or_default();
+        let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+        if name.is_empty() { "An unknown program".to_owned() } else { format!("“{name}”") }
+    });
+    match SYSTEMS.iter().find(|(word, _)| agent.contains(word)) {
+        Some((_, system)) => format!("{words} on {system}"),
+        None => words,
+    }
+}
+
+/// How long ago something was, as people say it.
+pub fn how_long_ago(passed: TimeDelta) -> String {
+    let count = |n: i64, unit: &str| format!("{n} {unit}{} ago", if n == 1 { "" } else { "s" });
+    match passed.num_seconds() {
+        ..10 => "just now".to_owned(),
+        seconds @ 10..60 => count(seconds, "second"),
+        seconds @ 60..3600 => count(seconds / 60, "minute"),
+        seconds => count(seconds / 3600, "hour"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_agent_is_told_in_words() {
+        assert_eq!(program(None), "It did not say");
+        assert_eq!(program(Some("countersign/0.1.0 (linux; x86_64)")), "Countersign's command line on Linux");
+        assert_eq!(program(Some("Go-http-client/1.1")), "A program written in Go");
+        assert_eq!(program(Some("GitHub CLI 2.40.0")), "“GitHub”");
+        assert_eq!(program(Some("<script>")), "“<script>”");
+        assert_eq!(program(Some("Mozilla/5.0 (Linux; Android 14)")), "A web browser or an app on Android");
+    }
+
+    #[test]
+    fn times_are_told_as_people_say_them() {
+        let ago = |seconds| how_long_ago(TimeDelta::seconds(seconds));
+        assert_eq!([ago(-5), ago(0), ago(42), ago(60), ago(125), ago(3600)], [
+            "just now", "just now", "42 seconds ago", "1 minute ago", "2 minutes ago", "1 hour ago"
+        ]);
+    }
+}

@@ -1,0 +1,199 @@
+//! The SQL of browser sessions and of who is signed in to them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::ids::{BrowserSessionId, GrantId, OrganizationId, ProviderId, UserId};
+use crate::installation::Installation;
+use crate::postgres::PgConnection;
+use crate::secrets::{Purpose, SecretText};
+
+use super::visitor::BrowserSession;
+
+/// How long a browser session lives, and so a sign-in on these pages.
+const LIFE: TimeDelta = TimeDelta::hours(12);
+
+/// Finds the session of a cookie's value.
+pub(super) async fn by_token(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    token: &SecretText,
+) -> Result<Option<BrowserSession>, sqlx::Error> {
+    let macs = installation.keyring.macs(Purpose::BrowserSession, &[token.expose().as_bytes()]);
+    let row = sqlx::query!(
+        "SELECT id, grant_id FROM browser_session WHERE token_mac = ANY($1) AND expires_at > $2",
+        &macs,
+        installation.clock.now(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| BrowserSession { id: row.id.into(), grant_id: row.grant_id.map(GrantId) }))
+}
+
+/// Stores a session. Two requests of one new browser may come at once: both get the same.
+pub(super) async fn create(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    token: &SecretText,
+) -> Result<BrowserSession, sqlx::Error> {
+    let now = installation.clock.now();
+    let row = sqlx::query!(
+        "INSERT INTO browser_session AS b (id, token_mac, created_at, last_seen_at, expires_at)
+         VALUES ($1, $2, $3, $3, $4)
+         ON CONFLICT (token_mac) DO UPDATE SET last_seen_at = excluded.last_seen_at
+         RETURNING b.id, b.grant_id",
+        BrowserSessionId::new(now, &installation.random.bytes()).0,
+        &installation.keyring.mac(Purpose::BrowserSession, &[token.expose().as_bytes()]),
+        now,
+        now + LIFE,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(BrowserSession { id: row.id.into(), grant_id: row.grant_id.map(GrantId) })
+}
+
+/// Puts the session under another cookie value.
+pub(super) async fn set_token(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    session: BrowserSessionId,
+    token: &SecretText,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE browser_session SET token_mac = $2, last_seen_at = $3 WHERE id = $1",
+        session.0,
+        &installation.keyring.mac(Purpose::BrowserSession, &[token.expose().as_bytes()]),
+        installation.clock.now(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes the pages be about this grant.
+pub async fn set_grant(
+    conn: &mut PgConnection,
+    session: BrowserSessionId,
+    grant: GrantId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE browser_session SET grant_id = $2, last_seen_at = $3 WHERE id = $1",
+        session.0,
+        grant.0,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Who is signed in to an organization in a browser.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// The account.
+    pub user_id: UserId,
+    /// When they signed in.
+    pub auth_time: DateTime<Utc>,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
+    /// The last second factor in this browser: when and how.
+    pub mfa: Option<(DateTime<Utc>, Vec<String>)>,
+}
+
+/// A sign-in to be noted.
+#[derive(Clone, Debug)]
+pub struct NewSignIn<'a> {
+    /// Where.
+    pub organization: OrganizationId,
+    /// Who.
+    pub user: UserId,
+    /// By what.
+    pub provider: ProviderId,
+    /// When.
+    pub auth_time: DateTime<Utc>,
+    /// How (RFC 8176).
+    pub amr: &'a [String],
+}
+
+/// Notes that somebody signed in, in place of whoever was signed in to that organization here.
+pub async fn sign_in(
+    conn: &mut PgConnection,
+    session: BrowserSessionId,
+    sign_in: &NewSignIn<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO browser_sign_in (browser_session_id, organization_id, user_id, provider_id, auth_time, amr)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (browser_session_id, organization_id) DO UPDATE
+             SET user_id = excluded.user_id, provider_id = excluded.provider_id, auth_time = excluded.auth_time,
+                 amr = excluded.amr, mfa_at = NULL, mfa_amr = '{}'",
+        session.0,
+        sign_in.organization.0,
+        sign_in.user.0,
+        sign_in.provider.0,
+        sign_in.auth_time,
+        sign_in.amr,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets who is signed in to an organization here.
+pub async fn sign_out(
+    conn: &mut PgConnection,
+    session: BrowserSessionId,
+    organization: OrganizationId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM browser_sign_in WHERE browser_session_id = $1 AND organization_id = $2",
+        session.0,
+        organization.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Who is signed in to an organization here, if the account is still active.
+pub async fn signed_in(
+    conn: &mut PgConnection,
+    session: BrowserSessionId,
+    organization: OrganizationId,
+) -> Result<Option<SignIn>, sqlx::Error> {
+    let row = sqlx::query!(
+        "SELECT b.user_id, b.auth_time, b.amr, b.mfa_at, b.mfa_amr
+         FROM browser_sign_in b JOIN app_user u ON u.id = b.user_id
+         WHERE b.browser_session_id = $1 AND b.organization_id = $2 AND u.status = 'active'",
+        session.0,
+        organization.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| SignIn {
+        user_id: row.user_id.into(),
+        auth_time: row.auth_time,
+        amr: row.amr,
+        mfa: row.mfa_at.map(|at| (at, row.mfa_amr)),
+    }))
+}
+
+/// Notes the last second factor of whoever is signed in here.
+pub async fn note_mfa(
+    conn: &mut PgConnection,
+    session: BrowserSessionId,
+    user: UserId,
+    at: DateTime<Utc>,
+    amr: &[String],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE browser_sign_in SET mfa_at = $3, mfa_amr = $4 WHERE browser_session_id = $1 AND user_id = $2",
+        session.0,
+        user.0,
+        at,
+        amr,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

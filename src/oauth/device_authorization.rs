@@ -1,0 +1,186 @@
+//! `POST /auth/device/code`: a device asks for its codes (RFC 8628 §3.1, §3.2).
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use chrono::TimeDelta;
+use serde::Serialize;
+
+use crate::audit;
+use crate::device::codes::{self, Length, UserCode};
+use crate::device::grant::Device;
+use crate::device::store::{self, NewGrant};
+use crate::directory::organization::Status;
+use crate::directory::service::Service;
+use crate::http::client_address::Caller;
+use crate::http::oauth_error::OAuthError;
+use crate::http::parameters::Parameters;
+use crate::ids::GrantId;
+
+use super::Endpoints;
+use super::client_auth::Credentials;
+
+/// How often a user code is drawn again that somebody has: with a million live codes, once in 25,000 requests at all.
+const DRAWS: usize = 8;
+
+/// The longest device name, in characters.
+const LONGEST_NAME: usize = 64;
+
+/// The device authorization response (RFC 8628 §3.2).
+#[derive(Serialize)]
+pub struct Answer {
+    device_code: String,
+    user_code: String,
+    verification_uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification_uri_complete: Option<String>,
+    /// Seconds.
+    expires_in: u64,
+    /// Seconds.
+    interval: u8,
+}
+
+/// Handles a device authorization request.
+pub async fn handle(
+    State(endpoints): State<Endpoints>,
+    caller: Caller,
+    headers: HeaderMap,
+    parameters: Parameters,
+) -> Result<Json<Answer>, OAuthError> {
+    let installation = &endpoints.installation;
+    let credentials = Credentials::read(&headers, &parameters)?;
+    let mut tx = installation.pool.begin().await?;
+    let service = credentials.authenticate(&mut tx, &installation.keyring).await?;
+    may_log_in(&service)?;
+    is_named(&service, &parameters)?;
+    let scopes = scopes(&service, parameters.get("scope"))?;
+    if parameters.get("resource").is_some() {
+        return Err(OAuthError::invalid_target("This service has no resources that could be asked for by name."));
+    }
+    let device = Device {
+        name: device_name(parameters.get("device_name"))?,
+        user_agent: caller.user_agent.clone(),
+        ip: caller.ip,
+    };
+
+    let now = installation.clock.now();
+    let lifetime = TimeDelta::from_std(service.code_lifetime).unwrap_or(TimeDelta::minutes(15));
+    for _ in 0..DRAWS {
+        let id = GrantId::new(now, &installation.random.bytes());
+        let user_code = UserCode::draw(&installation.keyring, id, Length::Eight);
+        let grant = NewGrant {
+            id,
+            service: &service,
+            user_code_mac: user_code.mac(&installation.keyring),
+            user_code_length: Length::Eight,
+            scopes: &scopes,
+            device: &device,
+            created_at: now,
+            expires_at: now + lifetime,
+        };
+        if store::insert(&mut tx, &grant).await? {
+            audit::Event::new(audit::Kind::Requested, &installation.clock, &installation.random)
+                .of(service.organization_id)
+                .service(service.id)
+                .grant(id)
+                .caller(&caller)
+                .append(&mut tx)
+                .await?;
+            tx.commit().await?;
+            return Ok(Json(answer(&endpoints, &service, id, &user_code)));
+        }
+    }
+    tracing::error!("no free user code in {DRAWS} draws");
+    Err(OAuthError::temporarily_unavailable())
+}
+
+/// Whether anybody can log in to the service, and where to change it if not.
+pub fn may_log_in(service: &Service) -> Result<(), OAuthError> {
+    if service.organization_status == Status::Suspended {
+        return Err(OAuthError::unauthorized_client(
+            "The organization of this service is suspended; whoever runs this server can activate it again.",
+        ));
+    }
+    if !service.device_login {
+        return Err(OAuthError::unauthorized_client(
+            "Device login is not switched on for this service; an administrator sets device_login = true for it.",
+        ));
+    }
+    Ok(())
+}
+
+/// `org` and `service`, when they are given, must be the client's own.
+fn is_named(service: &Service, parameters: &Parameters) -> Result<(), OAuthError> {
+    let agrees = |name, own: &str| parameters.get(name).is_none_or(|given| given == own);
+    if agrees("org", &service.organization_slug) && agrees("service", &service.slug) {
+        Ok(())
+    } else {
+        Err(OAuthError::invalid_request("org and service don't name this client's own; leave them out."))
+    }
+}
+
+/// The scopes that are asked for, each once, all of which the service may ask for; none asked are the default ones.
+fn scopes(service: &Service, asked: Option<&str>) -> Result<Vec<String>, OAuthError> {
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in asked.unwrap_or_default().split_ascii_whitespace() {
+        if service.describe_scope(scope).is_none() {
+            let shown: String = scope.chars().filter(char::is_ascii_graphic).take(40).collect();
+            return Err(OAuthError::invalid_scope(format!("This service can't ask for the scope {shown}.")));
+        }
+        if !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
+        }
+    }
+    if scopes.is_empty() {
+        scopes.clone_from(&service.default_scopes);
+    }
+    Ok(scopes)
+}
+
+/// The name that the device gives itself, without what would disturb the page on which a person reads it.
+fn device_name(name: Option<&str>) -> Result<Option<String>, OAuthError> {
+    let visible: String = name.unwrap_or_default().chars().filter(|c| !c.is_control() && !reorders_or_hides(*c)).collect();
+    let name = visible.trim();
+    if name.chars().count() > LONGEST_NAME {
+        return Err(OAuthError::invalid_request("device_name has more than 64 characters."));
+    }
+    Ok((!name.is_empty()).then(|| name.to_owned()))
+}
+
+/// Marks that reverse or hide text: a claimed name must not look like another.
+fn reorders_or_hides(c: char) -> bool {
+    matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{61C}' | '\u{AD}')
+}
+
+fn answer(endpoints: &Endpoints, service: &Service, grant: GrantId, user_code: &UserCode) -> Answer {
+    let installation = &endpoints.installation;
+    let verification_uri =
+        service.activation_uri.clone().unwrap_or_else(|| installation.public_url.join("/activate"));
+    let verification_uri_complete = service.prefill.then(|| {
+        let joint = if verification_uri.contains('?') { '&' } else { '?' };
+        format!("{verification_uri}{joint}user_code={user_code}")
+    });
+    Answer {
+        device_code: codes::device_code(&installation.keyring, grant, &service.client_id).expose().to_owned(),
+        user_code: user_code.to_string(),
+        verification_uri,
+        verification_uri_complete,
+        expires_in: service.code_lifetime.as_secs(),
+        interval: service.poll_interval,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_name_is_shortened_by_nobody_and_cleaned_of_tricks() {
+        assert_eq!(device_name(Some(" ada@build-7\n")).unwrap().as_deref(), Some("ada@build-7"));
+        assert_eq!(device_name(Some("\u{202E}evil\u{200B}")).unwrap().as_deref(), Some("evil"));
+        assert_eq!(device_name(Some(" \t")).unwrap(), None);
+        assert_eq!(device_name(None).unwrap(), None);
+        assert!(device_name(Some(&"ü".repeat(64))).is_ok());
+        assert!(device_name(Some(&"ü".repeat(65))).is_err());
+    }
+}

@@ -1,0 +1,60 @@
+//! `POST /auth/device/verify`: an organization's own activation page asks what a user code needs (SPEC §2.4).
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use crate::audit;
+use crate::device::codes::UserCode;
+use crate::device::store;
+use crate::directory::{provider, service};
+use crate::http::client_address::Caller;
+use crate::http::oauth_error::OAuthError;
+use crate::http::parameters::Parameters;
+
+use super::Endpoints;
+use super::device_authorization::may_log_in;
+
+/// What a page needs to know to begin a sign-in.
+#[derive(Serialize)]
+pub struct Answer {
+    org_slug: String,
+    service_slug: String,
+    service_name: String,
+    available_providers: Vec<String>,
+    /// Seconds.
+    expires_in: i64,
+}
+
+/// Handles a look at a user code. All codes that can't be used get one and the same answer.
+pub async fn handle(
+    State(endpoints): State<Endpoints>,
+    caller: Caller,
+    parameters: Parameters,
+) -> Result<Json<Answer>, OAuthError> {
+    let installation = &endpoints.installation;
+    let typed = parameters.required("user_code")?;
+    let now = installation.clock.now();
+    let mut conn = installation.pool.acquire().await?;
+    // What is no code at all is looked up like any other, so that it takes as long.
+    let macs = UserCode::parse(typed).map(|code| code.macs(&installation.keyring)).unwrap_or_default();
+    let Some(grant) = store::by_user_code(&mut conn, &macs, None, now).await? else {
+        audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
+            .caller(&caller)
+            .append(&mut conn)
+            .await?;
+        return Err(OAuthError::invalid_grant(
+            "This code is not valid: it may be mistyped, expired, or used already. Ask the device for a new one.",
+        ));
+    };
+    let service = service::by_id(&mut conn, grant.service_id).await?.ok_or_else(OAuthError::server_error)?;
+    may_log_in(&service)?;
+    let providers = provider::of_organization(&mut conn, grant.organization_id).await?;
+    Ok(Json(Answer {
+        org_slug: service.organization_slug,
+        service_slug: service.slug,
+        service_name: service.name,
+        available_providers: providers.into_iter().map(|provider| provider.slug).collect(),
+        expires_in: (grant.expires_at - now).num_seconds(),
+    }))
+}

@@ -1,0 +1,65 @@
+//! The endpoints that devices and services call (SPEC §2).
+
+mod client_auth;
+mod device_authorization;
+mod device_verify;
+mod metadata;
+mod token;
+
+use axum::Router;
+use axum::http::{HeaderName, Method, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::device::pacing::Pacing;
+use crate::device::waiting::Waiting;
+use crate::http::oauth_error;
+use crate::installation::Installation;
+use crate::session::signing_keys::SigningKeys;
+
+/// What the endpoints need. Cheap to clone.
+#[derive(Clone)]
+pub struct Endpoints {
+    /// The running installation.
+    pub installation: Installation,
+    /// What signs tokens.
+    pub signing_keys: SigningKeys,
+    /// Polls that wait.
+    pub waiting: Waiting,
+    /// How fast polls may come.
+    pub pacing: Pacing,
+}
+
+/// The device grant's name (RFC 8628 §3.4).
+pub const DEVICE_CODE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+/// The endpoints, with answers in OAuth's form whatever happens, and open to every web origin without credentials.
+pub fn router(endpoints: Endpoints) -> Router {
+    let clock = endpoints.installation.clock.clone();
+    Router::new()
+        .route("/auth/device/code", post(device_authorization::handle))
+        .route("/auth/device/verify", post(device_verify::handle))
+        .route("/auth/token", post(token::handle))
+        .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
+        .route("/.well-known/openid-configuration", get(metadata::metadata))
+        .route("/.well-known/jwks.json", get(metadata::jwks))
+        .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED.into_response() })
+        .layer(from_fn_with_state(clock, oauth_error::shape))
+        .layer(cors())
+        .with_state(endpoints)
+}
+
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("dpop"),
+            HeaderName::from_static("prefer"),
+        ])
+        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER, HeaderName::from_static("preference-applied")])
+}

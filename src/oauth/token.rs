@@ -1,0 +1,304 @@
+//! `POST /auth/token`: a device polls, and one poll redeems the grant (RFC 8628 §3.4, §3.5; SPEC §2.3).
+//!
+//! A poll never fails for our reasons: a device that is told "server error" gives up, and the person approves into the
+//! void. While the database is away, a genuine code that may be alive is pending.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+use crate::audit;
+use crate::device::codes;
+use crate::device::grant::{self, Answer, Approval, Grant};
+use crate::device::store;
+use crate::device::waiting::Place;
+use crate::directory::service::Service;
+use crate::directory::user;
+use crate::http::client_address::Caller;
+use crate::http::oauth_error::OAuthError;
+use crate::http::parameters::Parameters;
+use crate::ids::{GrantId, SessionId};
+use crate::postgres::PgConnection;
+use crate::session::tokens::{self, TokenAnswer};
+use crate::session::{self, Session};
+
+use super::client_auth::Credentials;
+use super::device_authorization::may_log_in;
+use super::{DEVICE_CODE_GRANT, Endpoints};
+
+/// The longest that a poll may ask to be held (SPEC §2.3).
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Handles a token request.
+pub async fn handle(
+    State(endpoints): State<Endpoints>,
+    caller: Caller,
+    headers: HeaderMap,
+    parameters: Parameters,
+) -> Result<Response, OAuthError> {
+    match parameters.required("grant_type")? {
+        DEVICE_CODE_GRANT => {
+            let wait = preferred_wait(&headers);
+            let answer = Poll::read(&endpoints, &caller, &headers, &parameters)?.answer(wait).await;
+            let mut response = answer.map(Json).into_response();
+            if let Some(wait) = wait {
+                let applied = format!("wait={}", wait.as_secs()).parse().map_err(|_| OAuthError::server_error())?;
+                response.headers_mut().insert("preference-applied", applied);
+            }
+            Ok(response)
+        }
+        _ => Err(OAuthError::unsupported_grant_type(
+            "This endpoint takes the grant type urn:ietf:params:oauth:grant-type:device_code.",
+        )),
+    }
+}
+
+/// `Prefer: wait=N` (RFC 7240 §4.3), at most [`LONGEST_WAIT`].
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let lists = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let preferences = lists.flat_map(|list| list.split(','));
+    let mut waits = preferences.filter_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok())?
+    });
+    // RFC 7240 §2: the first of several counts.
+    waits.next().map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT))
+}
+
+/// One poll.
+struct Poll<'a> {
+    endpoints: &'a Endpoints,
+    caller: &'a Caller,
+    credentials: Credentials,
+    /// The grant of the device code; `None`: the code is not genuine, or not this client's.
+    grant: Option<GrantId>,
+    at: DateTime<Utc>,
+}
+
+/// What a look at the database said.
+enum Look {
+    Decided(Box<Result<TokenAnswer, OAuthError>>),
+    Undecided(Box<Grant>),
+}
+
+impl<'a> Poll<'a> {
+    fn read(
+        endpoints: &'a Endpoints,
+        caller: &'a Caller,
+        headers: &HeaderMap,
+        parameters: &Parameters,
+    ) -> Result<Self, OAuthError> {
+        let code = parameters.required("device_code")?;
+        let credentials = Credentials::read(headers, parameters)?;
+        let keyring = &endpoints.installation.keyring;
+        let grant = credentials.client_ids().find_map(|id| codes::read_device_code(keyring, code, id));
+        Ok(Self { endpoints, caller, credentials, grant, at: endpoints.installation.clock.now() })
+    }
+
+    async fn answer(&self, wait: Option<Duration>) -> Result<TokenAnswer, OAuthError> {
+        let until = Instant::now() + wait.unwrap_or_default();
+        let place = self.grant.map(|grant| self.endpoints.waiting.take_place(grant));
+        let mut counted = false;
+        loop {
+            // From here on no decision is missed: it either is in the database or wakes this place.
+            let decision = place.as_ref().map(Place::decision);
+            let pending = match self.look().await {
+                Ok(Look::Decided(answer)) => return *answer,
+                Ok(Look::Undecided(grant)) => grant,
+                Err(error) => return Err(self.while_away(&error)),
+            };
+            if !counted && !self.keeps_pace(&pending) {
+                return Err(slow_down(&pending));
+            }
+            counted = true;
+            let left = until.saturating_duration_since(Instant::now());
+            let Some(decision) = decision.filter(|_| !left.is_zero()) else { return Err(not_yet(&pending)) };
+            // Looked at again after an interval even if nobody calls: the listening connection may be down.
+            let interval = Duration::from_secs(u64::from(pending.poll_interval.unsigned_abs()));
+            let _either = tokio::time::timeout(left.min(interval), decision).await;
+        }
+    }
+
+    fn keeps_pace(&self, grant: &Grant) -> bool {
+        let style = self.credentials.style;
+        self.endpoints.pacing.take(grant.id, style, grant.poll_interval, grant.expires_at, self.at)
+    }
+
+    /// The answer while the database is away.
+    fn while_away(&self, error: &OAuthError) -> OAuthError {
+        match self.grant {
+            Some(grant) if grant::may_be_alive(grant, self.at) => OAuthError::authorization_pending(
+                "Not approved yet, as far as is known at this moment: keep polling at the same interval.",
+            ),
+            Some(_) => OAuthError::expired_token("The code has expired: ask for a new one."),
+            None => error.clone(),
+        }
+    }
+
+    /// Looks at the client and the grant. An error is the database's, or the refusal of a client without a genuine code.
+    async fn look(&self) -> Result<Look, OAuthError> {
+        let installation = &self.endpoints.installation;
+        let mut conn = installation.pool.acquire().await?;
+        let service = match self.credentials.authenticate(&mut conn, &installation.keyring).await {
+            Ok(service) => service,
+            Err(error) if error.is_of_the_server() => return Err(error),
+            Err(refusal) => return Ok(Look::decided(Err(refusal))),
+        };
+        let unknown = || {
+            OAuthError::invalid_grant("This device code is not known here, or was given to another client. Ask for a new one.")
+        };
+        let now = installation.clock.now();
+        let Some(id) = self.grant.filter(|id| !grant::is_long_forgotten(*id, now)) else {
+            return Ok(Look::decided(Err(unknown())));
+        };
+        let Some(grant) = store::by_id(&mut conn, id).await?.filter(|grant| grant.service_id == service.id) else {
+            return Ok(Look::decided(Err(unknown())));
+        };
+        let refusal = match grant.answer(now) {
+            Answer::Pending => match may_log_in(&service) {
+                Ok(()) => return Ok(Look::Undecided(Box::new(grant))),
+                Err(refusal) => refusal,
+            },
+            Answer::Approved(approval) => {
+                drop(conn);
+                return self.redeem(&grant, approval, &service).await;
+            }
+            Answer::Denied => OAuthError::access_denied("The person denied the request."),
+            Answer::Expired => OAuthError::expired_token("The code expired before it was approved: ask for a new one."),
+            Answer::Forgotten => unknown(),
+            Answer::Redeemed => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
+            Answer::Replayed(session) => {
+                self.replayed(&mut conn, &grant, session).await?;
+                OAuthError::invalid_grant(
+                    "This code was redeemed before. Because it was used again, its session has been ended.",
+                )
+            }
+        };
+        Ok(Look::decided(Err(refusal)))
+    }
+
+    /// Makes a session of an approved grant, once, and mints its tokens.
+    async fn redeem(&self, grant: &Grant, approval: &Approval, service: &Service) -> Result<Look, OAuthError> {
+        let installation = &self.endpoints.installation;
+        let now = installation.clock.now();
+        let session = self.session(grant, approval, service, now);
+        let mut tx = installation.pool.begin().await?;
+        if !store::redeem(&mut tx, grant.id, session.id, now).await? {
+            return Ok(Look::decided(Err(self.why_not(&mut tx, grant, service).await?)));
+        }
+        session::store::insert(&mut tx, &session, now).await?;
+        audit::Event::new(audit::Kind::Redeemed, &installation.clock, &installation.random)
+            .of(grant.organization_id)
+            .service(service.id)
+            .grant(grant.id)
+            .session(session.id)
+            .user(approval.user_id)
+            .caller(self.caller)
+            .append(&mut tx)
+            .await?;
+        let user = user::by_id(&mut tx, approval.user_id).await?.ok_or_else(OAuthError::server_error)?;
+        // Minted before the commit: a key that can't sign leaves the grant approved, and the device polls on.
+        let minted = tokens::mint(installation, &self.endpoints.signing_keys, &session, service, &user, now);
+        let answer = minted.map_err(|error| {
+            tracing::error!(%error, grant = %grant.id, "tokens can't be minted");
+            OAuthError::server_error()
+        })?;
+        tx.commit().await?;
+        Ok(Look::decided(Ok(answer)))
+    }
+
+    fn session(&self, grant: &Grant, approval: &Approval, service: &Service, now: DateTime<Utc>) -> Session {
+        let after = |life| now + TimeDelta::from_std(life).unwrap_or(TimeDelta::days(90));
+        Session {
+            id: SessionId::new(now, &self.endpoints.installation.random.bytes()),
+            organization_id: grant.organization_id,
+            service_id: grant.service_id,
+            user_id: approval.user_id,
+            grant_id: grant.id,
+            scopes: approval.scopes.clone(),
+            resources: grant.resources.clone(),
+            dpop_jkt: grant.dpop_jkt.clone(),
+            auth_time: approval.auth_time,
+            amr: approval.amr.clone(),
+            name: grant.device.name.clone().unwrap_or_else(|| service.name.clone()),
+            user_agent: self.caller.user_agent.clone(),
+            ip: self.caller.ip,
+            generation: 0,
+            idle_expires_at: after(service.refresh_idle),
+            expires_at: after(service.refresh_absolute),
+        }
+    }
+
+    /// Why an approved grant could not be redeemed: another poll did, or something changed since the approval.
+    async fn why_not(
+        &self,
+        conn: &mut PgConnection,
+        grant: &Grant,
+        service: &Service,
+    ) -> Result<OAuthError, OAuthError> {
+        let now = self.endpoints.installation.clock.now();
+        let current = store::by_id(conn, grant.id).await?;
+        if current.is_none_or(|current| !matches!(current.answer(now), Answer::Approved(_))) {
+            return Ok(OAuthError::invalid_grant("The tokens of this code were sent to another poll."));
+        }
+        may_log_in(service)?;
+        Ok(OAuthError::access_denied(
+            "The account was locked, or what is asked of it has changed since the approval: start again.",
+        ))
+    }
+
+    /// A code that was redeemed and comes again is in two hands: the session ends.
+    async fn replayed(&self, conn: &mut PgConnection, grant: &Grant, session: SessionId) -> Result<(), OAuthError> {
+        let installation = &self.endpoints.installation;
+        if session::store::revoke(conn, session, "its device code was used again", installation.clock.now()).await? {
+            audit::Event::new(audit::Kind::Replayed, &installation.clock, &installation.random)
+                .of(grant.organization_id)
+                .service(grant.service_id)
+                .grant(grant.id)
+                .session(session)
+                .caller(self.caller)
+                .append(conn)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+impl Look {
+    fn decided(answer: Result<TokenAnswer, OAuthError>) -> Self {
+        Self::Decided(Box::new(answer))
+    }
+}
+
+fn not_yet(grant: &Grant) -> OAuthError {
+    OAuthError::authorization_pending(format!("Not approved yet: poll again in {} s.", grant.poll_interval))
+}
+
+fn slow_down(grant: &Grant) -> OAuthError {
+    OAuthError::slow_down(format!("Polls come too fast: one every {} s is enough.", grant.poll_interval))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_read_as_rfc_7240_writes_it() {
+        let wait = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", value.parse().unwrap());
+            preferred_wait(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait("wait=10"), Some(10));
+        assert_eq!(wait("respond-async, WAIT = \"7\"; x=y"), Some(7));
+        assert_eq!(wait("wait=600"), Some(30));
+        assert_eq!(wait("wait=0"), Some(0));
+        assert_eq!(wait("wait=soon"), None);
+        assert_eq!(wait("waiting=5"), None);
+    }
+}
