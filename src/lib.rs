@@ -22,10 +22,11 @@ pub mod directory; // organizations, services, providers, users
 pub mod installation; // the running installation, in one value
 
 // 3: what happens.
+pub mod browser; // the approving person's browser: its session, its tokens against forgery
 pub mod device; // device logins in progress
 pub mod mfa; // one-time passwords, recovery codes
 pub mod session; // signed-in devices and their tokens
-pub mod browser; // the approving person's browser: its session, its tokens against forgery
+pub mod upstream; // signing in at an organization's own provider
 
 // 4: the doors.
 pub mod activation; // the activation page
