@@ -1,1 +1,5 @@
 //! Countersign: a self-hosted authorization server for device login.
+
+pub mod cli;
+pub mod client;
+pub mod clock;
