@@ -17,7 +17,6 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Log in to an authorization server from this device.
     Login(login::LoginArgs),
 }
 

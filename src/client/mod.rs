@@ -1,19 +1,19 @@
 //! The reference client: how a command-line tool logs in to a Countersign server, or any other that speaks RFC 8628.
 //!
 //! 1. **Find the server.** The person gives one address, the issuer. Its metadata (RFC 8414) names the endpoints, and
-//!    must name this very issuer ([`metadata`]).
+//!    must name this very issuer (`metadata`).
 //! 2. **Ask for a code.** `POST device_authorization_endpoint` with `client_id` and `scope`. The answer is a pair: the
 //!    *device code*, a secret that only this process knows, and the *user code*, short enough to be typed
-//!    (RFC 8628 §3.1, §3.2; [`answer`]).
-//! 3. **Show it.** The address to visit, the user code, and a QR code of both ([`screen`], or [`events`] for scripts).
+//!    (RFC 8628 §3.1, §3.2; `answer`).
+//! 3. **Show it.** The address to visit, the user code, and a QR code of both (`screen`, or `events` for scripts).
 //!    The person opens the address on a device that has a browser, signs in there and approves. This process never
 //!    sees a password.
 //! 4. **Poll.** Meanwhile `POST token_endpoint` with the device code, no oftener than every `interval` seconds:
 //!    `authorization_pending` means ask again, `slow_down` means ask again 5 s more slowly from now on, no answer means
-//!    ask again after twice the time (§3.4, §3.5; [`device_login`], [`pacing`]).
+//!    ask again after twice the time (§3.4, §3.5; `device_login`, `pacing`).
 //! 5. **End.** Tokens; or `access_denied`; or `expired_token`, after which a person who is still there gets a new code
 //!    instead of an endless wait.
-//! 6. **Keep the tokens** in a file that only its owner can read ([`credentials`]).
+//! 6. **Keep the tokens** in a file that only its owner can read (`credentials`).
 //!
 //! It knows HTTP and nothing of the server in the rest of this crate, so it can be read as an example for other tools.
 

@@ -102,21 +102,23 @@ async fn a_login_in_json() {
 
 #[tokio::test]
 async fn every_end_has_its_exit_code() {
-    for (codes, polls, exit_code, name) in [
+    let ends = [
         (vec![a_code()], vec![error("access_denied")], 3, "access_denied"),
         (vec![a_code()], vec![error("expired_token")], 4, "expired_token"),
         (vec![a_code()], vec![Reply::Text(404, None, String::new())], 5, "not_understood"),
         (vec![Reply::Text(503, None, String::new())], vec![], 5, "unavailable"),
         (vec![error("unauthorized_client")], vec![], 6, "unauthorized_client"),
         (vec![a_code()], vec![error("invalid_grant")], 6, "invalid_grant"),
-    ] {
+    ];
+    let checks = ends.map(|(codes, polls, exit_code, name)| async move {
         let server = StandIn::start(codes, polls).await;
         let (output, configuration) = run(&server, &["--json"]).await;
         assert_eq!(output.status.code(), Some(exit_code), "{name}: {}", stdout(&output));
         let last: Value = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
         assert_eq!((&last["event"], &last["error"]), (&json!("error"), &json!(name)));
         assert!(!configuration.path().join("countersign/credentials.json").exists());
-    }
+    });
+    futures_util::future::join_all(checks).await;
 }
 
 #[tokio::test]
