@@ -31,3 +31,10 @@ pub mod upstream; // signing in at an organization's own provider
 // 4: the doors.
 pub mod activation; // the activation page
 pub mod oauth; // the endpoints that devices call
+
+// 5: what runs.
+pub mod client; // the device-login client, which knows only HTTP
+pub mod server; // router, state, listeners, drain
+
+// 6: what people type.
+pub mod cli; // one file per command

@@ -1,3 +1,10 @@
 //! The `countersign` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use countersign::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    cli::run(Cli::parse())
+}

@@ -1,0 +1,156 @@
+//! `countersign login`: the reference client as a command.
+
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::client::environment::{self, Terminal};
+use crate::client::{
+    CredentialsError, CredentialsFile, Event, Issuer, JsonLines, LoginError, Options, Reporter, Screen, login_and_keep,
+};
+use crate::clock::Clock;
+
+/// What `countersign dev` sets up, and nothing but a server on this machine.
+const DEMO_CLIENT: &str = "demo-cli";
+/// Codes shown one after the other to a person who takes their time.
+const CODES_FOR_A_PERSON: NonZeroU32 = NonZeroU32::new(3).unwrap();
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    signed in
+  1    anything not listed here
+  2    wrong usage
+  3    denied in the browser
+  4    the code expired
+  5    the server can't be reached, or is no authorization server with device login
+  6    the server refused (invalid_client, invalid_scope, unauthorized_client, …)
+  130  interrupted
+
+The tokens are written to countersign/credentials.json under $XDG_CONFIG_HOME (or ~/.config), readable by you alone.";
+
+/// Log in to an authorization server from this device.
+///
+/// Prints an address and a code to enter there in any browser, waits for the approval, and keeps the tokens. Works with
+/// Countersign and with other servers that speak RFC 8628.
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct LoginArgs {
+    // Not as a doc comment, where an address needs brackets that a terminal should not show.
+    #[arg(value_name = "URL", help = "Address of the server (its issuer), for example https://login.acme.example")]
+    issuer: Issuer,
+
+    /// Client to log in as. On a loopback address: demo-cli, unless said otherwise
+    #[arg(long, value_name = "ID", env = "COUNTERSIGN_CLIENT_ID")]
+    client_id: Option<String>,
+
+    /// Scopes to ask for, separated by spaces. Without it the server's default ones
+    #[arg(long, value_name = "SCOPES")]
+    scope: Vec<String>,
+
+    /// Organization of the client, where a server wants it said
+    #[arg(long, value_name = "SLUG")]
+    org: Option<String>,
+
+    /// Service of the client, where a server wants it said
+    #[arg(long, value_name = "SLUG")]
+    service: Option<String>,
+
+    /// What the approver is told about this device; empty for nothing [default: user@hostname]
+    #[arg(long, value_name = "NAME")]
+    device_name: Option<String>,
+
+    /// How many codes to show before giving up when they expire [default: 3 on a terminal, otherwise 1]
+    #[arg(long, value_name = "N")]
+    max_codes: Option<NonZeroU32>,
+
+    /// Print one JSON object per event: code, waiting, retrying, expired, and last done or error
+    #[arg(long)]
+    json: bool,
+
+    /// Don't draw a QR code
+    #[arg(long)]
+    no_qr: bool,
+
+    /// Allow plain http to another machine. Whoever can listen on the network can take the tokens
+    #[arg(long)]
+    insecure_http: bool,
+}
+
+/// Logs in, or tells why not.
+pub(super) async fn run(args: LoginArgs) -> ExitCode {
+    let (json, no_qr) = (args.json, args.no_qr);
+    let Some(options) = args.into_options() else {
+        let message = "error: --client-id is required for a server that is not on this machine\n\n\
+                       Its administrator knows the client id of the tool that you log in for; \
+                       COUNTERSIGN_CLIENT_ID can hold it, too.";
+        drop(writeln!(io::stderr(), "{message}"));
+        return ExitCode::from(2);
+    };
+    let result = if json {
+        until_interrupted(&options, &mut JsonLines::new(io::stdout())).await
+    } else if no_qr {
+        until_interrupted(&options, &mut Screen::of_process().without_qr()).await
+    } else {
+        until_interrupted(&options, &mut Screen::of_process()).await
+    };
+    ExitCode::from(result.map_or_else(|error| exit_code(&error), |()| 0))
+}
+
+impl LoginArgs {
+    /// `None`: there is no client to log in as.
+    fn into_options(self) -> Option<Options> {
+        let given = self.client_id.filter(|id| !id.trim().is_empty());
+        let client_id = given.or_else(|| self.issuer.is_loopback().then(|| DEMO_CLIENT.to_owned()))?;
+        let default_codes = if Terminal::of_stdout().is_some() { CODES_FOR_A_PERSON } else { NonZeroU32::MIN };
+        let scope = self.scope.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+        Some(Options {
+            scope: not_blank(scope),
+            organization: self.org.and_then(not_blank),
+            service: self.service.and_then(not_blank),
+            device_name: self.device_name.or_else(environment::device_name).and_then(not_blank),
+            max_codes: self.max_codes.unwrap_or(default_codes),
+            insecure_http: self.insecure_http,
+            ..Options::new(self.issuer, client_id)
+        })
+    }
+}
+
+fn not_blank(text: String) -> Option<String> {
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// The login, or Ctrl-C, whichever comes first.
+async fn until_interrupted<R: Reporter>(options: &Options, reporter: &mut R) -> Result<(), LoginError> {
+    let Some(configuration) = environment::configuration_directory() else {
+        let error = LoginError::from(CredentialsError::NoDirectory);
+        drop(reporter.report(&Event::Failed(&error)));
+        return Err(error);
+    };
+    let credentials = CredentialsFile::under(&configuration, Clock::system());
+    tokio::select! {
+        result = login_and_keep(options, &credentials, reporter) => return result.map(drop),
+        Ok(()) = tokio::signal::ctrl_c() => {}
+    }
+    drop(reporter.report(&Event::Failed(&LoginError::Interrupted)));
+    Err(LoginError::Interrupted)
+}
+
+/// What a script learns from a login that failed (listed in `--help` and in docs/clients.md).
+pub(super) const fn exit_code(error: &LoginError) -> u8 {
+    match error {
+        LoginError::Credentials(_) | LoginError::Output(_) => 1,
+        LoginError::InsecureIssuer { .. } => 2,
+        LoginError::Denied => 3,
+        LoginError::Expired => 4,
+        LoginError::Unreachable { .. }
+        | LoginError::Unavailable { .. }
+        | LoginError::NotAnAuthorizationServer { .. }
+        | LoginError::IssuerMismatch { .. }
+        | LoginError::NoDeviceLogin { .. }
+        | LoginError::NotUnderstood { .. } => 5,
+        LoginError::Refused { .. } => 6,
+        LoginError::Interrupted => 130,
+    }
+}

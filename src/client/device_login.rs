@@ -1,0 +1,163 @@
+//! The device authorization grant as the device lives it (RFC 8628 §3.1 to §3.5).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Options;
+use super::answer::{DeviceAuthorization, OAuthError, Poll, Tokens};
+use super::error::LoginError;
+use super::http::{NoAnswer, Transport};
+use super::metadata::Endpoints;
+use super::pacing::Pacing;
+use super::reporter::{Event, Reporter};
+
+const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+/// How the wait for one code ended without an error.
+enum Decision {
+    Approved(Tokens),
+    Expired,
+}
+
+/// Asks for a code, waits for its approval, and asks for another one when it expires, as often as allowed.
+pub(crate) async fn run<T: Transport, R: Reporter>(
+    transport: &T,
+    endpoints: &Endpoints,
+    options: &Options,
+    reporter: &mut R,
+) -> Result<Tokens, LoginError> {
+    for codes_left in (0..options.max_codes.get()).rev() {
+        let asked_at = Instant::now();
+        let authorization = request_code(transport, endpoints, options).await?;
+        reporter.report(&Event::Code(&authorization.code))?;
+        // Counted from before the request: the screen rather says a second too little than too much.
+        let deadline = asked_at + authorization.code.expires_in;
+        let wait = Wait { transport, endpoints, options, authorization: &authorization, deadline };
+        match wait.for_decision(reporter).await? {
+            Decision::Approved(tokens) => return Ok(tokens),
+            Decision::Expired if codes_left > 0 => reporter.report(&Event::Expired)?,
+            Decision::Expired => {}
+        }
+    }
+    Err(LoginError::Expired)
+}
+
+/// The device authorization request (§3.1). A person has just asked for it, so trouble is told instead of waited out.
+async fn request_code(
+    transport: &impl Transport,
+    endpoints: &Endpoints,
+    options: &Options,
+) -> Result<DeviceAuthorization, LoginError> {
+    let url = &endpoints.device_authorization;
+    let mut parameters = vec![("client_id", options.client_id.as_str())];
+    let optional = [
+        ("scope", &options.scope),
+        ("org", &options.organization),
+        ("service", &options.service),
+        ("device_name", &options.device_name),
+    ];
+    parameters.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
+
+    let answer = transport.post_form(url, &parameters).await.map_err(|error| LoginError::unreachable(url, error))?;
+    if answer.is_unavailable() {
+        return Err(LoginError::unavailable(url, &answer));
+    }
+    let not_understood = |reason| LoginError::NotUnderstood { address: url.to_string(), reason };
+    match (answer.status, OAuthError::read(&answer.body)) {
+        (_, Some(error)) => Err(refused(error)),
+        (200, None) => DeviceAuthorization::read(&answer.body).map_err(not_understood),
+        (status, None) => Err(not_understood(format!("HTTP {status} without an OAuth error"))),
+    }
+}
+
+fn refused(error: OAuthError) -> LoginError {
+    LoginError::Refused { error: error.error, description: error.description }
+}
+
+/// The wait for the decision on one code.
+struct Wait<'a, T> {
+    transport: &'a T,
+    endpoints: &'a Endpoints,
+    options: &'a Options,
+    authorization: &'a DeviceAuthorization,
+    deadline: Instant,
+}
+
+impl<T: Transport> Wait<'_, T> {
+    /// Polls until the server decides (§3.5). The server's clock counts, not this one: a code approved in its last
+    /// second is redeemed by the poll after it, so the end is the first fruitless poll past the deadline.
+    async fn for_decision(&self, reporter: &mut impl Reporter) -> Result<Decision, LoginError> {
+        let mut pacing = Pacing::new(self.authorization.interval);
+        let mut delay = pacing.interval();
+        loop {
+            self.counting_down(tokio::time::sleep(delay), reporter).await?;
+            let answer = self.counting_down(self.poll(), reporter).await?;
+            let late = Instant::now() >= self.deadline;
+            delay = match answer {
+                Poll::Approved(tokens) => return Ok(Decision::Approved(tokens)),
+                Poll::Denied => return Err(LoginError::Denied),
+                Poll::Expired => return Ok(Decision::Expired),
+                // What an expired code becomes once the server has forgotten it.
+                Poll::Refused(error) if late && error.error == "invalid_grant" => return Ok(Decision::Expired),
+                Poll::Refused(error) => return Err(refused(error)),
+                Poll::NotUnderstood(reason) => return Err(self.not_understood(reason)),
+                Poll::Unavailable { reason, .. } if late => return Err(self.gone(reason)),
+                Poll::Pending | Poll::SlowDown { .. } if late => return Ok(Decision::Expired),
+                Poll::Pending => pacing.pending(),
+                Poll::SlowDown { interval } => pacing.slow_down(interval),
+                Poll::Unavailable { reason, retry_after } => {
+                    let after = self.not_far_beyond_the_deadline(pacing.failed(retry_after), pacing.interval());
+                    reporter.report(&Event::Retrying { reason: &reason, after })?;
+                    after
+                }
+            };
+        }
+    }
+
+    /// One device access token request (§3.4). No answer at all is one more kind of trouble.
+    async fn poll(&self) -> Poll {
+        let parameters = [
+            ("grant_type", GRANT_TYPE),
+            ("device_code", self.authorization.device_code.expose()),
+            ("client_id", self.options.client_id.as_str()),
+        ];
+        match self.transport.post_form(&self.endpoints.token, &parameters).await {
+            Ok(answer) => Poll::read(&answer),
+            Err(NoAnswer(reason)) => Poll::Unavailable { reason, retry_after: None },
+        }
+    }
+
+    /// Runs `work`, telling the time left at once and every second until it ends.
+    async fn counting_down<F: Future>(&self, work: F, reporter: &mut impl Reporter) -> Result<F::Output, LoginError> {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut work => return Ok(output),
+                now = second.tick() => {
+                    reporter.report(&Event::Waiting { left: self.deadline.saturating_duration_since(now) })?;
+                }
+            }
+        }
+    }
+
+    /// A long pause must not run past the moment at which the last poll is due.
+    fn not_far_beyond_the_deadline(&self, delay: Duration, interval: Duration) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        delay.min(left.max(interval))
+    }
+
+    fn not_understood(&self, reason: String) -> LoginError {
+        LoginError::NotUnderstood { address: self.endpoints.token.to_string(), reason }
+    }
+
+    fn gone(&self, reason: String) -> LoginError {
+        LoginError::unreachable(&self.endpoints.token, NoAnswer(reason))
+    }
+}
+
+#[cfg(test)]
+#[path = "device_login_tests.rs"]
+mod tests;

@@ -1,0 +1,245 @@
+//! The protocol against a scripted server, in time that jumps from one event to the next.
+
+use std::collections::VecDeque;
+use std::io;
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::*;
+use crate::client::http::Answer;
+
+/// Answers in the order written, and notes when each poll came.
+struct Script {
+    start: Instant,
+    codes: Mutex<VecDeque<Result<Answer, NoAnswer>>>,
+    polls: Mutex<VecDeque<Result<Answer, NoAnswer>>>,
+    polled_at: Mutex<Vec<u64>>,
+    last_form: Mutex<Vec<(String, String)>>,
+}
+
+impl Script {
+    fn new(
+        codes: impl IntoIterator<Item = Result<Answer, NoAnswer>>,
+        polls: impl IntoIterator<Item = Result<Answer, NoAnswer>>,
+    ) -> Self {
+        Self {
+            start: Instant::now(),
+            codes: Mutex::new(codes.into_iter().collect()),
+            polls: Mutex::new(polls.into_iter().collect()),
+            polled_at: Mutex::default(),
+            last_form: Mutex::default(),
+        }
+    }
+
+    fn polled_at(&self) -> Vec<u64> {
+        self.polled_at.lock().unwrap().clone()
+    }
+
+    fn form(&self) -> Vec<(String, String)> {
+        self.last_form.lock().unwrap().clone()
+    }
+}
+
+impl Transport for Script {
+    async fn get(&self, _: &Url) -> Result<Answer, NoAnswer> {
+        unreachable!("the endpoints are known")
+    }
+
+    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
+        *self.last_form.lock().unwrap() =
+            parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        if url.path() == "/code" {
+            return self.codes.lock().unwrap().pop_front().expect("one more code is asked than scripted");
+        }
+        self.polled_at.lock().unwrap().push(self.start.elapsed().as_secs());
+        self.polls.lock().unwrap().pop_front().expect("one more poll comes than scripted")
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "stands in a list with `dropped`")]
+fn answer(status: u16, body: &Value) -> Result<Answer, NoAnswer> {
+    Ok(Answer { status, retry_after: None, location: None, body: body.to_string().into_bytes() })
+}
+
+fn code(user_code: &str, expires_in: u64, interval: u64) -> Result<Answer, NoAnswer> {
+    let body = json!({
+        "device_code": format!("csd_{user_code}"), "user_code": user_code,
+        "verification_uri": "https://acme.example/activate", "expires_in": expires_in, "interval": interval,
+    });
+    answer(200, &body)
+}
+
+fn error(error: &str) -> Result<Answer, NoAnswer> {
+    answer(400, &json!({ "error": error, "error_description": "said so" }))
+}
+
+fn tokens() -> Result<Answer, NoAnswer> {
+    answer(200, &json!({ "access_token": "at-1", "token_type": "Bearer", "scope": "read" }))
+}
+
+fn dropped() -> Result<Answer, NoAnswer> {
+    Err(NoAnswer("connection closed".to_owned()))
+}
+
+/// Runs the script with at most `max_codes` codes; gives the outcome and what was told besides the countdown.
+async fn run_script(script: &Script, max_codes: u32) -> (Result<Tokens, LoginError>, Vec<String>) {
+    let endpoints = Endpoints {
+        device_authorization: "https://acme.example/code".parse().unwrap(),
+        token: "https://acme.example/token".parse().unwrap(),
+    };
+    let options = Options {
+        scope: Some("read write".to_owned()),
+        device_name: Some("ada@laptop".to_owned()),
+        max_codes: NonZeroU32::new(max_codes).unwrap(),
+        ..Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned())
+    };
+    let mut told = Vec::new();
+    let mut reporter = |event: &Event<'_>| -> io::Result<()> {
+        match event {
+            Event::Code(code) => told.push(format!("code {}", code.user_code)),
+            Event::Retrying { after, .. } => told.push(format!("retrying in {}", after.as_secs())),
+            Event::Expired => told.push("expired".to_owned()),
+            _ => {}
+        }
+        Ok(())
+    };
+    let result = run(script, &endpoints, &options, &mut reporter).await;
+    (result, told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_keeps_to_the_interval_and_slows_down_for_good() {
+    let polls = [error("authorization_pending"), error("slow_down"), error("authorization_pending"), tokens()];
+    let script = Script::new([code("A", 900, 5)], polls);
+    let (result, told) = run_script(&script, 1).await;
+    assert_eq!(result.unwrap().access_token.expose(), "at-1");
+    assert_eq!(script.polled_at(), [5, 10, 20, 30]);
+    assert_eq!(told, ["code A"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_sends_what_the_standard_names() {
+    let script = Script::new([error("invalid_scope")], []);
+    let (result, _) = run_script(&script, 1).await;
+    assert!(matches!(result, Err(LoginError::Refused { error, description: Some(_) }) if error == "invalid_scope"));
+    let sent = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        script.form(),
+        [sent("client_id", "acme-cli"), sent("scope", "read write"), sent("device_name", "ada@laptop")]
+    );
+
+    let script = Script::new([code("A", 900, 5)], [tokens()]);
+    run_script(&script, 1).await.0.unwrap();
+    assert_eq!(
+        script.form(),
+        [sent("grant_type", GRANT_TYPE), sent("device_code", "csd_A"), sent("client_id", "acme-cli")]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_answer_it_asks_ever_more_rarely_and_recovers() {
+    let unavailable = answer(503, &json!("down"));
+    let polls = [dropped(), unavailable, dropped(), error("authorization_pending"), tokens()];
+    let script = Script::new([code("A", 900, 5)], polls);
+    let (result, told) = run_script(&script, 1).await;
+    result.unwrap();
+    assert_eq!(script.polled_at(), [5, 15, 35, 75, 80]);
+    assert_eq!(told, ["code A", "retrying in 10", "retrying in 20", "retrying in 40"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_away_until_the_end_is_told_as_such() {
+    let script = Script::new([code("A", 30, 5)], [dropped(), dropped(), dropped()]);
+    let (result, _) = run_script(&script, 3).await;
+    assert!(matches!(result, Err(LoginError::Unreachable { .. })), "{result:?}");
+    assert_eq!(script.polled_at(), [5, 15, 30], "the last attempt is due when the code expires, not long after");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_is_final() {
+    let script = Script::new([code("A", 900, 5)], [error("authorization_pending"), error("access_denied")]);
+    let (result, told) = run_script(&script, 3).await;
+    assert!(matches!(result, Err(LoginError::Denied)));
+    assert_eq!(told, ["code A"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_code_is_followed_by_a_new_one_with_its_own_pace() {
+    let polls = [error("slow_down"), error("expired_token"), error("authorization_pending"), tokens()];
+    let script = Script::new([code("A", 900, 5), code("B", 900, 2)], polls);
+    let (result, told) = run_script(&script, 3).await;
+    result.unwrap();
+    assert_eq!(script.polled_at(), [5, 15, 17, 19]);
+    assert_eq!(told, ["code A", "expired", "code B"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_does_not_ask_for_codes_forever() {
+    let codes = [code("A", 900, 5), code("B", 900, 5), code("C", 900, 5)];
+    let script = Script::new(codes, (0..3).map(|_| error("expired_token")));
+    let (result, told) = run_script(&script, 3).await;
+    assert!(matches!(result, Err(LoginError::Expired)));
+    assert_eq!(told, ["code A", "expired", "code B", "expired", "code C"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_says_expired_is_not_waited_for_either() {
+    let script = Script::new([code("A", 12, 5)], (0..3).map(|_| error("authorization_pending")));
+    let (result, _) = run_script(&script, 1).await;
+    assert!(matches!(result, Err(LoginError::Expired)));
+    assert_eq!(script.polled_at(), [5, 10, 15]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_in_the_last_second_is_not_lost() {
+    let script = Script::new([code("A", 12, 5)], [error("authorization_pending"), error("slow_down"), tokens()]);
+    run_script(&script, 1).await.0.unwrap();
+    assert_eq!(script.polled_at(), [5, 10, 20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invalid_grant_means_expired_only_once_it_can() {
+    let script = Script::new([code("A", 900, 5)], [error("invalid_grant")]);
+    let (result, _) = run_script(&script, 1).await;
+    assert!(matches!(result, Err(LoginError::Refused { .. })));
+
+    let script = Script::new([code("A", 5, 5)], [error("invalid_grant")]);
+    let (result, _) = run_script(&script, 1).await;
+    assert!(matches!(result, Err(LoginError::Expired)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_left_counts_down_by_the_second() {
+    let script = Script::new([code("A", 900, 3)], [tokens()]);
+    let endpoints = Endpoints {
+        device_authorization: "https://acme.example/code".parse().unwrap(),
+        token: "https://acme.example/token".parse().unwrap(),
+    };
+    let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
+    let mut left = Vec::new();
+    let mut reporter = |event: &Event<'_>| -> io::Result<()> {
+        if let Event::Waiting { left: time } = event {
+            left.push(time.as_secs());
+        }
+        Ok(())
+    };
+    run(&script, &endpoints, &options, &mut reporter).await.unwrap();
+    assert_eq!(left, [900, 899, 898]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_nobody_can_see_ends_the_login() {
+    let script = Script::new([code("A", 900, 5)], []);
+    let endpoints = Endpoints {
+        device_authorization: "https://acme.example/code".parse().unwrap(),
+        token: "https://acme.example/token".parse().unwrap(),
+    };
+    let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
+    let mut reporter = |_: &Event<'_>| -> io::Result<()> { Err(io::ErrorKind::BrokenPipe.into()) };
+    let result = run(&script, &endpoints, &options, &mut reporter).await;
+    assert!(matches!(result, Err(LoginError::Output(_))));
+    assert!(script.polled_at().is_empty());
+}

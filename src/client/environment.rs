@@ -1,0 +1,66 @@
+//! What the client asks the machine it runs on: who is there, and what their terminal can show.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+/// Longest device name that a server takes, in characters.
+const LONGEST_DEVICE_NAME: usize = 64;
+
+/// A terminal that understands escape sequences.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    /// Width in characters.
+    pub columns: u16,
+    /// Height in lines.
+    pub rows: u16,
+    /// Whether its locale is UTF-8, so that block elements arrive as such.
+    pub unicode: bool,
+}
+
+impl Terminal {
+    /// The terminal that standard output is, if it is one (`TERM=dumb` is none).
+    #[must_use]
+    pub fn of_stdout() -> Option<Self> {
+        let stdout = io::stdout();
+        let dumb = variable("TERM").is_none_or(|term| term == "dumb");
+        if dumb || !stdout.is_terminal() {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+        Some(Self { columns: size.ws_col, rows: size.ws_row, unicode: locale_is_utf8() })
+    }
+}
+
+/// `user@host`, as far as both are known: what the approver is told about this device unless it is named otherwise.
+#[must_use]
+pub fn device_name() -> Option<String> {
+    let user = variable("USER").or_else(|| variable("LOGNAME"));
+    let host = rustix::system::uname().nodename().to_str().ok().map(str::to_owned).filter(|host| !host.is_empty());
+    let name = match (user, host) {
+        (Some(user), Some(host)) => format!("{user}@{host}"),
+        (user, host) => user.or(host)?,
+    };
+    Some(name.chars().take(LONGEST_DEVICE_NAME).collect())
+}
+
+/// The user's directory for configuration: `$XDG_CONFIG_HOME` where it is absolute, otherwise `~/.config`.
+#[must_use]
+pub fn configuration_directory() -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))
+}
+
+/// The first one set decides (POSIX).
+fn locale_is_utf8() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(variable)
+        .is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
+}
+
+/// A variable that is set to something.
+#[expect(clippy::disallowed_methods, reason = "the one place where the client asks its surroundings")]
+fn variable(name: &str) -> Option<String> {
+    env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,118 @@
+//! HTTP as the client needs it: two verbs, small answers, short patience, no redirects.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, LOCATION, RETRY_AFTER};
+use url::Url;
+
+use super::issuer::Issuer;
+use super::printable::printable;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Metadata and token answers are a few kilobytes.
+const LARGEST_BODY: usize = 256 * 1024;
+
+/// Whatever carries the client's requests. The protocol is tested without a network through this.
+pub(crate) trait Transport {
+    /// GET.
+    async fn get(&self, url: &Url) -> Result<Answer, NoAnswer>;
+    /// POST with an `application/x-www-form-urlencoded` body.
+    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)]) -> Result<Answer, NoAnswer>;
+}
+
+/// An HTTP answer with any status.
+pub(crate) struct Answer {
+    /// HTTP status code.
+    pub(crate) status: u16,
+    /// `Retry-After`, where it is a number of seconds.
+    pub(crate) retry_after: Option<Duration>,
+    /// Where a redirect points; it isn't followed.
+    pub(crate) location: Option<String>,
+    /// Holds tokens at times: never printed.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Whether the server, or something before it, says that it can't answer now.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.status >= 500 || matches!(self.status, 408 | 425 | 429)
+    }
+}
+
+/// Why there was no HTTP answer: in words, without the URL.
+#[derive(Debug)]
+pub(crate) struct NoAnswer(pub(crate) String);
+
+/// The network.
+pub(crate) struct Http(reqwest::Client);
+
+impl Http {
+    /// A client for one issuer.
+    pub(crate) fn for_issuer(issuer: &Issuer) -> Result<Self, NoAnswer> {
+        let builder = reqwest::Client::builder()
+            .user_agent(user_agent())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TOTAL_TIMEOUT)
+            // A redirected POST would carry the device code to an address that no metadata named.
+            .redirect(reqwest::redirect::Policy::none());
+        let builder = if issuer.is_loopback() { builder.no_proxy() } else { builder };
+        // Without TLS no certificate is needed, and a machine that has none can still log in to itself.
+        let builder = if issuer.url().scheme() == "http" { builder.tls_certs_only([]) } else { builder };
+        builder.build().map(Self).map_err(|error| NoAnswer(root_cause(&error)))
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, NoAnswer> {
+        let mut response =
+            request.header(ACCEPT, "application/json").send().await.map_err(|error| no_answer(&error))?;
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            retry_after: header(RETRY_AFTER).and_then(|value| value.trim().parse().ok()).map(Duration::from_secs),
+            location: header(LOCATION).map(printable),
+            body: Vec::new(),
+        };
+        while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
+            if answer.body.len() + chunk.len() > LARGEST_BODY {
+                return Err(NoAnswer(format!("the answer is larger than {} KiB", LARGEST_BODY / 1024)));
+            }
+            answer.body.extend_from_slice(&chunk);
+        }
+        Ok(answer)
+    }
+}
+
+impl Transport for Http {
+    async fn get(&self, url: &Url) -> Result<Answer, NoAnswer> {
+        self.send(self.0.get(url.clone())).await
+    }
+
+    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
+        self.send(self.0.post(url.clone()).form(parameters)).await
+    }
+}
+
+fn user_agent() -> String {
+    use std::env::consts::{ARCH, OS};
+    format!("countersign/{} ({OS}; {ARCH})", env!("CARGO_PKG_VERSION"))
+}
+
+fn no_answer(error: &reqwest::Error) -> NoAnswer {
+    if error.is_timeout() {
+        let patience = if error.is_connect() { CONNECT_TIMEOUT } else { TOTAL_TIMEOUT };
+        return NoAnswer(format!("no answer within {} s", patience.as_secs()));
+    }
+    NoAnswer(root_cause(error))
+}
+
+/// The innermost error says what happened ("Connection refused"); those around it only where.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause = error.source();
+    let mut text = None;
+    while let Some(inner) = cause {
+        text = Some(inner.to_string());
+        cause = inner.source();
+    }
+    printable(&text.unwrap_or_else(|| error.to_string()))
+}

@@ -1,0 +1,159 @@
+//! The reference client: how a command-line tool logs in to a Countersign server, or any other that speaks RFC 8628.
+//!
+//! 1. **Find the server.** The person gives one address, the issuer. Its metadata (RFC 8414) names the endpoints, and
+//!    must name this very issuer (`metadata`).
+//! 2. **Ask for a code.** `POST device_authorization_endpoint` with `client_id` and `scope`. The answer is a pair: the
+//!    *device code*, a secret that only this process knows, and the *user code*, short enough to be typed
+//!    (RFC 8628 §3.1, §3.2; `answer`).
+//! 3. **Show it.** The address to visit, the user code, and a QR code of both (`screen`, or `events` for scripts).
+//!    The person opens the address on a device that has a browser, signs in there and approves. This process never
+//!    sees a password.
+//! 4. **Poll.** Meanwhile `POST token_endpoint` with the device code, no oftener than every `interval` seconds:
+//!    `authorization_pending` means ask again, `slow_down` means ask again 5 s more slowly from now on, no answer means
+//!    ask again after twice the time (§3.4, §3.5; `device_login`, `pacing`).
+//! 5. **End.** Tokens; or `access_denied`; or `expired_token`, after which a person who is still there gets a new code
+//!    instead of an endless wait.
+//! 6. **Keep the tokens** in a file that only its owner can read (`credentials`).
+//!
+//! It knows HTTP and nothing of the server in the rest of this crate, so it can be read as an example for other tools.
+
+mod answer;
+mod credentials;
+mod device_login;
+pub mod environment;
+mod error;
+mod events;
+mod http;
+mod issuer;
+mod metadata;
+mod pacing;
+mod printable;
+mod qr;
+mod reporter;
+mod screen;
+mod secret;
+
+use std::num::NonZeroU32;
+
+pub use answer::{Code, Tokens};
+pub use credentials::{CredentialsError, CredentialsFile};
+pub use error::LoginError;
+pub use events::JsonLines;
+pub use issuer::{InvalidIssuer, Issuer};
+pub use reporter::{Event, Reporter};
+pub use screen::Screen;
+pub use secret::Secret;
+
+use http::{Http, NoAnswer};
+use issuer::is_protected;
+
+/// What to log in to, as what, and for what.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The server.
+    pub issuer: Issuer,
+    /// Who asks.
+    pub client_id: String,
+    /// Scopes asked for, separated by spaces; the service's default ones if `None`.
+    pub scope: Option<String>,
+    /// Slug of the organization, for servers that ask for it.
+    pub organization: Option<String>,
+    /// Slug of the service, for servers that ask for it.
+    pub service: Option<String>,
+    /// Shown to the approver; at most 64 characters.
+    pub device_name: Option<String>,
+    /// How many codes may expire before the login fails; one where nobody is there to see the next.
+    pub max_codes: NonZeroU32,
+    /// Lets plain http leave this machine.
+    pub insecure_http: bool,
+}
+
+impl Options {
+    /// A login with the service's default scopes and a single code.
+    #[must_use]
+    pub const fn new(issuer: Issuer, client_id: String) -> Self {
+        Self {
+            issuer,
+            client_id,
+            scope: None,
+            organization: None,
+            service: None,
+            device_name: None,
+            max_codes: NonZeroU32::MIN,
+            insecure_http: false,
+        }
+    }
+}
+
+/// A login that went through.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The server.
+    pub issuer: String,
+    /// Who asked.
+    pub client_id: String,
+    /// What was asked, if anything in particular.
+    pub asked_scope: Option<String>,
+    /// What was got.
+    pub tokens: Tokens,
+}
+
+impl SignedIn {
+    /// The scopes of the token, if known: an answer without `scope` grants what was asked (RFC 6749 §5.1).
+    #[must_use]
+    pub fn granted_scope(&self) -> Option<&str> {
+        self.tokens.scope.as_deref().or(self.asked_scope.as_deref())
+    }
+
+    /// The scopes that were asked and not granted, because the person narrowed them or the server did.
+    #[must_use]
+    pub fn not_granted(&self) -> Vec<&str> {
+        let asked = self.asked_scope.as_deref().unwrap_or_default().split_whitespace();
+        let granted = self.granted_scope().unwrap_or_default();
+        asked.filter(|scope| !granted.split_whitespace().any(|granted| granted == *scope)).collect()
+    }
+}
+
+/// Logs in: steps 1 to 5. Tells `reporter` everything but the end, which it returns. Dropped, it just stops.
+pub async fn login<R: Reporter>(options: &Options, reporter: &mut R) -> Result<SignedIn, LoginError> {
+    let issuer = &options.issuer;
+    if !options.insecure_http && !is_protected(issuer.url()) {
+        return Err(LoginError::InsecureIssuer { issuer: issuer.to_string() });
+    }
+    let http =
+        Http::for_issuer(issuer).map_err(|NoAnswer(reason)| LoginError::unreachable(issuer, NoAnswer(reason)))?;
+    let endpoints = metadata::discover(&http, issuer, options.insecure_http).await?;
+    let tokens = device_login::run(&http, &endpoints, options, reporter).await?;
+    Ok(SignedIn {
+        issuer: issuer.to_string(),
+        client_id: options.client_id.clone(),
+        asked_scope: options.scope.clone(),
+        tokens,
+    })
+}
+
+/// Logs in, keeps the tokens in `credentials`, and tells `reporter` the end too: steps 1 to 6.
+pub async fn login_and_keep<R: Reporter>(
+    options: &Options,
+    credentials: &CredentialsFile,
+    reporter: &mut R,
+) -> Result<SignedIn, LoginError> {
+    let result = kept(options, credentials, reporter).await;
+    // Whoever reads the events may be gone by now; what was reached stands.
+    drop(match &result {
+        Ok(signed_in) => reporter.report(&Event::SignedIn { signed_in, kept_in: Some(credentials.path()) }),
+        Err(error) => reporter.report(&Event::Failed(error)),
+    });
+    result
+}
+
+async fn kept<R: Reporter>(
+    options: &Options,
+    credentials: &CredentialsFile,
+    reporter: &mut R,
+) -> Result<SignedIn, LoginError> {
+    credentials.prepare()?;
+    let signed_in = login(options, reporter).await?;
+    credentials.save(&signed_in)?;
+    Ok(signed_in)
+}
