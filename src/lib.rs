@@ -1,1 +1,3 @@
 //! Countersign: a self-hosted authorization server for device login.
+
+pub mod postgres;

@@ -1,0 +1,3 @@
+//! PostgreSQL, the only database: the server Countersign runs itself when it is given none.
+
+pub mod managed;
