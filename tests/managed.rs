@@ -3,10 +3,7 @@
 //! Tests that need a process to kill run this binary again with [`HOLD`] set: the test [`hold`] then starts a server,
 //! says so and waits. Run by root, the last test runs all the others once more as `nobody`.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on panics, its helpers too"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, its helpers too")]
 
 use std::{
     fs::{self, Permissions},
@@ -23,17 +20,13 @@ use sqlx::{Connection, PgConnection, Row};
 use tempfile::TempDir;
 
 /// Names the data directory on which [`hold`] starts a server.
-const HOLD: &str = "COUNTERSIGN_TEST_HOLD";
+const HOLD: &str = "MANAGED_TEST_HOLD";
 
 /// How soon a server ends after the process that held it was killed. Far above what it takes.
 const SOON: Duration = Duration::from_secs(20);
 
 fn options(data_dir: &Path) -> Options {
-    Options {
-        data_dir: data_dir.to_owned(),
-        durable: false,
-        max_connections: 20,
-    }
+    Options { data_dir: data_dir.to_owned(), durable: false, max_connections: 20 }
 }
 
 /// A temporary directory of the given mode, whatever the umask.
@@ -63,10 +56,7 @@ fn ends_soon(pid: Pid) -> bool {
     while Instant::now() < deadline {
         // A zombie is over too: who reaps orphans depends on the machine.
         let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-        let over = stat.map_or_else(
-            |_| rustix::process::test_kill_process(pid).is_err(),
-            |stat| stat.contains(") Z "),
-        );
+        let over = stat.map_or_else(|_| rustix::process::test_kill_process(pid).is_err(), |stat| stat.contains(") Z "));
         if over {
             return true;
         }
@@ -76,9 +66,7 @@ fn ends_soon(pid: Pid) -> bool {
 }
 
 async fn session(managed: &Managed) -> PgConnection {
-    PgConnection::connect(&managed.url("postgres"))
-        .await
-        .unwrap()
+    PgConnection::connect(&managed.url("postgres")).await.unwrap()
 }
 
 /// Another process that holds a server.
@@ -96,9 +84,7 @@ impl Holder {
             .spawn()
             .unwrap();
         let said = BufReader::new(process.stdout.take().unwrap());
-        let ready = said
-            .lines()
-            .any(|line| line.is_ok_and(|line| line.ends_with("holding")));
+        let ready = said.lines().any(|line| line.is_ok_and(|line| line.ends_with("holding")));
         assert!(ready, "the holder did not start its server");
         Self { process }
     }
@@ -111,10 +97,7 @@ impl Holder {
 
 #[tokio::test]
 async fn hold() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how this binary tells itself what to do"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "how this binary tells itself what to do")]
     let Some(data_dir) = std::env::var_os(HOLD) else {
         return;
     };
@@ -143,24 +126,13 @@ async fn data_is_still_there_after_a_restart() {
     let started = Instant::now();
     let managed = Managed::start(options(&data_dir)).await.unwrap();
     let took = started.elapsed();
-    let mut session_two = PgConnection::connect_with(&managed.connect_options("postgres"))
-        .await
-        .unwrap();
-    let row = sqlx::query("select word from kept")
-        .fetch_one(&mut session_two)
-        .await
-        .unwrap();
+    let mut session_two = PgConnection::connect_with(&managed.connect_options("postgres")).await.unwrap();
+    let row = sqlx::query("select word from kept").fetch_one(&mut session_two).await.unwrap();
     assert_eq!(row.get::<String, _>(0), "still here");
-    let row = sqlx::query("show server_encoding")
-        .fetch_one(&mut session_two)
-        .await
-        .unwrap();
+    let row = sqlx::query("show server_encoding").fetch_one(&mut session_two).await.unwrap();
     assert_eq!(row.get::<String, _>(0), "UTF8");
     managed.stop().await.unwrap();
-    assert!(
-        took < Duration::from_secs(5),
-        "the second start took {took:?}"
-    );
+    assert!(took < Duration::from_secs(5), "the second start took {took:?}");
 }
 
 #[tokio::test]
@@ -170,18 +142,9 @@ async fn listens_for_this_account_alone() {
     let managed = Managed::start(options(&data_dir)).await.unwrap();
 
     let mut session = session(&managed).await;
-    let row = sqlx::query("show listen_addresses")
-        .fetch_one(&mut session)
-        .await
-        .unwrap();
+    let row = sqlx::query("show listen_addresses").fetch_one(&mut session).await.unwrap();
     assert_eq!(row.get::<String, _>(0), "");
-    let mode = |name: &str| {
-        fs::metadata(data_dir.join(name))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777
-    };
+    let mode = |name: &str| fs::metadata(data_dir.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("run"), 0o700);
     assert_eq!(mode("postgres"), 0o700);
     assert_eq!(mode("postgres.log"), 0o600);
@@ -194,9 +157,7 @@ async fn listens_for_this_account_alone() {
 #[tokio::test]
 async fn ctrl_c_does_not_reach_the_server() {
     let scene = scene();
-    let managed = Managed::start(options(&scene.path().join("data")))
-        .await
-        .unwrap();
+    let managed = Managed::start(options(&scene.path().join("data"))).await.unwrap();
     let server = server_of(managed.cluster_dir());
     let group = |pid| rustix::process::getpgid(pid).unwrap();
     assert_ne!(group(Some(server)), group(None));
@@ -253,15 +214,12 @@ async fn a_server_that_lost_its_guardian_is_stopped_first() {
 /// The shell processes in the server's group: its guardian.
 fn guardian_of(server: Pid) -> Vec<Pid> {
     let group = |pid| rustix::process::getpgid(Some(pid)).ok();
-    let processes = fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| {
-            let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
-            let program = fs::read_to_string(entry.path().join("comm")).ok()?;
-            let shell = ["sh", "cat"].contains(&program.trim());
-            (shell && group(pid) == group(server)).then_some(pid)
-        });
+    let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
+        let program = fs::read_to_string(entry.path().join("comm")).ok()?;
+        let shell = ["sh", "cat"].contains(&program.trim());
+        (shell && group(pid) == group(server)).then_some(pid)
+    });
     processes.collect()
 }
 
@@ -271,10 +229,7 @@ async fn a_server_that_was_killed_itself_is_noticed_and_recovers() {
     let mut managed = Managed::start(options(scene.path())).await.unwrap();
     let _session = session(&managed).await;
     kill_process(server_of(managed.cluster_dir()), Signal::KILL).unwrap();
-    tokio::time::timeout(SOON, managed.ended())
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(SOON, managed.ended()).await.unwrap().unwrap();
     managed.stop().await.unwrap();
 
     let managed = Managed::start(options(scene.path())).await.unwrap();
@@ -288,11 +243,7 @@ async fn a_stale_lock_file_that_names_another_process_is_removed() {
     let managed = Managed::start(options(scene.path())).await.unwrap();
     let cluster = managed.cluster_dir().to_owned();
     managed.stop().await.unwrap();
-    for content in [
-        std::process::id().to_string(),
-        "1".to_owned(),
-        String::new(),
-    ] {
+    for content in [std::process::id().to_string(), "1".to_owned(), String::new()] {
         fs::write(cluster.join("postmaster.pid"), content).unwrap();
         let managed = Managed::start(options(scene.path())).await.unwrap();
         managed.stop().await.unwrap();
@@ -325,16 +276,9 @@ async fn a_long_path_gets_a_temporary_socket_directory() {
     let data_dir = scene.path().join("long".repeat(30)).join("a, b");
     let managed = Managed::start(options(&data_dir)).await.unwrap();
     session(&managed).await.ping().await.unwrap();
-    let socket_dir = managed
-        .connect_options("postgres")
-        .get_socket()
-        .cloned()
-        .unwrap();
+    let socket_dir = managed.connect_options("postgres").get_socket().cloned().unwrap();
     assert!(!socket_dir.starts_with(scene.path()));
-    assert_eq!(
-        fs::metadata(&socket_dir).unwrap().permissions().mode() & 0o777,
-        0o700
-    );
+    assert_eq!(fs::metadata(&socket_dir).unwrap().permissions().mode() & 0o777, 0o700);
     managed.stop().await.unwrap();
     assert!(!socket_dir.exists());
 }
@@ -385,9 +329,5 @@ fn all_of_this_as_an_ordinary_user() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -36,9 +36,7 @@ use std::{
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 
 pub use self::error::ManagedError;
-use self::{
-    account::Account, guardian::Guardian, lock::DataDirLock, place::Place, programs::Programs,
-};
+use self::{account::Account, guardian::Guardian, lock::DataDirLock, place::Place, programs::Programs};
 
 /// The database role that owns everything in a managed cluster; its only one.
 const ROLE: &str = "countersign";
@@ -100,12 +98,8 @@ impl Managed {
         leftover::clear(&place.cluster).await?;
         place.prepare_socket_dir(&account)?;
 
-        let command = ServerCommand {
-            program: &programs.postgres,
-            place: &place,
-            account: &account,
-            options: &options,
-        };
+        let command =
+            ServerCommand { program: &programs.postgres, place: &place, account: &account, options: &options };
         let guardian = start_until_ready(&command).await?;
         tracing::info!(
             version = programs.major,
@@ -113,11 +107,7 @@ impl Managed {
             account = account.name(),
             "PostgreSQL is ready",
         );
-        Ok(Self {
-            guardian,
-            place,
-            _lock: lock,
-        })
+        Ok(Self { guardian, place, _lock: lock })
     }
 
     /// The URL of `database` on this server, for this process, `psql` and other tools of the same account.
@@ -173,10 +163,7 @@ impl ServerCommand<'_> {
         let mut settings = vec![
             "listen_addresses=".to_owned(),
             format!("port={PORT}"),
-            format!(
-                "unix_socket_directories={}",
-                self.place.socket_dir.display()
-            ),
+            format!("unix_socket_directories={}", self.place.socket_dir.display()),
             "unix_socket_permissions=0700".to_owned(),
             format!("max_connections={}", self.options.max_connections),
             "logging_collector=off".to_owned(),
@@ -185,17 +172,11 @@ impl ServerCommand<'_> {
             "log_error_verbosity=terse".to_owned(),
         ];
         if !self.options.durable {
-            let off = [
-                "fsync=off",
-                "synchronous_commit=off",
-                "full_page_writes=off",
-            ];
+            let off = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
             settings.extend(off.map(str::to_owned));
         }
         let directory = ["-D".to_owned(), self.place.cluster.display().to_string()];
-        let settings = settings
-            .into_iter()
-            .flat_map(|setting| ["-c".to_owned(), setting]);
+        let settings = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
         directory.into_iter().chain(settings).collect()
     }
 }
@@ -206,9 +187,7 @@ async fn start_until_ready(command: &ServerCommand<'_>) -> Result<Guardian, Mana
     loop {
         match start_once(command).await {
             // Backends of a killed server end by themselves, shortly after it.
-            Err(ManagedError::Start { log, .. })
-                if attempt < START_ATTEMPTS && log.contains("shared memory block") =>
-            {
+            Err(ManagedError::Start { log, .. }) if attempt < START_ATTEMPTS && log.contains("shared memory block") => {
                 attempt += 1;
                 tokio::time::sleep(START_PAUSE).await;
             }
@@ -221,13 +200,7 @@ async fn start_until_ready(command: &ServerCommand<'_>) -> Result<Guardian, Mana
 async fn start_once(command: &ServerCommand<'_>) -> Result<Guardian, ManagedError> {
     let place = command.place;
     let (log, log_start) = place.open_log()?;
-    let mut guardian = Guardian::start(
-        command.program,
-        &command.arguments(),
-        place,
-        command.account,
-        log,
-    )?;
+    let mut guardian = Guardian::start(command.program, &command.arguments(), place, command.account, log)?;
 
     let connect = place.connect_options("postgres");
     let deadline = Instant::now() + READY_WITHIN;
@@ -241,10 +214,7 @@ async fn start_once(command: &ServerCommand<'_>) -> Result<Guardian, ManagedErro
         }
         if Instant::now() > deadline {
             guardian.stop().await?;
-            return Err(ManagedError::NotReady {
-                seconds: READY_WITHIN.as_secs(),
-                log: place.log_since(log_start),
-            });
+            return Err(ManagedError::NotReady { seconds: READY_WITHIN.as_secs(), log: place.log_since(log_start) });
         }
         tokio::time::sleep(READY_POLL).await;
     }
@@ -256,8 +226,5 @@ async fn accepts(connect: &PgConnectOptions) -> bool {
         let session = connect.connect().await?;
         session.close().await
     };
-    matches!(
-        tokio::time::timeout(Duration::from_secs(5), session).await,
-        Ok(Ok(()))
-    )
+    matches!(tokio::time::timeout(Duration::from_secs(5), session).await, Ok(Ok(())))
 }

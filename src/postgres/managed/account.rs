@@ -40,19 +40,13 @@ impl Account {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Own);
         }
-        let cluster = place::recorded_home(data_dir)?
-            .unwrap_or_else(|| data_dir.to_owned())
-            .join(place::CLUSTER);
+        let cluster = place::recorded_home(data_dir)?.unwrap_or_else(|| data_dir.to_owned()).join(place::CLUSTER);
         if let Some(owner) = owner_of(&cluster) {
             return Ok(owner);
         }
         for name in CANDIDATES {
             if let (Some(uid), Some(gid)) = (id("-u", name).await, id("-g", name).await) {
-                return Ok(Self::Other {
-                    name: name.to_owned(),
-                    uid,
-                    gid,
-                });
+                return Ok(Self::Other { name: name.to_owned(), uid, gid });
             }
         }
         Err(ManagedError::NoAccount)
@@ -99,9 +93,7 @@ impl Account {
     pub(super) fn give(&self, path: &Path) -> Result<(), ManagedError> {
         match self {
             Self::Own => Ok(()),
-            Self::Other { uid, gid, .. } => {
-                chown(path, Some(*uid), Some(*gid)).explain("change the owner of", path)
-            }
+            Self::Other { uid, gid, .. } => chown(path, Some(*uid), Some(*gid)).explain("change the owner of", path),
         }
     }
 
@@ -118,20 +110,12 @@ impl Account {
 fn owner_of(cluster: &Path) -> Option<Account> {
     let metadata = fs::metadata(cluster.join("PG_VERSION")).ok()?;
     let (uid, gid) = (metadata.uid(), metadata.gid());
-    (uid != 0).then(|| Account::Other {
-        name: format!("user id {uid}"),
-        uid,
-        gid,
-    })
+    (uid != 0).then(|| Account::Other { name: format!("user id {uid}"), uid, gid })
 }
 
 /// Asks `id` for a number of the account `name`; unlike `/etc/passwd` it knows directory services too.
 async fn id(flag: &str, name: &str) -> Option<u32> {
-    let output: io::Result<_> = Command::new("id")
-        .args([flag, name])
-        .stdin(Stdio::null())
-        .output()
-        .await;
+    let output: io::Result<_> = Command::new("id").args([flag, name]).stdin(Stdio::null()).output().await;
     let output = output.ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }

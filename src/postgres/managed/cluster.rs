@@ -31,19 +31,12 @@ pub(super) async fn create_unless_there(
         return Ok(());
     }
     if fs::read_dir(&place.cluster).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(ManagedError::NotACluster {
-            path: place.cluster.clone(),
-        });
+        return Err(ManagedError::NotACluster { path: place.cluster.clone() });
     }
 
     tracing::info!(cluster = %place.cluster.display(), "creating the database cluster");
-    let draft = place
-        .home
-        .join(format!("{UNFINISHED}{}", place::unused_name()));
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&draft)
-        .explain("create", &draft)?;
+    let draft = place.home.join(format!("{UNFINISHED}{}", place::unused_name()));
+    DirBuilder::new().mode(0o700).create(&draft).explain("create", &draft)?;
     account.give(&draft)?;
     let created = initdb(&draft, programs, account, durable).await;
     if created.is_err() {
@@ -61,29 +54,14 @@ pub(super) async fn create_unless_there(
 }
 
 /// Fills `directory` with a new cluster that trusts its socket and nothing else.
-async fn initdb(
-    directory: &Path,
-    programs: &Programs,
-    account: &Account,
-    durable: bool,
-) -> Result<(), ManagedError> {
+async fn initdb(directory: &Path, programs: &Programs, account: &Account, durable: bool) -> Result<(), ManagedError> {
     let mut command = account.command(&programs.initdb);
     command
         .arg("-D")
         .arg(directory)
-        .args([
-            "--username",
-            ROLE,
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-instructions",
-        ])
+        .args(["--username", ROLE, "--encoding=UTF8", "--locale=C", "--no-instructions"])
         .args(["--auth-local=trust", "--auth-host=reject"])
-        .arg(if durable {
-            "--data-checksums"
-        } else {
-            "--no-sync"
-        })
+        .arg(if durable { "--data-checksums" } else { "--no-sync" })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
@@ -92,11 +70,7 @@ async fn initdb(
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
-    Err(ManagedError::Initdb {
-        path: directory.to_owned(),
-        status: output.status,
-        output: place::last_lines(&said),
-    })
+    Err(ManagedError::Initdb { path: directory.to_owned(), status: output.status, output: place::last_lines(&said) })
 }
 
 /// Removes what interrupted attempts left. Best effort: one that is still being written to goes next time.

@@ -153,10 +153,6 @@ pub(super) trait Explain<T> {
 
 impl<T, E: Into<io::Error>> Explain<T> for Result<T, E> {
     fn explain(self, action: &'static str, path: &Path) -> Result<T, ManagedError> {
-        self.map_err(|error| ManagedError::Io {
-            action,
-            path: path.to_owned(),
-            source: error.into(),
-        })
+        self.map_err(|error| ManagedError::Io { action, path: path.to_owned(), source: error.into() })
     }
 }

@@ -48,11 +48,7 @@ impl Guardian {
         log: File,
     ) -> Result<Self, ManagedError> {
         let shell = Path::new(SHELL);
-        let temporary = if place.socket_dir_is_temporary {
-            &*place.socket_dir
-        } else {
-            Path::new("")
-        };
+        let temporary = if place.socket_dir_is_temporary { &*place.socket_dir } else { Path::new("") };
         let mut command = account.command(shell);
         command
             .args(["-c", SCRIPT, "countersign-guardian"])
@@ -71,10 +67,7 @@ impl Guardian {
     /// Waits for the server to end by itself. Safe to drop and call again.
     pub(super) async fn ended(&mut self) -> Result<ExitStatus, ManagedError> {
         // The pipe is not the child's any more, so waiting does not close it.
-        self.child
-            .wait()
-            .await
-            .explain("wait for", Path::new(SHELL))
+        self.child.wait().await.explain("wait for", Path::new(SHELL))
     }
 
     /// Stops the server and waits for it.
@@ -82,10 +75,9 @@ impl Guardian {
         drop(self.pipe.take());
         match tokio::time::timeout(STOP_WITHIN, self.child.wait()).await {
             Ok(status) => status.map(drop).explain("wait for", Path::new(SHELL)),
-            Err(_) => Err(ManagedError::Stop {
-                pid: self.child.id().unwrap_or_default(),
-                seconds: STOP_WITHIN.as_secs(),
-            }),
+            Err(_) => {
+                Err(ManagedError::Stop { pid: self.child.id().unwrap_or_default(), seconds: STOP_WITHIN.as_secs() })
+            }
         }
     }
 }

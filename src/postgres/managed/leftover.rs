@@ -38,22 +38,14 @@ pub(super) async fn clear(cluster: &Path) -> Result<(), ManagedError> {
     }
     tracing::warn!(file = %pid_file.display(), "removing a stale PostgreSQL lock file");
     match fs::remove_file(&pid_file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).explain("remove", &pid_file)
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).explain("remove", &pid_file),
         _ => Ok(()),
     }
 }
 
 /// The process number on the first line of a `postmaster.pid`.
 fn server_process(text: &str) -> Option<Pid> {
-    text.lines()
-        .next()?
-        .trim()
-        .parse()
-        .ok()
-        .filter(|pid| *pid > 0)
-        .and_then(Pid::from_raw)
+    text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw)
 }
 
 /// Whether a process of that number exists, be it another account's.
@@ -73,8 +65,7 @@ async fn serves(pid: Pid, cluster: &Path) -> bool {
     }
     // Without /proc: our servers carry their directory in their command line.
     let mut ps = Command::new("ps");
-    ps.args(["-o", "command=", "-p", &pid.as_raw_nonzero().to_string()])
-        .stdin(Stdio::null());
+    ps.args(["-o", "command=", "-p", &pid.as_raw_nonzero().to_string()]).stdin(Stdio::null());
     let Ok(output) = ps.output().await else {
         return false;
     };
@@ -96,10 +87,7 @@ async fn stop(pid: Pid, cluster: &Path) -> Result<(), ManagedError> {
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
-    Err(ManagedError::Stop {
-        pid: pid.as_raw_nonzero().get().unsigned_abs(),
-        seconds: 2 * STOP_WITHIN.as_secs(),
-    })
+    Err(ManagedError::Stop { pid: pid.as_raw_nonzero().get().unsigned_abs(), seconds: 2 * STOP_WITHIN.as_secs() })
 }
 
 #[cfg(test)]

@@ -31,10 +31,7 @@ impl DataDirLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(ManagedError::InUse {
-                    data_dir: data_dir.to_owned(),
-                    holder: holder(&mut file),
-                });
+                return Err(ManagedError::InUse { data_dir: data_dir.to_owned(), holder: holder(&mut file) });
             }
             Err(TryLockError::Error(error)) => return Err(error).explain("lock", &path),
         }

@@ -57,10 +57,7 @@ pub(super) struct Place {
 
 /// Creates the data directory with mode 0700 where it is missing and returns its absolute path.
 pub(super) fn create_data_dir(data_dir: &Path) -> Result<PathBuf, ManagedError> {
-    if let Some(parent) = data_dir
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
+    if let Some(parent) = data_dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).explain("create", parent)?;
     }
     match DirBuilder::new().mode(0o700).create(data_dir) {
@@ -84,20 +81,12 @@ pub(super) fn recorded_home(data_dir: &Path) -> Result<Option<PathBuf>, ManagedE
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).explain("read", &record),
     };
-    if home.is_dir() {
-        Ok(Some(home))
-    } else {
-        Err(ManagedError::PlaceGone { home, record })
-    }
+    if home.is_dir() { Ok(Some(home)) } else { Err(ManagedError::PlaceGone { home, record }) }
 }
 
 impl Place {
     /// Finds, or decides, where the parts of this data directory's server are.
-    pub(super) async fn choose(
-        data_dir: &Path,
-        account: &Account,
-        durable: bool,
-    ) -> Result<Self, ManagedError> {
+    pub(super) async fn choose(data_dir: &Path, account: &Account, durable: bool) -> Result<Self, ManagedError> {
         let home = match recorded_home(data_dir)? {
             Some(home) => home,
             None => home_for(data_dir, account, durable).await?,
@@ -107,13 +96,7 @@ impl Place {
         let cluster = fs::canonicalize(&cluster).unwrap_or(cluster);
         let (socket_dir, socket_dir_is_temporary) = socket_dir_for(&home, account).await?;
         let log = data_dir.join("postgres.log");
-        Ok(Self {
-            home,
-            cluster,
-            socket_dir,
-            socket_dir_is_temporary,
-            log,
-        })
+        Ok(Self { home, cluster, socket_dir, socket_dir_is_temporary, log })
     }
 
     /// The cluster and the major version that made it; none before it exists.
@@ -122,9 +105,7 @@ impl Place {
         match fs::read_to_string(&file) {
             Ok(text) => match text.trim().parse() {
                 Ok(major) => Ok(Some((&self.cluster, major))),
-                Err(_) => Err(ManagedError::NotACluster {
-                    path: self.cluster.clone(),
-                }),
+                Err(_) => Err(ManagedError::NotACluster { path: self.cluster.clone() }),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).explain("read", &file),
@@ -158,12 +139,8 @@ impl Place {
             let aside = self.log.with_extension("log.old");
             fs::rename(&self.log, &aside).explain("rename", &self.log)?;
         }
-        let log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&self.log)
-            .explain("open", &self.log)?;
+        let log =
+            OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log).explain("open", &self.log)?;
         let length = log.metadata().explain("read", &self.log)?.len();
         Ok((log, length))
     }
@@ -191,11 +168,7 @@ impl Place {
 
     /// How sqlx connects to a database on this server.
     pub(super) fn connect_options(&self, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket_dir)
-            .port(PORT)
-            .username(ROLE)
-            .database(database)
+        PgConnectOptions::new_without_pgpass().socket(&self.socket_dir).port(PORT).username(ROLE).database(database)
     }
 }
 
@@ -207,11 +180,7 @@ pub(super) fn last_lines(text: &[u8]) -> String {
 }
 
 /// Decides where a cluster's home is: the data directory if the account can enter it, or could if we let it through.
-async fn home_for(
-    data_dir: &Path,
-    account: &Account,
-    durable: bool,
-) -> Result<PathBuf, ManagedError> {
+async fn home_for(data_dir: &Path, account: &Account, durable: bool) -> Result<PathBuf, ManagedError> {
     let Some(group) = account.group() else {
         return Ok(data_dir.to_owned());
     };
@@ -225,10 +194,7 @@ async fn home_for(
         return Ok(data_dir.to_owned());
     }
     if data_dir.join(CLUSTER).exists() {
-        return Err(ManagedError::Unreachable {
-            path: data_dir.to_owned(),
-            account: account.name().to_owned(),
-        });
+        return Err(ManagedError::Unreachable { path: data_dir.to_owned(), account: account.name().to_owned() });
     }
     home_elsewhere(data_dir, group, durable)
 }
@@ -311,10 +277,7 @@ fn fits(dir: &Path) -> bool {
 /// A name that nothing has yet, for a directory in a place we share with others. Creating it fails if it exists, so
 /// it need not be a secret.
 pub(super) fn unused_name() -> String {
-    format!(
-        "countersign-{:016x}",
-        RandomState::new().build_hasher().finish()
-    )
+    format!("countersign-{:016x}", RandomState::new().build_hasher().finish())
 }
 
 /// Encodes everything but unreserved characters (RFC 3986 §2.3).
@@ -338,10 +301,7 @@ mod tests {
 
     #[test]
     fn a_url_survives_any_path() {
-        assert_eq!(
-            percent_encode("/tmp/a b&c=ü"),
-            "%2Ftmp%2Fa%20b%26c%3D%C3%BC"
-        );
+        assert_eq!(percent_encode("/tmp/a b&c=ü"), "%2Ftmp%2Fa%20b%26c%3D%C3%BC");
     }
 
     #[test]
@@ -353,14 +313,8 @@ mod tests {
 
     #[test]
     fn an_error_carries_the_end_of_the_log() {
-        let log = (1..=30)
-            .map(|line| format!("line {line}"))
-            .collect::<Vec<_>>()
-            .join("\n");
+        let log = (1..=30).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n");
         let end = last_lines(log.as_bytes());
-        assert!(
-            end.starts_with("line 19\n") && end.ends_with("line 30"),
-            "{end}"
-        );
+        assert!(end.starts_with("line 19\n") && end.ends_with("line 30"), "{end}");
     }
 }

@@ -24,11 +24,7 @@ const VERSIONED: [(&str, &str); 4] = [
 ];
 
 /// Directories of Homebrew's versions (`postgresql@17`) on Apple silicon, Intel and Linux.
-const HOMEBREW: [&str; 3] = [
-    "/opt/homebrew/opt",
-    "/usr/local/opt",
-    "/home/linuxbrew/.linuxbrew/opt",
-];
+const HOMEBREW: [&str; 3] = ["/opt/homebrew/opt", "/usr/local/opt", "/home/linuxbrew/.linuxbrew/opt"];
 
 /// The programs of one installed PostgreSQL.
 #[derive(Debug)]
@@ -56,11 +52,9 @@ impl Programs {
             found.push(programs.major.to_string());
         }
         match cluster {
-            Some((path, major)) if !found.is_empty() => Err(ManagedError::OtherVersion {
-                path: path.to_owned(),
-                cluster: major,
-                found: found.join(", "),
-            }),
+            Some((path, major)) if !found.is_empty() => {
+                Err(ManagedError::OtherVersion { path: path.to_owned(), cluster: major, found: found.join(", ") })
+            }
             _ => Err(ManagedError::Missing),
         }
     }
@@ -74,11 +68,7 @@ impl Programs {
             return None;
         }
         let major = major_version(&output_of(&postgres, "--version").await?)?;
-        (major >= OLDEST).then_some(Self {
-            postgres,
-            initdb,
-            major,
-        })
+        (major >= OLDEST).then_some(Self { postgres, initdb, major })
     }
 }
 
@@ -101,10 +91,7 @@ async fn candidates() -> Vec<PathBuf> {
 }
 
 /// The directories of the machine's programs.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "PATH is the operating system's, not a setting of ours"
-)]
+#[expect(clippy::disallowed_methods, reason = "PATH is the operating system's, not a setting of ours")]
 fn search_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
@@ -118,10 +105,7 @@ fn versions_in(parent: &Path, programs: &str) -> Vec<(u32, PathBuf)> {
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name();
-            Some((
-                directory_version(name.to_str()?)?,
-                entry.path().join(programs),
-            ))
+            Some((directory_version(name.to_str()?)?, entry.path().join(programs)))
         })
         .collect()
 }
@@ -144,16 +128,8 @@ fn major_version(text: &str) -> Option<u32> {
 
 /// What a program prints for one argument, if it runs and succeeds.
 async fn output_of(program: &Path, argument: &str) -> Option<String> {
-    let output = Command::new(program)
-        .arg(argument)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().await.ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
