@@ -1,3 +1,27 @@
-//! Countersign: a self-hosted authorization server for device login.
+//! Countersign: a self-hosted authorization server for device login (RFC 8628).
+//!
+//! The house has floors; a room imports from floors below it, never from above and never from a door beside it.
+//! `docs/architecture.md` walks through one login.
 
-pub mod postgres;
+// Ground: what even the first floor stands on.
+pub mod clock; // the time, from outside
+pub mod ids; // typed ids
+
+// 1: what any server has.
+pub mod http; // fields, addresses, OAuth's errors, headers
+pub mod postgres; // pool, migrations, the managed server
+pub mod secrets; // random values, MACs, sealing, passwords
+pub mod telemetry; // logs
+
+// 1½: how it is set up.
+pub mod config; // countersign.toml and the environment
+
+// 2: what an installation consists of.
+pub mod audit; // one event per step
+pub mod directory; // organizations, services, providers, users
+pub mod installation; // the running installation, in one value
+
+// 3: what happens.
+pub mod device; // device logins in progress
+pub mod mfa; // one-time passwords, recovery codes
+pub mod session; // signed-in devices and their tokens

@@ -1,0 +1,81 @@
+//! Settings from the environment, laid over those of the file.
+
+use super::{ConfigError, read};
+
+/// What a setting's text becomes.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    /// Separated by commas.
+    List,
+}
+
+/// Every setting: its variable without the prefix, where it stands in the file, what it is.
+const SETTINGS: [(&str, &[&str], Kind); 9] = [
+    ("PUBLIC_URL", &["public_url"], Kind::Text),
+    ("LISTEN", &["listen"], Kind::Text),
+    ("DATA_DIR", &["data_dir"], Kind::Text),
+    ("SECRETS", &["secrets"], Kind::List),
+    ("TRUSTED_PROXIES", &["trusted_proxies"], Kind::List),
+    ("DATABASE_URL", &["database", "url"], Kind::Text),
+    ("DATABASE_MAX_CONNECTIONS", &["database", "max_connections"], Kind::Number),
+    ("LOG_FORMAT", &["log", "format"], Kind::Text),
+    ("LOG_FILTER", &["log", "filter"], Kind::Text),
+];
+
+/// Variables that belong to the commands and not to the configuration.
+const OF_COMMANDS: [&str; 2] = ["CONFIG", "CLIENT_ID"];
+
+const PREFIX: &str = "COUNTERSIGN_";
+
+/// Lays every `COUNTERSIGN_…` variable over `table`; `…_FILE` names a file that holds the value.
+pub fn overlay(
+    table: &mut toml::Table,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<(), ConfigError> {
+    for (variable, value) in environment {
+        let Some(name) = variable.strip_prefix(PREFIX) else {
+            continue;
+        };
+        if OF_COMMANDS.contains(&name) {
+            continue;
+        }
+        let (name, value) = match name.strip_suffix("_FILE") {
+            Some(name) => (name, read(value.as_ref())?.trim_end().to_owned()),
+            None => (name, value),
+        };
+        let (_, path, kind) = SETTINGS
+            .iter()
+            .find(|(setting, ..)| *setting == name)
+            .ok_or_else(|| ConfigError::UnknownVariable(variable.clone()))?;
+        put(table, path, kind.read(&value));
+    }
+    Ok(())
+}
+
+impl Kind {
+    fn read(self, text: &str) -> toml::Value {
+        match self {
+            Self::Text => text.into(),
+            // What is no number stays text, and is complained of where numbers are read.
+            Self::Number => text.parse::<i64>().map_or_else(|_| text.into(), toml::Value::Integer),
+            Self::List => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>().into(),
+        }
+    }
+}
+
+fn put(table: &mut toml::Table, path: &[&str], value: toml::Value) {
+    match path {
+        [] => {}
+        [name] => {
+            table.insert((*name).to_owned(), value);
+        }
+        [name, rest @ ..] => {
+            let inner = table.entry((*name).to_owned()).or_insert_with(|| toml::Table::new().into());
+            if let toml::Value::Table(inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The configuration: `countersign.toml`, over it the environment, and secrets from files.
+//!
+//! A key `database.url` is `COUNTERSIGN_DATABASE_URL` in the environment, and `COUNTERSIGN_DATABASE_URL_FILE` names a
+//! file that holds it.
+
+mod environment;
+mod public_url;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::secrets::{InstallationSecret, SecretText};
+use crate::telemetry::LogFormat;
+
+pub use public_url::{PublicUrl, PublicUrlError};
+
+/// Everything that can be set. An unknown key is an error.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The issuer: where clients and browsers reach this installation. Never taken from a request.
+    pub public_url: PublicUrl,
+    /// The address to listen on.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Where the installation's own files are: its secret when none is configured, the managed PostgreSQL.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// The installation's secrets, in base64: the first makes, all open. None: one is made in `data_dir`.
+    #[serde(default)]
+    pub secrets: Vec<SecretText>,
+    /// Proxies whose X-Forwarded-For counts.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpNet>,
+    /// PostgreSQL.
+    #[serde(default)]
+    pub database: Database,
+    /// Logs.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Where the database is. No URL: the managed PostgreSQL in `data_dir`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://user:password@host/database`.
+    pub url: Option<SecretText>,
+    /// The most connections that this process opens.
+    pub max_connections: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: None, max_connections: 10 }
+    }
+}
+
+/// How to log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// As in `RUST_LOG`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".into() }
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/countersign")
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file could not be read.
+    #[error("{path} can't be read: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file is not TOML, has an unknown key, or a value is of another kind.
+    #[error("{path} can't be understood: {error}")]
+    Malformed {
+        /// The file, or "the environment".
+        path: String,
+        /// Where and what.
+        error: Box<toml::de::Error>,
+    },
+    /// An environment variable that names no setting.
+    #[error("the environment variable {0} names no setting")]
+    UnknownVariable(String),
+    /// A secret of the installation is no secret.
+    #[error("secrets[{index}] can't be used: {error}")]
+    BadSecret {
+        /// Which of the list.
+        index: usize,
+        /// Why.
+        error: crate::secrets::InstallationSecretError,
+    },
+}
+
+impl Config {
+    /// Reads `file`, when there is one, and the given environment over it.
+    pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut table = match file {
+            Some(path) => {
+                let text = read(path)?;
+                // Checked alone first, so that a fault is told with its line.
+                text.parse::<toml::Table>().map_err(|error| malformed(&path.display().to_string(), error))?
+            }
+            None => toml::Table::new(),
+        };
+        environment::overlay(&mut table, environment)?;
+        let source = file.map_or_else(|| "the environment".into(), |path| path.display().to_string());
+        Self::deserialize(table).map_err(|error| malformed(&source, error))
+    }
+
+    /// The configured secrets; empty when one is to be made in `data_dir`.
+    pub fn installation_secrets(&self) -> Result<Vec<InstallationSecret>, ConfigError> {
+        let parse =
+            |(index, text)| InstallationSecret::parse(text).map_err(|error| ConfigError::BadSecret { index, error });
+        self.secrets.iter().enumerate().map(parse).collect()
+    }
+}
+
+fn malformed(path: &str, error: toml::de::Error) -> ConfigError {
+    ConfigError::Malformed { path: path.to_owned(), error: Box::new(error) }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn the_environment_alone_is_enough() {
+        let config = Config::load(
+            None,
+            environment(&[
+                ("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example/"),
+                ("COUNTERSIGN_DATABASE_URL", "postgres://db/countersign"),
+                ("COUNTERSIGN_DATABASE_MAX_CONNECTIONS", "20"),
+                ("COUNTERSIGN_TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8"),
+                ("HOME", "/nowhere"),
+            ]),
+        )
+        .unwrap();
+        assert_eq!(config.public_url.issuer(), "https://auth.acme.example");
+        assert_eq!(config.database.max_connections, 20);
+        assert_eq!(config.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn unknown_keys_and_variables_are_errors() {
+        let error = Config::load(None, environment(&[("COUNTERSIGN_PUBLIC_ULR", "https://a.example")])).unwrap_err();
+        assert_eq!(error.to_string(), "the environment variable COUNTERSIGN_PUBLIC_ULR names no setting");
+    }
+}

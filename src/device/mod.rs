@@ -1,0 +1,14 @@
+//! Device logins in progress (RFC 8628).
+//!
+//! 1. A device asks for codes: [`store::insert`] writes a *pending* grant.
+//! 2. A person types the user code: [`store::claim`] makes it the property of one browser.
+//! 3. The person signs in, proves a second factor ([`store::prove_mfa`]) and decides: [`store::approve`] or
+//!    [`store::deny`], which tell the waiting polls ([`waiting`]).
+//! 4. The device polls ([`grant::Grant::answer`]) at its own pace ([`pacing`]) and one poll redeems the grant:
+//!    [`store::redeem`].
+
+pub mod codes;
+pub mod grant;
+pub mod pacing;
+pub mod store;
+pub mod waiting;

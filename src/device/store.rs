@@ -1,0 +1,317 @@
+//! The SQL of device grants. Each step is one conditional UPDATE whose WHERE repeats the precondition, so that however
+//! many arrive at once, the database lets one through.
+
+use chrono::{DateTime, Utc};
+use ipnet::IpNet;
+use uuid::Uuid;
+
+use crate::directory::service::Service;
+use crate::ids::{BrowserSessionId, GrantId, SessionId, UserId};
+use crate::postgres::{self, PgConnection};
+
+use super::codes::Length;
+use super::grant::{Approval, Device, Grant, MfaProof, State};
+
+/// Tells the nodes on which polls wait that a grant was decided. Its payload is the grant's id.
+pub const DECISIONS: &str = "countersign_decision";
+
+/// A grant to be written.
+#[derive(Clone, Debug)]
+pub struct NewGrant<'a> {
+    /// Its id, from which its codes are made.
+    pub id: GrantId,
+    /// What asks.
+    pub service: &'a Service,
+    /// MAC of its user code.
+    pub user_code_mac: Vec<u8>,
+    /// How its user code is drawn.
+    pub user_code_length: Length,
+    /// What is asked for.
+    pub scopes: &'a [String],
+    /// What is known of the device.
+    pub device: &'a Device,
+    /// Now.
+    pub created_at: DateTime<Utc>,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Writes a pending grant. `false`: its user code is somebody's already, draw another.
+pub async fn insert(conn: &mut PgConnection, grant: &NewGrant<'_>) -> Result<bool, sqlx::Error> {
+    let written = sqlx::query!(
+        "INSERT INTO device_grant (id, organization_id, service_id, user_code_mac, user_code_length, scopes,
+             poll_interval_seconds, created_at, expires_at, device_name, user_agent, ip)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (user_code_mac) WHERE state IN ('pending', 'claimed') DO NOTHING",
+        grant.id.0,
+        grant.service.organization_id.0,
+        grant.service.id.0,
+        grant.user_code_mac,
+        i16::try_from(grant.user_code_length.letters()).unwrap_or(8),
+        grant.scopes,
+        i16::from(grant.service.poll_interval),
+        grant.created_at,
+        grant.expires_at,
+        grant.device.name,
+        grant.device.user_agent,
+        IpNet::from(grant.device.ip),
+    )
+    .execute(conn)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Finds a grant by id.
+pub async fn by_id(conn: &mut PgConnection, id: GrantId) -> Result<Option<Grant>, sqlx::Error> {
+    let row = sqlx::query_as!(Row, "SELECT * FROM device_grant WHERE id = $1", id.0).fetch_optional(conn).await?;
+    row.map(Grant::try_from).transpose()
+}
+
+/// Finds the grant whose user code can still be typed, by anybody or by the browser that claimed it.
+pub async fn by_user_code(
+    conn: &mut PgConnection,
+    macs: &[Vec<u8>],
+    browser: Option<BrowserSessionId>,
+    now: DateTime<Utc>,
+) -> Result<Option<Grant>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT g.* FROM device_grant g
+         WHERE g.user_code_mac = ANY($1) AND g.expires_at > $3
+           AND (g.state = 'pending' OR (g.state = 'claimed' AND g.claimed_by = $2))",
+        macs,
+        browser.map(|id| id.0),
+        now,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Grant::try_from).transpose()
+}
+
+/// `pending → claimed`: from now on no other browser can act on the grant. A browser's own grant is found again.
+pub async fn claim(
+    conn: &mut PgConnection,
+    macs: &[Vec<u8>],
+    browser: BrowserSessionId,
+    now: DateTime<Utc>,
+) -> Result<Option<(Grant, Claim)>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        "UPDATE device_grant g SET state = 'claimed', claimed_by = $2, claimed_at = $3
+         FROM service s JOIN organization o ON o.id = s.organization_id
+         WHERE g.user_code_mac = ANY($1) AND g.state = 'pending' AND g.expires_at > $3
+           AND s.id = g.service_id AND s.device_login AND o.status = 'active'
+         RETURNING g.*",
+        macs,
+        browser.0,
+        now,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    match row {
+        Some(row) => Ok(Some((row.try_into()?, Claim::New))),
+        None => Ok(by_user_code(conn, macs, Some(browser), now)
+            .await?
+            .filter(|grant| grant.is_claimed_by(browser))
+            .map(|grant| (grant, Claim::Known))),
+    }
+}
+
+/// Whether a browser's claim is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The code was nobody's.
+    New,
+    /// It was this browser's already.
+    Known,
+}
+
+/// Notes that `user` proved a second factor for this grant, in the browser that claimed it.
+pub async fn prove_mfa(
+    conn: &mut PgConnection,
+    grant: GrantId,
+    browser: BrowserSessionId,
+    proof: &MfaProof,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let noted = sqlx::query!(
+        "UPDATE device_grant SET mfa_user_id = $3, mfa_at = $4, mfa_amr = $5
+         WHERE id = $1 AND state = 'claimed' AND claimed_by = $2 AND expires_at > $6",
+        grant.0,
+        browser.0,
+        proof.user_id.0,
+        proof.at,
+        &proof.amr,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(noted.rows_affected() == 1)
+}
+
+/// `claimed → approved`, by the user who is signed in to this browser, with the second factor that the policies ask
+/// proven for this grant, of scopes that were asked for. Gives the device at least three intervals to come for it.
+pub async fn approve(
+    conn: &mut PgConnection,
+    grant: GrantId,
+    browser: BrowserSessionId,
+    user: UserId,
+    scopes: &[String],
+    now: DateTime<Utc>,
+) -> Result<Option<Grant>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        "UPDATE device_grant g
+         SET state = 'approved', user_id = $3, granted_scopes = $4, decided_at = $5, auth_time = b.auth_time,
+             amr = CASE WHEN g.mfa_user_id = $3 THEN b.amr || g.mfa_amr ELSE b.amr END,
+             expires_at = greatest(g.expires_at, $5 + make_interval(secs => 3 * g.poll_interval_seconds))
+         FROM browser_sign_in b
+              JOIN app_user u ON u.id = b.user_id
+              JOIN organization o ON o.id = b.organization_id
+              JOIN service s ON s.organization_id = o.id
+         WHERE g.id = $1 AND g.state = 'claimed' AND g.claimed_by = $2 AND g.expires_at > $5 AND $4 <@ g.scopes
+           AND s.id = g.service_id AND s.device_login AND o.status = 'active' AND u.status = 'active'
+           AND b.browser_session_id = $2 AND b.organization_id = g.organization_id AND b.user_id = $3
+           AND (g.mfa_user_id IS NOT DISTINCT FROM $3 OR NOT mfa_needed(o.mfa, s.mfa, u.id))
+         RETURNING g.*",
+        grant.0,
+        browser.0,
+        user.0,
+        scopes,
+        now,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if row.is_some() {
+        notify(conn, grant).await?;
+    }
+    row.map(Grant::try_from).transpose()
+}
+
+/// `claimed → denied`, by the browser that claimed it.
+pub async fn deny(
+    conn: &mut PgConnection,
+    grant: GrantId,
+    browser: BrowserSessionId,
+    user: Option<UserId>,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let denied = sqlx::query!(
+        "UPDATE device_grant SET state = 'denied', decided_at = $3, user_id = $4
+         WHERE id = $1 AND state = 'claimed' AND claimed_by = $2 AND expires_at > $3",
+        grant.0,
+        browser.0,
+        now,
+        user.map(|id| id.0),
+    )
+    .execute(&mut *conn)
+    .await?;
+    if denied.rows_affected() == 1 {
+        notify(conn, grant).await?;
+    }
+    Ok(denied.rows_affected() == 1)
+}
+
+/// `approved → redeemed`, if organization, service, user and second factor still are as the approval needs them.
+/// Exactly one of any number of callers is told `true`.
+pub async fn redeem(
+    conn: &mut PgConnection,
+    grant: GrantId,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let redeemed = sqlx::query!(
+        "UPDATE device_grant g SET state = 'redeemed', redeemed_at = $3, session_id = $2
+         FROM service s, organization o, app_user u
+         WHERE g.id = $1 AND g.state = 'approved' AND g.expires_at > $3
+           AND s.id = g.service_id AND s.device_login
+           AND o.id = g.organization_id AND o.status = 'active'
+           AND u.id = g.user_id AND u.status = 'active'
+           AND (g.mfa_user_id IS NOT DISTINCT FROM g.user_id OR NOT mfa_needed(o.mfa, s.mfa, u.id))",
+        grant.0,
+        session.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(redeemed.rows_affected() == 1)
+}
+
+/// Sent when the transaction commits, and only then.
+async fn notify(conn: &mut PgConnection, grant: GrantId) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_notify($1, $2)", DECISIONS, grant.to_string()).execute(conn).await?;
+    Ok(())
+}
+
+/// A row as it is stored.
+struct Row {
+    id: Uuid,
+    organization_id: Uuid,
+    service_id: Uuid,
+    state: String,
+    #[expect(dead_code, reason = "rows are read whole")]
+    user_code_mac: Option<Vec<u8>>,
+    user_code_length: i16,
+    scopes: Vec<String>,
+    resources: Vec<String>,
+    dpop_jkt: Option<String>,
+    poll_interval_seconds: i16,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    device_name: Option<String>,
+    user_agent: Option<String>,
+    ip: IpNet,
+    claimed_by: Option<Uuid>,
+    #[expect(dead_code, reason = "rows are read whole")]
+    claimed_at: Option<DateTime<Utc>>,
+    mfa_user_id: Option<Uuid>,
+    mfa_at: Option<DateTime<Utc>>,
+    mfa_amr: Vec<String>,
+    user_id: Option<Uuid>,
+    auth_time: Option<DateTime<Utc>>,
+    amr: Vec<String>,
+    granted_scopes: Option<Vec<String>>,
+    #[expect(dead_code, reason = "rows are read whole")]
+    decided_at: Option<DateTime<Utc>>,
+    redeemed_at: Option<DateTime<Utc>>,
+    session_id: Option<Uuid>,
+}
+
+impl TryFrom<Row> for Grant {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
+        let state = match (row.state.as_str(), row.user_id, row.auth_time, row.granted_scopes) {
+            ("pending", ..) => State::Pending,
+            ("claimed", ..) => State::Claimed { by: row.claimed_by.map(BrowserSessionId) },
+            ("denied", ..) => State::Denied,
+            ("approved", Some(user), Some(auth_time), Some(scopes)) => {
+                State::Approved(Approval { user_id: user.into(), auth_time, amr: row.amr, scopes })
+            }
+            ("redeemed", ..) => match (row.redeemed_at, row.session_id) {
+                (Some(at), Some(session)) => State::Redeemed { at, session: session.into() },
+                _ => return Err(postgres::impossible_row("device_grant")),
+            },
+            _ => return Err(postgres::impossible_row("device_grant")),
+        };
+        let user_code_length = usize::try_from(row.user_code_length).ok().and_then(Length::of);
+        Ok(Self {
+            id: row.id.into(),
+            organization_id: row.organization_id.into(),
+            service_id: row.service_id.into(),
+            state,
+            scopes: row.scopes,
+            resources: row.resources,
+            dpop_jkt: row.dpop_jkt,
+            poll_interval: row.poll_interval_seconds,
+            user_code_length: user_code_length.ok_or_else(|| postgres::impossible_row("device_grant"))?,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            device: Device { name: row.device_name, user_agent: row.user_agent, ip: row.ip.addr() },
+            mfa: match (row.mfa_user_id, row.mfa_at) {
+                (Some(user), Some(at)) => Some(MfaProof { user_id: user.into(), at, amr: row.mfa_amr }),
+                _ => None,
+            },
+        })
+    }
+}

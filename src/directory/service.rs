@@ -1,0 +1,202 @@
+//! Services: the tools that people log in to, OAuth's clients.
+
+use std::time::Duration;
+
+use crate::ids::{OrganizationId, ServiceId};
+use crate::postgres::PgConnection;
+use crate::secrets::{Keyring, Purpose, SecretText};
+
+use super::organization::{MfaPolicy, Status};
+use super::{stored_as_text, word};
+
+/// The scopes that every service may be asked for, with the words in which a person is asked.
+pub const COMMON_SCOPES: [(&str, &str); 4] = [
+    ("openid", "Know who you are"),
+    ("profile", "See your name"),
+    ("email", "See your e-mail address"),
+    ("offline_access", "Stay signed in until you end it"),
+];
+
+/// A tool that people log in to, with what holds of its organization.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its id.
+    pub id: ServiceId,
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// The organization's slug.
+    pub organization_slug: String,
+    /// The organization's name.
+    pub organization_name: String,
+    /// Whether anybody can log in.
+    pub organization_status: Status,
+    /// Its name in URLs and files.
+    pub slug: String,
+    /// Its name to people.
+    pub name: String,
+    /// Its name in OAuth requests.
+    pub client_id: String,
+    /// MAC of its secret; without one it is a public client.
+    pub client_secret_mac: Option<Vec<u8>>,
+    /// Whether device login is switched on.
+    pub device_login: bool,
+    /// Its own scopes and their words, in the order in which they are shown.
+    pub scopes: Vec<(String, String)>,
+    /// What is granted when nothing is asked.
+    pub default_scopes: Vec<String>,
+    /// What can't be unticked.
+    pub required_scopes: Vec<String>,
+    /// How long a code can be approved.
+    pub code_lifetime: Duration,
+    /// Seconds between polls.
+    pub poll_interval: u8,
+    /// How long an access token is good.
+    pub access_token_lifetime: Duration,
+    /// When a refresh token is given.
+    pub refresh: Refresh,
+    /// How long a session lives unused.
+    pub refresh_idle: Duration,
+    /// How long a session lives at most.
+    pub refresh_absolute: Duration,
+    /// Whether the code may stand in a link.
+    pub prefill: bool,
+    /// What another network than the device's means.
+    pub proximity: Proximity,
+    /// The stricter of the organization's policy and the service's.
+    pub mfa: MfaPolicy,
+    /// How old a proof of the same browser may be.
+    pub mfa_max_age: Option<Duration>,
+    /// What signs id_tokens: `RS256` or `ES256`.
+    pub id_token_algorithm: String,
+    /// The organization's own activation page.
+    pub activation_uri: Option<String>,
+}
+
+/// When a refresh token is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// With the scope `offline_access` (OpenID Connect Core §11).
+    OfflineAccess,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+stored_as_text!("refresh policy", Refresh { OfflineAccess = "offline_access", Always = "always", Never = "never" });
+
+/// What it means that the approver is on another network than the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proximity {
+    /// Nothing.
+    Off,
+    /// The page says so.
+    Warn,
+    /// It can't be approved.
+    Block,
+}
+stored_as_text!("proximity", Proximity { Off = "off", Warn = "warn", Block = "block" });
+
+impl Service {
+    /// Whether it authenticates with a secret.
+    #[must_use]
+    pub fn is_confidential(&self) -> bool {
+        self.client_secret_mac.is_some()
+    }
+
+    /// The words in which a person is asked for `scope`; `None` when the service can't ask for it.
+    #[must_use]
+    pub fn describe_scope(&self, scope: &str) -> Option<&str> {
+        let own = self.scopes.iter().find(|(name, _)| name == scope).map(|(_, words)| words.as_str());
+        own.or_else(|| COMMON_SCOPES.iter().find(|(name, _)| *name == scope).map(|(_, words)| *words))
+    }
+
+    /// Whether a refresh token comes with these scopes.
+    #[must_use]
+    pub fn gives_refresh_token(&self, granted: &[String]) -> bool {
+        match self.refresh {
+            Refresh::Always => true,
+            Refresh::Never => false,
+            Refresh::OfflineAccess => granted.iter().any(|scope| scope == "offline_access"),
+        }
+    }
+
+    /// Whether `secret` is this client's.
+    #[must_use]
+    pub fn has_secret(&self, keyring: &Keyring, secret: &SecretText) -> bool {
+        self.client_secret_mac.as_deref().is_some_and(|mac| {
+            keyring.verify(Purpose::ClientSecret, &[self.client_id.as_bytes(), secret.expose().as_bytes()], mac)
+        })
+    }
+}
+
+/// The keyed hash under which a client's secret is kept.
+#[must_use]
+pub fn client_secret_mac(keyring: &Keyring, client_id: &str, secret: &SecretText) -> Vec<u8> {
+    keyring.mac(Purpose::ClientSecret, &[client_id.as_bytes(), secret.expose().as_bytes()]).to_vec()
+}
+
+/// Finds a service by its `client_id`.
+pub async fn by_client_id(conn: &mut PgConnection, client_id: &str) -> Result<Option<Service>, sqlx::Error> {
+    find(conn, Some(client_id), None).await
+}
+
+/// Finds a service by id.
+pub async fn by_id(conn: &mut PgConnection, id: ServiceId) -> Result<Option<Service>, sqlx::Error> {
+    find(conn, None, Some(id)).await
+}
+
+async fn find(
+    conn: &mut PgConnection,
+    client_id: Option<&str>,
+    id: Option<ServiceId>,
+) -> Result<Option<Service>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT s.*, o.slug AS organization_slug, o.name AS organization_name,
+                  o.status AS organization_status, o.mfa AS organization_mfa,
+                  s.mfa AS "service_mfa?"
+           FROM service s JOIN organization o ON o.id = s.organization_id
+           WHERE s.client_id = $1 OR s.id = $2"#,
+        client_id,
+        id.map(|id| id.0),
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let organization_mfa: MfaPolicy = word(&row.organization_mfa)?;
+    Ok(Some(Service {
+        id: row.id.into(),
+        organization_id: row.organization_id.into(),
+        organization_slug: row.organization_slug,
+        organization_name: row.organization_name,
+        organization_status: word(&row.organization_status)?,
+        slug: row.slug,
+        name: row.name,
+        client_id: row.client_id,
+        client_secret_mac: row.client_secret_mac,
+        device_login: row.device_login,
+        scopes: ordered_scopes(&row.scopes)?,
+        default_scopes: row.default_scopes,
+        required_scopes: row.required_scopes,
+        code_lifetime: seconds(row.code_lifetime_seconds),
+        poll_interval: u8::try_from(row.poll_interval_seconds).unwrap_or(5),
+        access_token_lifetime: seconds(row.access_token_lifetime_seconds),
+        refresh: word(&row.refresh)?,
+        refresh_idle: seconds(row.refresh_idle_seconds),
+        refresh_absolute: seconds(row.refresh_absolute_seconds),
+        prefill: row.prefill,
+        proximity: word(&row.proximity)?,
+        mfa: organization_mfa.stricter(row.service_mfa.as_deref().map(word).transpose()?),
+        mfa_max_age: row.mfa_max_age_seconds.map(seconds),
+        id_token_algorithm: row.id_token_algorithm,
+        activation_uri: row.activation_uri,
+    }))
+}
+
+fn seconds(seconds: i32) -> Duration {
+    Duration::from_secs(u64::from(seconds.unsigned_abs()))
+}
+
+/// Scopes are stored as pairs, since a JSON object keeps no order.
+fn ordered_scopes(scopes: &serde_json::Value) -> Result<Vec<(String, String)>, sqlx::Error> {
+    serde_json::from_value(scopes.clone()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}

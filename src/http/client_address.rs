@@ -1,0 +1,143 @@
+//! Whose request it is: the peer's address, or what trusted proxies say of it.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use ipnet::IpNet;
+
+/// The proxies whose X-Forwarded-For counts. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(Arc<[IpNet]>);
+
+impl From<Vec<IpNet>> for TrustedProxies {
+    fn from(networks: Vec<IpNet>) -> Self {
+        Self(networks.into())
+    }
+}
+
+impl TrustedProxies {
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// The address nearest to us that no trusted proxy has. What stands left of it anybody could have written.
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.trusts(peer) {
+            return peer;
+        }
+        let mut client = peer;
+        let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
+        for hop in hops.iter().rev() {
+            let Some(address) = parse(hop.trim()) else {
+                break;
+            };
+            client = address;
+            if !self.trusts(address) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+/// Reads `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1` and `[2001:db8::1]:4711`.
+fn parse(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
+    address.or_else(|| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok()).map(|ip: IpAddr| ip.to_canonical())
+}
+
+/// The address a request comes from, and the program that it says it is.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// As far as trusted proxies and the connection tell.
+    pub ip: IpAddr,
+    /// User-Agent, cut to 300 characters.
+    pub user_agent: Option<String>,
+}
+
+impl Caller {
+    /// The address as a network of one, as the database stores it.
+    #[must_use]
+    pub fn ip_net(&self) -> IpNet {
+        IpNet::from(self.ip)
+    }
+}
+
+/// Middleware: finds out the [`Caller`] and leaves it for the handlers.
+pub async fn identify(State(proxies): State<TrustedProxies>, mut request: Request, next: Next) -> Response {
+    // A router that is called in process has no peer.
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(peer)| peer.ip().to_canonical());
+    let user_agent = request
+        .headers()
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .map(|agent| agent.chars().take(300).collect());
+    let caller = Caller { ip: proxies.client(peer, request.headers()), user_agent };
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .unwrap_or(Self { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None }))
+    }
+}
+
+/// Whether two addresses are of one network as people have them: the same /24, or the same /48 of IPv6.
+#[must_use]
+pub fn same_network(one: IpAddr, other: IpAddr) -> bool {
+    let length = match (one, other) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => 24,
+        (IpAddr::V6(_), IpAddr::V6(_)) => 48,
+        _ => return false,
+    };
+    IpNet::new(one, length).is_ok_and(|network| network.contains(&other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, forwarded: &[&str]) -> String {
+        let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        proxies.client(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed_and_only_as_far_as_they_reach() {
+        assert_eq!(client("203.0.113.7", &["198.51.100.1"]), "203.0.113.7");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["192.0.2.66, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["192.0.2.66", "198.51.100.1:4711"]), "198.51.100.1");
+        assert_eq!(client("fd00::1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(client("10.0.0.1", &["nonsense"]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn networks_are_those_that_people_have() {
+        let same = |a: &str, b: &str| same_network(a.parse().unwrap(), b.parse().unwrap());
+        assert!(same("192.0.2.1", "192.0.2.200") && same("2001:db8:1::1", "2001:db8:1:9::2"));
+        assert!(!same("192.0.2.1", "192.0.3.1") && !same("192.0.2.1", "2001:db8::1"));
+    }
+}

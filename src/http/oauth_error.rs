@@ -1,0 +1,182 @@
+//! Errors as OAuth wants them (RFC 6749 §5.2), with the two members that AuthOS's SDK reads besides.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use chrono::SecondsFormat;
+use serde::Serialize;
+
+use crate::clock::Clock;
+
+/// An answer other than success, of any OAuth endpoint.
+#[derive(Clone, Debug)]
+pub struct OAuthError {
+    status: StatusCode,
+    error: &'static str,
+    description: Cow<'static, str>,
+    error_code: Option<&'static str>,
+    /// WWW-Authenticate: Basic, after a failed Basic attempt with a password.
+    challenge: bool,
+    /// Seconds, for requests that are not polls.
+    retry_after: Option<u32>,
+}
+
+/// The constructors of plain errors: status 400, `error_code` as `error` in capitals.
+macro_rules! errors {
+    ($($(#[$doc:meta])* $name:ident $(as $code:literal)?),+ $(,)?) => {
+        impl OAuthError {$(
+            $(#[$doc])*
+            pub fn $name(description: impl Into<Cow<'static, str>>) -> Self {
+                let error_code = None $(.or(Some($code)))?;
+                Self::new(stringify!($name), error_code, description.into())
+            }
+        )+}
+    };
+}
+
+errors! {
+    /// RFC 6749 §5.2.
+    invalid_request,
+    /// RFC 6749 §5.2.
+    invalid_client,
+    /// RFC 6749 §5.2.
+    invalid_grant,
+    /// RFC 6749 §5.2.
+    unauthorized_client,
+    /// RFC 6749 §5.2.
+    unsupported_grant_type,
+    /// RFC 6749 §5.2.
+    invalid_scope,
+    /// RFC 8707 §2.
+    invalid_target,
+    /// RFC 9449 §5.
+    invalid_dpop_proof,
+    /// RFC 8628 §3.5.
+    authorization_pending as "DEVICE_CODE_PENDING",
+    /// RFC 8628 §3.5.
+    slow_down as "SLOW_DOWN",
+    /// RFC 8628 §3.5.
+    expired_token as "DEVICE_CODE_EXPIRED",
+    /// RFC 8628 §3.5.
+    access_denied as "ACCESS_DENIED",
+}
+
+impl OAuthError {
+    fn new(error: &'static str, error_code: Option<&'static str>, description: Cow<'static, str>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error, description, error_code, challenge: false, retry_after: None }
+    }
+
+    /// 503: the database is away. Not for polls (SPEC §2.3).
+    #[must_use]
+    pub fn temporarily_unavailable() -> Self {
+        let mut error = Self::new(
+            "temporarily_unavailable",
+            None,
+            "The server can't reach its database. Nothing was changed: try again in a few seconds.".into(),
+        );
+        error.status = StatusCode::SERVICE_UNAVAILABLE;
+        error.retry_after = Some(5);
+        error
+    }
+
+    /// 500: a fault of the server's own, said in its log.
+    #[must_use]
+    pub fn server_error() -> Self {
+        Self::new("server_error", None, "The server made a mistake, which its log describes. Try again.".into())
+            .with_status(500)
+    }
+
+    /// The same error under another status.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        self
+    }
+
+    /// 401 with a challenge: what a failed Basic attempt with a password gets, and nothing else.
+    #[must_use]
+    pub fn with_basic_challenge(mut self) -> Self {
+        self.challenge = true;
+        self.with_status(401)
+    }
+
+    /// The `error` member.
+    #[must_use]
+    pub fn error(&self) -> &'static str {
+        self.error
+    }
+}
+
+impl From<sqlx::Error> for OAuthError {
+    /// The database is away, or a query is at fault; the log says which, the client only what to do.
+    fn from(error: sqlx::Error) -> Self {
+        tracing::error!(%error, "the database did not answer a request");
+        if error.as_database_error().is_some() { Self::server_error() } else { Self::temporarily_unavailable() }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    error_description: &'a str,
+    error_code: Cow<'a, str>,
+    timestamp: String,
+}
+
+impl IntoResponse for OAuthError {
+    /// Leaves the error for [`shape`], which knows the time.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Middleware of the OAuth endpoints: writes errors out, gives those of the router (404, 405, …) the same form, and
+/// forbids to store any answer.
+pub async fn shape(State(clock): State<Clock>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let error = response.extensions_mut().remove::<OAuthError>().or_else(|| of_status(response.status()));
+    if let Some(error) = error {
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = write(&error, &clock);
+        if let Some(methods) = allow {
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
+    }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn of_status(status: StatusCode) -> Option<OAuthError> {
+    let description = match status {
+        StatusCode::NOT_FOUND => "There is no such endpoint here; the metadata lists those that are.",
+        StatusCode::METHOD_NOT_ALLOWED => "This endpoint doesn't take this method; OAuth requests are POST.",
+        StatusCode::INTERNAL_SERVER_ERROR => return Some(OAuthError::server_error()),
+        status if status.is_client_error() => "The request can't be read.",
+        _ => return None,
+    };
+    Some(OAuthError::invalid_request(description).with_status(status.as_u16()))
+}
+
+fn write(error: &OAuthError, clock: &Clock) -> Response {
+    let body = Body {
+        error: error.error,
+        error_description: &error.description,
+        error_code: error.error_code.map_or_else(|| error.error.to_ascii_uppercase().into(), Cow::Borrowed),
+        timestamp: clock.now().to_rfc3339_opts(SecondsFormat::Secs, true),
+    };
+    let mut response = (error.status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    if error.challenge {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"countersign\""));
+    }
+    if let Some(seconds) = error.retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}

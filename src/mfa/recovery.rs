@@ -1,0 +1,107 @@
+//! Recovery codes: ten, each good once, for when the authenticator is lost.
+
+use chrono::{DateTime, Utc};
+
+use crate::ids::UserId;
+use crate::installation::Installation;
+use crate::postgres::PgConnection;
+use crate::secrets::{Random, SecretText};
+
+/// How many a person gets.
+const COUNT: usize = 10;
+
+/// Letters of a code: 32, without those that are mistaken for others. 16 of them are 80 bits.
+const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+const LETTERS: usize = 16;
+
+/// Ten new codes for a user, in place of all there were. They are shown once: only their hashes are kept.
+pub async fn replace(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    user: UserId,
+) -> Result<Vec<SecretText>, sqlx::Error> {
+    let codes: Vec<SecretText> = (0..COUNT).map(|_| draw(&installation.random)).collect();
+    let normalized = codes.iter().filter_map(|code| normalize(code.expose())).collect();
+    let hashes = installation.passwords.hash_set(normalized).await;
+    let numbers: Vec<i16> = (1..).take(hashes.len()).collect();
+    sqlx::query!("DELETE FROM recovery_code WHERE user_id = $1", user.0).execute(&mut *conn).await?;
+    sqlx::query!(
+        "INSERT INTO recovery_code (user_id, number, hash) SELECT $1, * FROM unnest($2::smallint[], $3::text[])",
+        user.0,
+        &numbers,
+        &hashes,
+    )
+    .execute(conn)
+    .await?;
+    Ok(codes)
+}
+
+/// Spends a code: `true` once for each, however many arrive at once.
+pub async fn spend(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    user: UserId,
+    typed: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let Some(code) = normalize(typed) else { return Ok(false) };
+    let sibling = sqlx::query_scalar!("SELECT hash FROM recovery_code WHERE user_id = $1 LIMIT 1", user.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let Some(sibling) = sibling else { return Ok(false) };
+    let Some(hash) = installation.passwords.hash_beside(&code, &sibling).await else { return Ok(false) };
+    let spent = sqlx::query!(
+        "UPDATE recovery_code SET used_at = $3 WHERE user_id = $1 AND hash = $2 AND used_at IS NULL",
+        user.0,
+        hash,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(spent.rows_affected() == 1)
+}
+
+/// Whether a person typed a recovery code rather than an authenticator's six digits.
+#[must_use]
+pub fn looks_like_one(typed: &str) -> bool {
+    normalize(typed).is_some()
+}
+
+fn draw(random: &Random) -> SecretText {
+    let mut code = String::with_capacity(LETTERS + 3);
+    for (at, byte) in random.bytes::<LETTERS>().into_iter().enumerate() {
+        if at > 0 && at % 4 == 0 {
+            code.push('-');
+        }
+        code.extend(ALPHABET.get(usize::from(byte % 32)).map(|letter| char::from(*letter)));
+    }
+    SecretText::from(code)
+}
+
+/// Any case, other signs dropped.
+fn normalize(typed: &str) -> Option<SecretText> {
+    if typed.len() > 100 {
+        return None;
+    }
+    let letters: String = typed
+        .chars()
+        .map(|c| c.to_ascii_lowercase())
+        .filter(|c| u8::try_from(*c).is_ok_and(|byte| ALPHABET.contains(&byte)))
+        .collect();
+    (letters.len() == LETTERS).then(|| SecretText::from(letters))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_read_however_it_is_typed() {
+        let code = draw(&Random::system());
+        assert_eq!(code.expose().len(), 19);
+        let typed = code.expose().to_uppercase().replace('-', " ");
+        let read = normalize(&typed).unwrap();
+        assert_eq!(read.expose(), code.expose().replace('-', ""));
+        assert!(looks_like_one(&typed) && !looks_like_one("123456") && !looks_like_one(""));
+    }
+}
