@@ -20,3 +20,6 @@ pub mod config; // countersign.toml and the environment
 pub mod audit; // one event per step
 pub mod directory; // organizations, services, providers, users
 pub mod installation; // the running installation, in one value
+
+// 5: the commands.
+pub mod cli; // one file per command
