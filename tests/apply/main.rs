@@ -1,6 +1,7 @@
 //! `countersign apply` against a real database.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on should say where")]
 
+mod command;
 mod database;
 mod faults;
 mod prune;

@@ -25,7 +25,13 @@ async fn without_it_nothing_is_deleted_and_with_it_what_the_file_does_not_name()
         apply(&db, "[[organization]]\nslug = \"other\"\n[[organization.service]]\nslug = \"cli\"").await;
         apply(&db, SMALL).await;
         assert_eq!(db.text("SELECT count(*)::text FROM service").await, "3");
-        assert_snapshot!(told(&prune(&db, SMALL).await), @"");
+        assert_snapshot!(told(&prune(&db, SMALL).await), @r#"
+        - service "agent" of "acme" and its sessions
+        - service "cli" of "acme" and its sessions
+        - provider "password" of "acme" and its links to accounts
+        - user "ada@acme.example" of "acme" and their sessions and factors
+        - user "bob@acme.example" of "acme" and their sessions and factors
+        "#);
         assert_eq!(told(&prune(&db, SMALL).await), "");
         assert_eq!(db.text("SELECT string_agg(client_id, ' ') FROM service").await, "other-cli");
     })
@@ -49,7 +55,11 @@ async fn whom_a_provider_lets_in_by_itself_stays() {
         .await;
         assert_eq!(told(&prune(&db, ACME).await), "");
         let invited_only = ACME.replace("admit = { domains = [\"acme.example\"] }", "");
-        assert_snapshot!(told(&prune(&db, &invited_only).await), @"");
+        assert_snapshot!(told(&prune(&db, &invited_only).await), @r#"
+        ~ provider "sso" of "acme"
+            admit: domains ["acme.example"] → invited
+        - user "eve@acme.example" of "acme" and their sessions and factors
+        "#);
     })
     .await;
 }
@@ -71,7 +81,15 @@ async fn a_pruned_service_gives_its_client_id_away() {
     with_database(async |db| {
         apply(&db, ACME).await;
         let renamed = ACME.replace("slug = \"cli\"", "slug = \"tool\"");
-        assert_snapshot!(told(&prune(&db, &renamed).await), @"");
+        assert_snapshot!(told(&prune(&db, &renamed).await), @r#"
+        + service "tool" of "acme"
+            name: "Acme CLI"
+            client_id: "acme-cli"
+            device_login: true
+            scopes: {"read" = "Read your projects", "deploy" = "Deploy to production"}
+            default_scopes: ["read"]
+        - service "cli" of "acme" and its sessions
+        "#);
     })
     .await;
 }

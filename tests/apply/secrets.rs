@@ -21,7 +21,10 @@ async fn they_still_work_after_the_client_id_changed() {
     with_database(async |db| {
         apply(&db, ACME).await;
         let renamed = ACME.replace("slug = \"agent\"", "slug = \"agent\"\nclient_id = \"agent-2\"");
-        assert_snapshot!(told(&apply(&db, &renamed).await), @"");
+        assert_snapshot!(told(&apply(&db, &renamed).await), @r#"
+        ~ service "agent" of "acme"
+            client_id: "acme-agent" → "agent-2"
+        "#);
         let mut conn = db.installation.pool.acquire().await.unwrap();
         let agent = service::by_client_id(&mut conn, "agent-2").await.unwrap().unwrap();
         assert!(agent.has_secret(&db.installation.keyring, &"the very secret value of AGENT_SECRET".into()));
@@ -35,7 +38,12 @@ async fn another_secret_of_the_installation_changes_nothing_while_the_old_one_is
         apply(&db, ACME).await;
         assert_eq!(told(&apply(&db.under_secrets(&[2, 1]), ACME).await), "");
         let lost = db.under_secrets(&[2]);
-        assert_snapshot!(told(&apply(&lost, ACME).await), @"");
+        assert_snapshot!(told(&apply(&lost, ACME).await), @r#"
+        ~ service "agent" of "acme"
+            client_secret: changed
+        ~ provider "sso" of "acme"
+            client_secret: changed
+        "#);
         assert!(all_work(&lost).await);
     })
     .await;
@@ -47,7 +55,15 @@ async fn a_secret_that_the_file_no_longer_names_is_removed() {
         apply(&db, ACME).await;
         let without: String =
             ACME.lines().filter(|line| !line.contains("env =")).map(|line| format!("{line}\n")).collect();
-        assert_snapshot!(told(&apply(&db, &without).await), @"");
+        assert_snapshot!(told(&apply(&db, &without).await), @r#"
+        ~ service "agent" of "acme"
+            client_secret: removed
+        ~ provider "sso" of "acme"
+            client_secret: removed
+        ~ user "ada@acme.example" of "acme"
+            status: active → invited
+            password: removed
+        "#);
         assert_eq!(told(&apply(&db, &without).await), "");
     })
     .await;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId};
 
-use super::settings::{Fact, Settings};
+use super::settings::{Fact, NONE, Settings};
 
 /// Something that was, or would be, created, changed or deleted. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +75,13 @@ impl Field {
 
 /// All fields of something new, with those that are as by default marked.
 pub(super) fn fields_of_new<S: Settings>(defaults: &S, new: &S) -> Vec<Field> {
-    let pairs = defaults.facts().into_iter().zip(new.facts());
-    pairs.map(|((_, default), (key, to))| Field { key, from: None, is_default: default == to, to }).collect()
+    /// What people look for first, whether they chose it or not.
+    const TELLING: [&str; 2] = ["client_id", "kind"];
+    let field = |((_, default), (key, to)): (Fact, Fact)| {
+        let is_default = default == to && (to == NONE || !TELLING.contains(&key));
+        Field { key, from: None, to, is_default }
+    };
+    defaults.facts().into_iter().zip(new.facts()).map(field).collect()
 }
 
 /// The fields in which something differs from what it was.

@@ -84,8 +84,16 @@ pub(super) fn without_repetition(list: Vec<String>) -> Result<Vec<String>, Strin
 }
 
 /// A whole number of seconds, written as `"15m"`, within bounds.
-pub(super) fn lifetime(bounds: RangeInclusive<u64>) -> impl FnOnce(String) -> Result<Duration, String> {
-    move |text| {
+pub(super) fn lifetime(bounds: RangeInclusive<u64>) -> impl FnOnce(toml::Value) -> Result<Duration, String> {
+    move |value| {
+        let text = match value {
+            toml::Value::String(text) => text,
+            other => {
+                return Err(format!(
+                    "{other} has no unit; a time span is written as \"90s\", \"15m\", \"12h\" or \"30d\""
+                ));
+            }
+        };
         let read = humantime::parse_duration(&text)
             .map_err(|_| format!("{text:?} is no time span; one is written as \"90s\", \"15m\", \"12h\" or \"30d\""))?;
         if read.subsec_nanos() != 0 {
@@ -252,5 +260,6 @@ mod tests {
         assert_eq!(lifetime(60..=3600)("30s".into()).unwrap_err(), "\"30s\" must be between 1m and 1h");
         assert!(lifetime(60..=3600)("61s 5ms".into()).unwrap_err().contains("whole seconds"));
         assert!(lifetime(60..=3600)("900".into()).unwrap_err().contains("no time span"));
+        assert!(lifetime(60..=3600)(900.into()).unwrap_err().contains("900 has no unit"));
     }
 }

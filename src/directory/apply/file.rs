@@ -56,7 +56,10 @@ impl File {
         let mut faults: Vec<Fault> = Vec::new();
         for (name, text) in texts {
             let document = Document::new(name, text, secrets);
-            let table = document.parse();
+            let Some(table) = document.parse() else {
+                faults.append(&mut document.into_faults());
+                continue;
+            };
             let mut reader = Reader::new(&document, &table, 0, String::new());
             for (index, (at, table)) in reader.tables("organization").into_iter().enumerate() {
                 let place = format!("organization {}", index + 1);
@@ -75,12 +78,8 @@ impl File {
 pub(super) struct Taken(HashMap<(&'static str, String), String>);
 
 impl Taken {
-    /// Takes a name of some kind for the thing at `place`, or says who has it.
-    pub(super) fn take(&mut self, kind: &'static str, name: &str, place: &str) -> Result<(), String> {
-        match self.0.insert((kind, name.to_owned()), place.to_owned()) {
-            None => Ok(()),
-            Some(before) if before == place => Err("is given twice".to_owned()),
-            Some(before) => Err(format!("is that of {before} already")),
-        }
+    /// Takes a name of some kind for the thing at `place`, and says at which place it was before.
+    pub(super) fn take(&mut self, kind: &'static str, name: &str, place: &str) -> Option<String> {
+        self.0.insert((kind, name.to_owned()), place.to_owned())
     }
 }

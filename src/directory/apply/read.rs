@@ -28,7 +28,9 @@ pub(super) fn organization<'a>(
     let slug = reader.require("slug", check::slug);
     if let Some(slug) = &slug {
         reader.set_place(format!("organization {slug:?}"));
-        note(&reader, "slug", taken.take("organization", slug, reader.place()));
+        if taken.take("organization", slug, reader.place()).is_some() {
+            reader.fault("slug", " is given twice");
+        }
     }
     let mut settings = OrganizationSettings::of(slug.clone().unwrap_or_default());
     set(&mut settings.name, reader.get("name", check::name));
@@ -67,7 +69,11 @@ fn service(
     set(&mut settings.client_id, reader.get("client_id", check::client_id));
     if slug.is_some() || reader.has("client_id") {
         note(&reader, "client_id", own_client(organization, &settings));
-        note(&reader, "client_id", taken.take("client_id", &settings.client_id, reader.place()));
+        let before = taken.take("client_id", &settings.client_id, reader.place());
+        // The same place twice is a slug given twice, which is told already.
+        if let Some(before) = before.filter(|before| before != reader.place()) {
+            reader.fault("client_id", &format!(" {:?} is that of {before} already", settings.client_id));
+        }
     }
     let secret = reader.secret("client_secret", check::client_secret);
     set(&mut settings.device_login, reader.get("device_login", Ok));
@@ -225,7 +231,9 @@ fn named(
     reader.set_place(format!("{organization_place}, {kind} {name:?}"));
     // The place is the name in full: no other organization has the same.
     let place = reader.place().to_owned();
-    note(reader, key, taken.take(kind, &place, &place));
+    if taken.take(kind, &place, &place).is_some() {
+        reader.fault(key, " is given twice");
+    }
     Some(name)
 }
 
@@ -235,9 +243,9 @@ fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
+/// Notes what is wrong with a key; the message goes on after it.
 fn note(reader: &Reader<'_>, key: &str, checked: Result<(), String>) {
     if let Err(message) = checked {
-        let space = if message.starts_with([' ', ':']) { "" } else { " " };
-        reader.fault(key, &format!("{space}{message}"));
+        reader.fault(key, &message);
     }
 }

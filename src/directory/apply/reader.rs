@@ -39,14 +39,15 @@ impl<'a> Document<'a> {
         Self { name, text, secrets, faults: RefCell::default() }
     }
 
-    /// The whole file as a table. What is no TOML is noted, and the rest is read as well as it can be.
-    pub(super) fn parse(&self) -> DeTable<'a> {
+    /// The whole file as a table; `None` when it is no TOML, which is noted. What could be guessed of such a file
+    /// would have faults of its own that its author never made.
+    pub(super) fn parse(&self) -> Option<DeTable<'a>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
+        for error in &errors {
             // Its Display would quote the line, and there may be a secret in it.
             self.fault(error.span().map_or(0, |span| span.start), String::new(), error.message().to_owned());
         }
-        table.into_inner()
+        errors.is_empty().then(|| table.into_inner())
     }
 
     /// Notes a fault at a byte of the text.

@@ -237,8 +237,11 @@ pub(super) fn duration(duration: Duration) -> String {
     unit.map_or_else(|| format!("{seconds}s"), |(unit, letter)| format!("{}{letter}", seconds / unit))
 }
 
+/// In place of a value that isn't there.
+pub(super) const NONE: &str = "none";
+
 fn none() -> String {
-    "none".to_owned()
+    NONE.to_owned()
 }
 
 /// In quotes, so that nothing in it acts on a terminal.
