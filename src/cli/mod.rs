@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod apply;
 mod login;
 
 use std::io::{self, Write};

@@ -1,5 +1,6 @@
 //! Who may log in, to what, and how: organizations, services, providers and users.
 
+pub mod apply;
 pub mod organization;
 pub mod provider;
 pub mod service;

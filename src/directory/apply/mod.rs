@@ -1,0 +1,109 @@
+//! Makes the directory be as TOML files say (SPEC §5).
+//!
+//! 1. [`File::read`] reads the files and checks them without the database. Everything that is wrong is told at once.
+//! 2. [`apply_in`] compares them with what is stored, and writes the difference in the caller's transaction.
+//! 3. The caller appends one audit event per [`Change`] and commits: a change and its event are there together or not.
+//!
+//! The files are a description and not a script: a key that is absent has its default, so that applying them again
+//! changes nothing. Three things are as they are unless a file speaks of them: whether an organization is suspended,
+//! whether a user is locked, and, but with [`Mode::prune`], what no file names.
+//!
+//! `docs/directory.md` is the reference of every key.
+
+mod change;
+mod check;
+mod fault;
+mod file;
+mod plan;
+mod read;
+mod reader;
+mod settings;
+mod stored;
+mod write;
+
+use crate::clock::Clock;
+use crate::ids::uuid_v7;
+use crate::postgres::PgConnection;
+use crate::secrets::{Keyring, Passwords, Random, SealError};
+
+pub use change::{Action, Change, Field, Subject};
+pub use fault::{Fault, Faults};
+pub use file::File;
+pub use reader::{SecretLookup, SecretSource};
+
+/// The organization that administers the installation.
+const PLATFORM: &str = "platform";
+
+/// Its service that is Countersign's own command-line tool.
+const OWN_SERVICE: &str = "admin-cli";
+
+/// That service's client id.
+const OWN_CLIENT: &str = "platform-admin-cli";
+
+/// Held while a plan is made and written: a second apply waits and then finds what the first one wrote.
+const LOCK: i64 = 0x6373_6170_706c_7900;
+
+/// What of the installation is needed.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    /// Keeps the secrets of services and providers.
+    pub keyring: &'a Keyring,
+    /// Keeps the passwords of users.
+    pub passwords: &'a Passwords,
+    /// The time, for what is created.
+    pub clock: &'a Clock,
+    /// Randomness, for ids.
+    pub random: &'a Random,
+}
+
+impl Tools<'_> {
+    fn new_id(&self) -> uuid::Uuid {
+        uuid_v7(self.clock.now(), &self.random.bytes())
+    }
+}
+
+/// How far to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Compare only.
+    pub dry_run: bool,
+    /// Delete what is in an organization that the files name and is itself named by none, but nothing of `platform`.
+    pub prune: bool,
+}
+
+/// Why nothing was applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Client ids that belong to services which the files don't speak of, each with its service.
+    #[error("these client ids are taken: {0}; choose others, or have those services renamed or pruned")]
+    ClientIdsTaken(String),
+    /// A provider's secret can't be kept.
+    #[error(transparent)]
+    NotSealed(#[from] SealError),
+    /// A password can't be kept.
+    #[error("a password could not be hashed")]
+    NotHashed,
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Makes the directory be as `file` says and tells what that changes, in the order of the file.
+///
+/// `conn` must be in a transaction: it holds a lock until its end, and an error leaves it half written, to be rolled
+/// back. With [`Mode::dry_run`] nothing is locked or written, and the changes are those that there would be.
+pub async fn apply_in(
+    conn: &mut PgConnection,
+    tools: &Tools<'_>,
+    file: &File,
+    mode: Mode,
+) -> Result<Vec<Change>, ApplyError> {
+    if !mode.dry_run {
+        sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *conn).await?;
+    }
+    let steps = plan::plan(conn, tools, file, mode.prune).await?;
+    if !mode.dry_run {
+        write::write(conn, tools, &steps).await?;
+    }
+    Ok(steps.into_iter().map(|step| step.change).collect())
+}

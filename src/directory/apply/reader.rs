@@ -1,0 +1,207 @@
+//! One table of a file, read key by key.
+//!
+//! A derived `Deserialize` would end at the first fault. Here every fault of every key is noted with its line, unknown
+//! keys included, so that a file is mended in one go.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use crate::secrets::SecretText;
+
+use super::fault::{Fault, did_you_mean};
+
+/// Where a secret is: never in the file itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// `{ env = "NAME" }`: an environment variable.
+    Env(String),
+    /// `{ file = "path" }`: a file, of which a relative path starts beside the file that names it.
+    File(PathBuf),
+}
+
+/// How the secret of a source is had; the error says in words why not.
+pub type SecretLookup<'a> = dyn Fn(&SecretSource) -> Result<SecretText, String> + 'a;
+
+/// A file being read, and what was found wrong with it so far.
+pub(super) struct Document<'a> {
+    name: &'a str,
+    text: &'a str,
+    secrets: &'a SecretLookup<'a>,
+    faults: RefCell<Vec<Fault>>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(name: &'a str, text: &'a str, secrets: &'a SecretLookup<'a>) -> Self {
+        Self { name, text, secrets, faults: RefCell::default() }
+    }
+
+    /// The whole file as a table; `None` when it is no TOML, which is noted. What could be guessed of such a file
+    /// would have faults of its own that its author never made.
+    pub(super) fn parse(&self) -> Option<DeTable<'a>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            // Its Display would quote the line, and there may be a secret in it.
+            self.fault(error.span().map_or(0, |span| span.start), String::new(), error.message().to_owned());
+        }
+        errors.is_empty().then(|| table.into_inner())
+    }
+
+    /// Notes a fault at a byte of the text.
+    pub(super) fn fault(&self, at: usize, place: String, message: String) {
+        let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+        self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), line, place, message });
+    }
+
+    /// Everything that was found wrong, in the order of the lines.
+    pub(super) fn into_faults(self) -> Vec<Fault> {
+        let mut faults = self.faults.into_inner();
+        faults.sort_by_key(|fault| fault.line);
+        faults
+    }
+}
+
+/// A table being read. Which keys it was asked for is remembered: at the end, all others are unknown.
+pub(super) struct Reader<'a> {
+    document: &'a Document<'a>,
+    table: &'a DeTable<'a>,
+    /// Where the table begins.
+    at: usize,
+    place: String,
+    asked: Vec<&'static str>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(document: &'a Document<'a>, table: &'a DeTable<'a>, at: usize, place: String) -> Self {
+        Self { document, table, at, place, asked: Vec::new() }
+    }
+
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Says what this table is about, once that is known.
+    pub(super) fn set_place(&mut self, place: String) {
+        self.place = place;
+    }
+
+    /// Whether the key is there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The value of a key that may be missing; a faulty one is noted and counts as missing.
+    pub(super) fn get<T: DeserializeOwned, U>(
+        &mut self,
+        key: &'static str,
+        check: impl FnOnce(T) -> Result<U, String>,
+    ) -> Option<U> {
+        let value = self.value(key)?;
+        let read = T::deserialize(ValueDeserializer::from(value.clone())).map_err(|error| error.message().to_owned());
+        match read.and_then(check) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.fault(key, &format!(": {message}"));
+                None
+            }
+        }
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn require<T: DeserializeOwned, U>(
+        &mut self,
+        key: &'static str,
+        check: impl FnOnce(T) -> Result<U, String>,
+    ) -> Option<U> {
+        if !self.has(key) {
+            self.fault(key, " is missing");
+        }
+        self.get(key, check)
+    }
+
+    /// The tables of `[[key]]`, each with the byte at which it begins.
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<(usize, &'a DeTable<'a>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let tables: Option<Vec<_>> = value.get_ref().as_array().and_then(|items| {
+            items.iter().map(|item| item.get_ref().as_table().map(|table| (item.span().start, table))).collect()
+        });
+        tables.unwrap_or_else(|| {
+            self.fault(key, &format!(": each one begins with [[…{key}]]"));
+            Vec::new()
+        })
+    }
+
+    /// A table of names and words, in its order.
+    pub(super) fn words(&mut self, key: &'static str, example: &str) -> Option<Vec<(String, String)>> {
+        let value = self.value(key)?;
+        let words: Option<Vec<_>> = value.get_ref().as_table().and_then(|table| {
+            table
+                .iter()
+                .map(|(name, words)| Some((name.get_ref().to_string(), words.get_ref().as_str()?.to_owned())))
+                .collect()
+        });
+        if words.is_none() {
+            self.fault(key, &format!(" must be a table of names and words, such as {example}"));
+        }
+        words
+    }
+
+    /// A secret, from where the file says that it is. One that stands in the file itself is refused.
+    pub(super) fn secret(
+        &mut self,
+        key: &'static str,
+        check: impl FnOnce(&SecretText) -> Result<(), String>,
+    ) -> Option<SecretText> {
+        let value = self.value(key)?;
+        let secret = self.secret_source(value).and_then(|source| (self.document.secrets)(&source)).and_then(|secret| {
+            let checked = if secret.expose().is_empty() { Err("it is empty".to_owned()) } else { check(&secret) };
+            checked.map(|()| secret)
+        });
+        secret.map_err(|message| self.fault(key, &format!(": {message}"))).ok()
+    }
+
+    /// Reads `{ env = "NAME" }` or `{ file = "path" }`. No message repeats what stands there.
+    fn secret_source(&self, value: &Spanned<DeValue<'_>>) -> Result<SecretSource, String> {
+        const FORM: &str = "{ env = \"NAME\" } or { file = \"path\" }";
+        let Some(table) = value.get_ref().as_table() else {
+            return Err(format!(
+                "a secret doesn't stand in this file, because files like this one are shared, committed and copied; \
+                 say where it is, as {FORM}"
+            ));
+        };
+        let mut keys = table.iter().map(|(key, value)| (key.get_ref().as_ref(), value.get_ref().as_str()));
+        match (keys.next(), keys.next()) {
+            (Some(("env", Some(name))), None) if !name.is_empty() => Ok(SecretSource::Env(name.to_owned())),
+            (Some(("file", Some(path))), None) if !path.is_empty() => {
+                let beside = Path::new(self.document.name).parent().unwrap_or_else(|| Path::new(""));
+                Ok(SecretSource::File(beside.join(path)))
+            }
+            _ => Err(format!("where the secret is can't be understood; it is {FORM}")),
+        }
+    }
+
+    /// Notes a fault of a key, at its line when it is there; `message` goes on after the key.
+    pub(super) fn fault(&self, key: &str, message: &str) {
+        let at = self.table.get(key).map_or(self.at, |value| value.span().start);
+        self.document.fault(at, self.place.clone(), format!("{key}{message}"));
+    }
+
+    /// Notes every key that nobody asked for.
+    pub(super) fn end(self) {
+        for (key, _) in self.table {
+            let name = key.get_ref().as_ref();
+            if !self.asked.contains(&name) {
+                let hint = did_you_mean(name, self.asked.iter().copied());
+                self.document.fault(key.span().start, self.place.clone(), format!("unknown key {name:?}{hint}"));
+            }
+        }
+    }
+
+    fn value(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.asked.push(key);
+        self.table.get(key)
+    }
+}

@@ -1,0 +1,157 @@
+//! What the database holds of an organization that a file names.
+
+use std::time::Duration;
+
+use crate::directory::provider::{self, Provider};
+use crate::directory::{organization, word};
+use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId};
+use crate::postgres::PgConnection;
+
+use super::file::Organization;
+use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings};
+
+/// An organization and what it owns.
+pub(super) struct Stored {
+    pub id: OrganizationId,
+    pub settings: OrganizationSettings,
+    pub services: Vec<StoredService>,
+    pub providers: Vec<StoredProvider>,
+    /// Those that the file names, or everybody.
+    pub users: Vec<StoredUser>,
+}
+
+pub(super) struct StoredService {
+    pub id: ServiceId,
+    pub settings: ServiceSettings,
+    pub secret_mac: Option<Vec<u8>>,
+}
+
+pub(super) struct StoredProvider {
+    pub provider: Provider,
+    pub settings: ProviderSettings,
+    /// How many people's accounts there are linked.
+    pub linked: i64,
+}
+
+pub(super) struct StoredUser {
+    pub id: UserId,
+    /// Its address is empty for those who have none.
+    pub settings: UserSettings,
+    pub password_hash: Option<String>,
+    /// Where they have accounts.
+    pub linked: Vec<ProviderId>,
+}
+
+/// Reads the organization of the same slug. `everybody`: also users whom the file doesn't name.
+pub(super) async fn load(
+    conn: &mut PgConnection,
+    wanted: &Organization,
+    everybody: bool,
+) -> Result<Option<Stored>, sqlx::Error> {
+    let Some(id) = organization::id_by_slug(conn, &wanted.settings.slug).await? else {
+        return Ok(None);
+    };
+    let Some(found) = organization::by_id(conn, id).await? else {
+        return Ok(None);
+    };
+    let emails: Vec<String> = wanted.users.iter().map(|user| user.settings.email.clone()).collect();
+    Ok(Some(Stored {
+        id,
+        settings: OrganizationSettings { slug: found.slug, name: found.name, status: found.status, mfa: found.mfa },
+        services: services(conn, id).await?,
+        providers: providers(conn, id).await?,
+        users: users(conn, id, &emails, everybody).await?,
+    }))
+}
+
+async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<StoredService>, sqlx::Error> {
+    let rows =
+        sqlx::query!("SELECT * FROM service WHERE organization_id = $1 ORDER BY slug", id.0).fetch_all(conn).await?;
+    rows.into_iter()
+        .map(|row| {
+            let settings = ServiceSettings {
+                slug: row.slug,
+                name: row.name,
+                client_id: row.client_id,
+                device_login: row.device_login,
+                scopes: serde_json::from_value(row.scopes).map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+                default_scopes: row.default_scopes,
+                required_scopes: row.required_scopes,
+                code_lifetime: seconds(row.code_lifetime_seconds),
+                interval: u8::try_from(row.poll_interval_seconds)
+                    .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+                access_token_lifetime: seconds(row.access_token_lifetime_seconds),
+                refresh: word(&row.refresh)?,
+                refresh_idle: seconds(row.refresh_idle_seconds),
+                refresh_absolute: seconds(row.refresh_absolute_seconds),
+                prefill: row.prefill,
+                proximity: word(&row.proximity)?,
+                mfa: row.mfa.as_deref().map(word).transpose()?,
+                mfa_max_age: row.mfa_max_age_seconds.map(seconds),
+                id_token_algorithm: word(&row.id_token_algorithm)?,
+                activation_uri: row.activation_uri,
+            };
+            Ok(StoredService { id: row.id.into(), settings, secret_mac: row.client_secret_mac })
+        })
+        .collect()
+}
+
+async fn providers(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<StoredProvider>, sqlx::Error> {
+    let mut stored = Vec::new();
+    for provider in provider::of_organization(conn, id).await? {
+        let linked =
+            sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM identity WHERE provider_id = $1"#, provider.id.0)
+                .fetch_one(&mut *conn)
+                .await?;
+        let settings = ProviderSettings {
+            slug: provider.slug.clone(),
+            kind: provider.kind,
+            name: provider.name.clone(),
+            issuer: provider.issuer.clone(),
+            api_url: provider.api_url.clone(),
+            client_id: provider.client_id.clone(),
+            extra_scopes: provider.extra_scopes.clone(),
+            admit: provider.admission.clone(),
+            groups_claim: provider.groups_claim.clone(),
+            trust_mfa: provider.trust_mfa,
+        };
+        stored.push(StoredProvider { provider, settings, linked });
+    }
+    Ok(stored)
+}
+
+async fn users(
+    conn: &mut PgConnection,
+    id: OrganizationId,
+    emails: &[String],
+    everybody: bool,
+) -> Result<Vec<StoredUser>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT id, email, name, role, status, password_hash,
+                  ARRAY(SELECT provider_id FROM identity WHERE user_id = app_user.id) AS "linked!"
+           FROM app_user
+           WHERE organization_id = $1 AND ($2 OR email = ANY($3))
+           ORDER BY email, id"#,
+        id.0,
+        everybody,
+        emails,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let settings = UserSettings {
+                email: row.email.unwrap_or_default(),
+                name: row.name,
+                role: word(&row.role)?,
+                status: word(&row.status)?,
+            };
+            let linked = row.linked.into_iter().map(ProviderId).collect();
+            Ok(StoredUser { id: row.id.into(), settings, password_hash: row.password_hash, linked })
+        })
+        .collect()
+}
+
+fn seconds(seconds: i32) -> Duration {
+    Duration::from_secs(u64::from(seconds.unsigned_abs()))
+}
