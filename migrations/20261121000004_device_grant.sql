@@ -48,6 +48,9 @@ CREATE TABLE device_grant (
     redeemed_at            timestamptz,
     session_id             uuid,
 
+    -- Whether the audit says that its time ran out.
+    expiry_noted           boolean NOT NULL DEFAULT false,
+
     CONSTRAINT device_grant_claimed  CHECK (state = 'pending' OR claimed_at IS NOT NULL),
     CONSTRAINT device_grant_approved CHECK (state NOT IN ('approved', 'redeemed')
         OR (user_id IS NOT NULL AND auth_time IS NOT NULL AND granted_scopes IS NOT NULL AND decided_at IS NOT NULL)),
@@ -58,5 +61,6 @@ CREATE TABLE device_grant (
 -- A user code is unique among the codes that can still be typed. An expired one stays until it is swept or its
 -- letters are drawn again; both are settled by asking again.
 CREATE UNIQUE INDEX device_grant_user_code ON device_grant (user_code_mac) WHERE state IN ('pending', 'claimed');
-CREATE INDEX device_grant_expiry ON device_grant (expires_at);
+CREATE INDEX device_grant_expiry ON device_grant (expires_at)
+    WHERE state IN ('pending', 'claimed', 'approved') AND NOT expiry_noted;
 CREATE INDEX device_grant_user ON device_grant (user_id) WHERE user_id IS NOT NULL;

@@ -28,8 +28,7 @@ pub struct Parameters {
 
 const EMPTY: &str = "Enter the code that your device shows.";
 const NOT_A_CODE: &str = "A code has eight letters, such as WDJB-MJHT. Check what your device shows.";
-const NOT_VALID: &str =
-    "This code is not valid. Check the letters; if they are right, it has expired or was used: get a new one from your device.";
+const NOT_VALID: &str = "This code is not valid. Check the letters; if they are right, it has expired or was used: get a new one from your device.";
 const TYPE_IT: &str = "For this service, type the code from your device's own screen.";
 
 /// Shows the page. A code in the link is filled in, and the person still compares it; nothing is looked up.

@@ -119,8 +119,9 @@ fn page(
 ) -> Result<Response, PageError> {
     let installation = &pages.installation;
     let (grant, device) = (&walk.grant, &walk.grant.device);
-    let user_code = codes::redraw(&installation.keyring, grant.id, grant.user_code_length, grant.user_code_mac.as_deref())
-        .ok_or_else(|| PageError::Fault("a user code can't be drawn again: was its secret taken away?".into()))?;
+    let user_code =
+        codes::redraw(&installation.keyring, grant.id, grant.user_code_length, grant.user_code_mac.as_deref())
+            .ok_or_else(|| PageError::Fault("a user code can't be drawn again: was its secret taken away?".into()))?;
     let (program, address) = (words::program(device.user_agent.as_deref()), device.ip.to_string());
     let network = match walk.service.proximity {
         Proximity::Off => Network::Unknown,

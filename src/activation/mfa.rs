@@ -20,9 +20,11 @@ use super::pages::{Enrol, Mfa, MfaError, RecoveryCodes, svg_element};
 use super::walk::{Step, Walk};
 
 const EMPTY: &str = "Enter the six-digit code that your authenticator app shows.";
-const WRONG_TOTP: &str = "This code is not right, or was used before. Wait for the next one and check the time on your phone.";
+const WRONG_TOTP: &str =
+    "This code is not right, or was used before. Wait for the next one and check the time on your phone.";
 const WRONG_RECOVERY: &str = "This is not one of your recovery codes, or it was used before.";
-const WRONG_FIRST: &str = "This code is not right. Add the key again if your app shows another account, and check the time on your phone.";
+const WRONG_FIRST: &str =
+    "This code is not right. Add the key again if your app shows another account, and check the time on your phone.";
 
 /// RFC 8176: a one-time password, and that there were two factors.
 const AMR: [&str; 2] = ["otp", "mfa"];

@@ -15,10 +15,14 @@ mod walk;
 mod words;
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::http::oauth_error::{self, OAuthError};
 use crate::http::page_headers;
 use crate::installation::Installation;
 use crate::upstream::Upstream;
@@ -44,24 +48,35 @@ pub fn router(pages: Pages) -> Router {
         .route("/activate/mfa", get(mfa::show).post(mfa::submit))
         .route("/activate/confirm", get(confirm::show).post(confirm::submit))
         .route("/activate/done", get(done::show))
-        .route("/auth/{provider}", get(upstream_sign_in::start))
-        .route("/auth/admin/{provider}", get(upstream_sign_in::start_for_platform))
-        .route("/auth/{provider}/callback", get(upstream_sign_in::finish))
-        .method_not_allowed_fallback(|| async {
-            PageError::Trouble(StatusCode::METHOD_NOT_ALLOWED, Trouble::NotFound)
-        })
+        .method_not_allowed_fallback(|| async { PageError::Trouble(StatusCode::METHOD_NOT_ALLOWED, Trouble::NotFound) })
+        .merge(providers())
+        .layer(CatchPanicLayer::custom(|_| PageError::Fault("a handler panicked".into()).into_response()))
         .layer(from_fn_with_state(pages.clone(), answer::say_what_is_wrong))
         .layer(from_fn(page_headers::protect))
         .with_state(pages)
         .merge(assets())
 }
 
-/// The page for addresses that are none.
-pub fn not_found(pages: Pages) -> Router {
+/// Where sign-ins at providers begin and end. Who comes with another method is a program and is told so as one.
+fn providers() -> Router<Pages> {
     Router::new()
-        .fallback(|| async { PageError::Trouble(StatusCode::NOT_FOUND, Trouble::NotFound) })
-        .layer(from_fn_with_state(pages, answer::say_what_is_wrong))
-        .layer(from_fn(page_headers::protect))
+        .route("/auth/{provider}", get(upstream_sign_in::start))
+        .route("/auth/admin/{provider}", get(upstream_sign_in::start_for_platform))
+        .route("/auth/{provider}/callback", get(upstream_sign_in::finish))
+        .method_not_allowed_fallback(|State(pages): State<Pages>| async move {
+            let error = OAuthError::invalid_request("There is no such endpoint; the metadata lists those that are.");
+            oauth_error::answer(&error.with_status(405), &pages.installation.clock)
+        })
+}
+
+/// The page for addresses that are none.
+pub fn not_found() -> Response {
+    PageError::Trouble(StatusCode::NOT_FOUND, Trouble::NotFound).into_response()
+}
+
+/// Middleware for [`not_found`].
+pub fn with_pages_for_errors(pages: Pages, router: Router) -> Router {
+    router.layer(from_fn_with_state(pages, answer::say_what_is_wrong)).layer(from_fn(page_headers::protect))
 }
 
 /// The stylesheet and the mark. Their addresses change with their contents, so they are kept for ever.

@@ -50,10 +50,7 @@ pub async fn submit(
     };
     let again = |email_error, password_error| PasswordForm { email, email_error, password_error };
     if email.is_empty() || password.expose().is_empty() {
-        let form = again(
-            email.is_empty().then_some(NO_EMAIL),
-            password.expose().is_empty().then_some(NO_PASSWORD),
-        );
+        let form = again(email.is_empty().then_some(NO_EMAIL), password.expose().is_empty().then_some(NO_PASSWORD));
         return page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, form, None).await;
     }
     let user = user::by_email(&mut conn, walk.grant.organization_id, email).await?;
@@ -80,7 +77,9 @@ pub async fn submit(
         None => {
             let mut conn = pages.installation.pool.acquire().await?;
             walk.event_by(&pages, audit::Kind::Refused, &caller)
-                .detail(serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" }))
+                .detail(
+                    serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" }),
+                )
                 .append(&mut conn)
                 .await?;
             page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, again(None, Some(WRONG)), None).await

@@ -213,4 +213,3 @@ async fn failed(
     };
     Ok(walk.trouble(pages, status, trouble))
 }
-

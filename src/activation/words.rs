@@ -77,8 +77,9 @@ mod tests {
     #[test]
     fn times_are_told_as_people_say_them() {
         let ago = |seconds| how_long_ago(TimeDelta::seconds(seconds));
-        assert_eq!([ago(-5), ago(0), ago(42), ago(60), ago(125), ago(3600)], [
-            "just now", "just now", "42 seconds ago", "1 minute ago", "2 minutes ago", "1 hour ago"
-        ]);
+        assert_eq!(
+            [ago(-5), ago(0), ago(42), ago(60), ago(125), ago(3600)],
+            ["just now", "just now", "42 seconds ago", "1 minute ago", "2 minutes ago", "1 hour ago"]
+        );
     }
 }

@@ -76,14 +76,9 @@ pub async fn set_grant(
     grant: GrantId,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE browser_session SET grant_id = $2, last_seen_at = $3 WHERE id = $1",
-        session.0,
-        grant.0,
-        now
-    )
-    .execute(conn)
-    .await?;
+    sqlx::query!("UPDATE browser_session SET grant_id = $2, last_seen_at = $3 WHERE id = $1", session.0, grant.0, now)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

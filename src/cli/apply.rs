@@ -7,9 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::audit::{Event, Kind};
+use crate::config::PublicUrl;
 use crate::directory::apply::{Action, Change, File, Mode, SecretSource, Tools, apply_in};
 use crate::installation::Installation;
 use crate::secrets::SecretText;
+
+use super::{environment, opening};
 
 /// Make organizations, services, providers and users be as TOML files say
 ///
@@ -31,6 +34,22 @@ pub struct Args {
     /// The data directory of a running `countersign dev`, instead of a configuration
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<PathBuf>,
+}
+
+/// Writes, and deletes nothing.
+pub const AS_WRITTEN: Mode = Mode { dry_run: false, prune: false };
+
+/// Applies the files to the installation of a configuration, or of a data directory.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // Read before anything is opened: a fault in a file needs no database to be told.
+    read(&args.files, &environment::variable)?;
+    let opened = match &args.data_dir {
+        Some(data_dir) => opening::in_data_dir(data_dir, PublicUrl::parse("http://localhost")?).await?,
+        None => opening::configured(&opening::configuration(args.config.as_deref())?).await?,
+    };
+    let outcome = run_on(&opened.installation, &args, &environment::variable, &mut std::io::stdout()).await;
+    opened.close().await?;
+    outcome
 }
 
 /// Applies the files to an open installation and says on `out` what changed. `environment` is where `{ env = … }` looks.

@@ -1,7 +1,12 @@
 //! The command line: one file per command.
 
 mod apply;
+mod dev;
+mod environment;
 mod login;
+mod opening;
+mod serve;
+mod stopping;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,6 +23,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Dev(dev::Args),
+    Serve(serve::Args),
+    Apply(apply::Args),
     Login(login::LoginArgs),
 }
 
@@ -29,9 +37,14 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(error) => return fail(&format!("Can't start: {error}.")),
     };
     let code = runtime.block_on(async {
-        match cli.command {
-            Command::Login(args) => login::run(args).await,
-        }
+        let outcome = match cli.command {
+            Command::Dev(args) => dev::run(args).await,
+            Command::Serve(args) => serve::run(args).await,
+            Command::Apply(args) => apply::run(args).await,
+            Command::Login(args) => Ok(login::run(args).await),
+        };
+        // With its causes, on as few lines as they have.
+        outcome.unwrap_or_else(|error| fail(&format!("countersign: {error:#}")))
     });
     // A name lookup that hangs must not hold up an exit that a person asked for.
     runtime.shutdown_background();

@@ -83,6 +83,12 @@ fn default_data_dir() -> PathBuf {
     PathBuf::from("/var/lib/countersign")
 }
 
+/// The environment of this process: the one place where it is read.
+pub fn process_environment() -> impl Iterator<Item = (String, String)> {
+    // What is no text is nothing of ours.
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -79,7 +79,8 @@ impl UserCode {
             let blocks = keyring.macs(Purpose::UserCodeLetters, &[grant.0.as_bytes(), &round.to_be_bytes()]);
             // 240 is the largest multiple of 20 in a byte: what is above would favour the first letters.
             let uniform = blocks.get(secret)?.iter().filter(|byte| **byte < 240);
-            letters.extend(uniform.filter_map(|byte| ALPHABET.get(usize::from(byte % 20))).map(|byte| char::from(*byte)));
+            letters
+                .extend(uniform.filter_map(|byte| ALPHABET.get(usize::from(byte % 20))).map(|byte| char::from(*byte)));
             if letters.len() >= length.letters() {
                 letters.truncate(length.letters());
                 break;

@@ -8,6 +8,7 @@
 //!    [`store::redeem`].
 
 pub mod codes;
+pub mod expiry;
 pub mod grant;
 pub mod pacing;
 pub mod store;

@@ -274,6 +274,8 @@ struct Row {
     decided_at: Option<DateTime<Utc>>,
     redeemed_at: Option<DateTime<Utc>>,
     session_id: Option<Uuid>,
+    #[expect(dead_code, reason = "rows are read whole")]
+    expiry_noted: bool,
 }
 
 impl TryFrom<Row> for Grant {

@@ -18,7 +18,13 @@ const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Who waits on this node. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Waiting(Arc<Mutex<HashMap<GrantId, Weak<Notify>>>>);
+pub struct Waiting(Arc<Parts>);
+
+#[derive(Default)]
+struct Parts {
+    line: Mutex<HashMap<GrantId, Weak<Notify>>>,
+    closing: CancellationToken,
+}
 
 /// A place in the line: look at the database after taking it, so that no decision falls in between.
 pub struct Place {
@@ -56,6 +62,17 @@ impl Waiting {
         }
     }
 
+    /// Sends everybody home: the node is about to end, and held polls are answered before it does.
+    pub fn close(&self) {
+        self.0.closing.cancel();
+    }
+
+    /// Whether everybody was sent home.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.closing.is_cancelled()
+    }
+
     /// Listens until `stop`. While the connection is down, places are woken by their own clocks.
     pub async fn listen(self, pool: PgPool, stop: CancellationToken) {
         while !stop.is_cancelled() {
@@ -89,16 +106,22 @@ impl Waiting {
     }
 
     fn line(&self) -> std::sync::MutexGuard<'_, HashMap<GrantId, Weak<Notify>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Place {
-    /// A future that ends with the next decision. It counts from when it is made, not from when it is awaited.
+    /// A future that ends with the next decision, or when the line is closed. It counts from when it is made, not from
+    /// when it is awaited.
     pub fn decision(&self) -> impl Future<Output = ()> + '_ {
         let mut notified = Box::pin(self.notify.notified());
         notified.as_mut().enable();
-        notified
+        async move {
+            tokio::select! {
+                () = notified => {}
+                () = self.waiting.0.closing.cancelled() => {}
+            }
+        }
     }
 }
 

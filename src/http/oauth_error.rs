@@ -110,6 +110,12 @@ impl OAuthError {
         self.status.is_server_error()
     }
 
+    /// Whether it tells a device to go on polling.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.error == "authorization_pending"
+    }
+
     /// The `error` member.
     #[must_use]
     pub fn error(&self) -> &'static str {
@@ -149,7 +155,7 @@ pub async fn shape(State(clock): State<Clock>, request: Request, next: Next) -> 
     let error = response.extensions_mut().remove::<OAuthError>().or_else(|| of_status(response.status()));
     if let Some(error) = error {
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = write(&error, &clock);
+        response = answer(&error, &clock);
         if let Some(methods) = allow {
             response.headers_mut().insert(header::ALLOW, methods);
         }
@@ -169,7 +175,9 @@ fn of_status(status: StatusCode) -> Option<OAuthError> {
     Some(OAuthError::invalid_request(description).with_status(status.as_u16()))
 }
 
-fn write(error: &OAuthError, clock: &Clock) -> Response {
+/// An error written out.
+#[must_use]
+pub fn answer(error: &OAuthError, clock: &Clock) -> Response {
     let body = Body {
         error: error.error,
         error_description: &error.description,
@@ -184,5 +192,6 @@ fn write(error: &OAuthError, clock: &Clock) -> Response {
     if let Some(seconds) = error.retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

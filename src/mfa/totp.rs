@@ -180,6 +180,19 @@ pub async fn current_code(
     Ok(totp.map(|totp| totp.generate(unix(now)).to_string()))
 }
 
+/// Reads a secret in base32, as authenticator apps take it.
+pub fn read_secret(base32: &str) -> Result<Zeroizing<Vec<u8>>, TotpError> {
+    let secret = Secret::try_from_base32(base32).map_err(|_| TotpError::Malformed)?;
+    Ok(Zeroizing::new(secret.as_ref().to_vec()))
+}
+
+/// The code that an authenticator with this secret shows.
+pub fn code_of(base32: &str, now: DateTime<Utc>) -> Result<String, TotpError> {
+    let secret = read_secret(base32)?;
+    let totp = Builder::new().with_secret(secret.as_slice()).build().map_err(|_| TotpError::Malformed)?;
+    Ok(totp.generate(unix(now)).to_string())
+}
+
 async fn factor(conn: &mut PgConnection, keyring: &Keyring, user: UserId) -> Result<Option<Totp>, TotpError> {
     let sealed = sqlx::query_scalar!("SELECT secret_sealed FROM totp_factor WHERE user_id = $1", user.0)
         .fetch_optional(conn)

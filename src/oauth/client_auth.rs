@@ -47,7 +47,9 @@ impl Credentials {
         let agrees = |(id, _): &(String, _)| body_id.is_none_or(|body_id| body_id == id);
         let mut candidates: Vec<_> = basic.into_iter().filter(agrees).collect();
         if candidates.is_empty() {
-            return Err(OAuthError::invalid_request("client_id in the body is not the one of the Basic authorization."));
+            return Err(OAuthError::invalid_request(
+                "client_id in the body is not the one of the Basic authorization.",
+            ));
         }
         for (_, secret) in &mut candidates {
             *secret = secret.take().or_else(|| body_secret.clone());

@@ -139,7 +139,8 @@ fn scopes(service: &Service, asked: Option<&str>) -> Result<Vec<String>, OAuthEr
 
 /// The name that the device gives itself, without what would disturb the page on which a person reads it.
 fn device_name(name: Option<&str>) -> Result<Option<String>, OAuthError> {
-    let visible: String = name.unwrap_or_default().chars().filter(|c| !c.is_control() && !reorders_or_hides(*c)).collect();
+    let visible: String =
+        name.unwrap_or_default().chars().filter(|c| !c.is_control() && !reorders_or_hides(*c)).collect();
     let name = visible.trim();
     if name.chars().count() > LONGEST_NAME {
         return Err(OAuthError::invalid_request("device_name has more than 64 characters."));
@@ -154,8 +155,7 @@ fn reorders_or_hides(c: char) -> bool {
 
 fn answer(endpoints: &Endpoints, service: &Service, grant: GrantId, user_code: &UserCode) -> Answer {
     let installation = &endpoints.installation;
-    let verification_uri =
-        service.activation_uri.clone().unwrap_or_else(|| installation.public_url.join("/activate"));
+    let verification_uri = service.activation_uri.clone().unwrap_or_else(|| installation.public_url.join("/activate"));
     let verification_uri_complete = service.prefill.then(|| {
         let joint = if verification_uri.contains('?') { '&' } else { '?' };
         format!("{verification_uri}{joint}user_code={user_code}")

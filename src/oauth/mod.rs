@@ -9,13 +9,15 @@ mod token;
 use axum::Router;
 use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
-use axum::response::IntoResponse as _;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 
+use crate::clock::Clock;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
-use crate::http::oauth_error;
+use crate::http::oauth_error::{self, OAuthError};
 use crate::installation::Installation;
 use crate::session::signing_keys::SigningKeys;
 
@@ -46,9 +48,25 @@ pub fn router(endpoints: Endpoints) -> Router {
         .route("/.well-known/openid-configuration", get(metadata::metadata))
         .route("/.well-known/jwks.json", get(metadata::jwks))
         .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED.into_response() })
+        .layer(CatchPanicLayer::custom(|_| OAuthError::server_error().into_response()))
         .layer(from_fn_with_state(clock, oauth_error::shape))
         .layer(cors())
         .with_state(endpoints)
+}
+
+/// The metadata where RFC 8414 §3.1 looks for that of an issuer with a path: before the path, not behind it.
+pub fn metadata_before(path: &str, endpoints: Endpoints) -> Router {
+    Router::new()
+        .route(&format!("/.well-known/oauth-authorization-server{path}"), get(metadata::metadata))
+        .route(&format!("/.well-known/openid-configuration{path}"), get(metadata::metadata))
+        .layer(cors())
+        .with_state(endpoints)
+}
+
+/// The answer for addresses at which programs look for endpoints that are not there.
+pub fn not_found(clock: &Clock) -> Response {
+    let error = OAuthError::invalid_request("There is no such endpoint here; the metadata lists those that are.");
+    oauth_error::answer(&error.with_status(404), clock)
 }
 
 fn cors() -> CorsLayer {

@@ -34,6 +34,9 @@ use super::{DEVICE_CODE_GRANT, Endpoints};
 /// The longest that a poll may ask to be held (SPEC §2.3).
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// Seconds between looks while nothing is known of the grant.
+const USUAL_INTERVAL: i16 = 5;
+
 /// Handles a token request.
 pub async fn handle(
     State(endpoints): State<Endpoints>,
@@ -107,19 +110,18 @@ impl<'a> Poll<'a> {
         loop {
             // From here on no decision is missed: it either is in the database or wakes this place.
             let decision = place.as_ref().map(Place::decision);
-            let pending = match self.look().await {
+            let (undecided, interval) = match self.look().await {
                 Ok(Look::Decided(answer)) => return *answer,
-                Ok(Look::Undecided(grant)) => grant,
-                Err(error) => return Err(self.while_away(&error)),
+                Ok(Look::Undecided(grant)) if !counted && !self.keeps_pace(&grant) => return Err(slow_down(&grant)),
+                Ok(Look::Undecided(grant)) => (not_yet(&grant), grant.poll_interval),
+                Err(error) => (self.while_away(&error), USUAL_INTERVAL),
             };
-            if !counted && !self.keeps_pace(&pending) {
-                return Err(slow_down(&pending));
-            }
             counted = true;
             let left = until.saturating_duration_since(Instant::now());
-            let Some(decision) = decision.filter(|_| !left.is_zero()) else { return Err(not_yet(&pending)) };
+            let held = !left.is_zero() && undecided.is_pending() && !self.endpoints.waiting.is_closed();
+            let Some(decision) = decision.filter(|_| held) else { return Err(undecided) };
             // Looked at again after an interval even if nobody calls: the listening connection may be down.
-            let interval = Duration::from_secs(u64::from(pending.poll_interval.unsigned_abs()));
+            let interval = Duration::from_secs(u64::from(interval.unsigned_abs()));
             let _either = tokio::time::timeout(left.min(interval), decision).await;
         }
     }
@@ -150,7 +152,9 @@ impl<'a> Poll<'a> {
             Err(refusal) => return Ok(Look::decided(Err(refusal))),
         };
         let unknown = || {
-            OAuthError::invalid_grant("This device code is not known here, or was given to another client. Ask for a new one.")
+            OAuthError::invalid_grant(
+                "This device code is not known here, or was given to another client. Ask for a new one.",
+            )
         };
         let now = installation.clock.now();
         let Some(id) = self.grant.filter(|id| !grant::is_long_forgotten(*id, now)) else {

@@ -1,0 +1,174 @@
+//! Opens an installation: its secret, its database brought up to date, its parts in one value.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::clock::Clock;
+use crate::config::{Config, PublicUrl};
+use crate::installation::{Installation, Parts};
+use crate::postgres::managed::{Managed, ManagedError, Options};
+use crate::postgres::{self, PgPool};
+use crate::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
+
+/// The file that `countersign apply` looks for when a file is named nowhere.
+const CONFIG_FILE: &str = "countersign.toml";
+
+/// The installation's secret, made at the first start when none is configured.
+const SECRET_FILE: &str = "installation-secret";
+
+/// Says where the database of a running process is, to commands that join it.
+const URL_FILE: &str = "database-url";
+
+/// The database in a managed PostgreSQL.
+const DATABASE: &str = "countersign";
+
+/// How many passwords are hashed at once: one a core, half of them left for everything else.
+const HASHES_AT_ONCE: usize = 2;
+
+/// An open installation.
+pub struct Opened {
+    /// The installation.
+    pub installation: Installation,
+    /// The PostgreSQL that runs for it, if it is ours.
+    pub postgres: Option<Managed>,
+}
+
+impl Opened {
+    /// Ends what was started.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.installation.pool.close().await;
+        match self.postgres {
+            Some(postgres) => Ok(postgres.stop().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The configuration: `named`, or `countersign.toml` if it is there, and the environment.
+pub fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
+    let here = PathBuf::from(CONFIG_FILE);
+    let file = named.map(Path::to_owned).or_else(|| here.exists().then_some(here));
+    Ok(Config::load(file.as_deref(), crate::config::process_environment())?)
+}
+
+/// Opens what a configuration describes.
+pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
+    let mut secrets = config.installation_secrets()?;
+    let (url, postgres) = match &config.database.url {
+        Some(url) => (url.clone(), None),
+        None => {
+            let (url, postgres) = managed_database(&config.data_dir).await?;
+            (url, postgres)
+        }
+    };
+    if secrets.is_empty() {
+        secrets.push(own_secret(&config.data_dir)?);
+    }
+    let pool = postgres::pool(url.expose(), config.database.max_connections).context("database.url is malformed")?;
+    let installation = assemble(pool, &secrets, config.public_url.clone(), false).await?;
+    Ok(Opened { installation, postgres })
+}
+
+/// Opens the installation in a data directory, in dev mode.
+pub async fn in_data_dir(data_dir: &Path, public_url: PublicUrl) -> anyhow::Result<Opened> {
+    let (url, postgres) = managed_database(data_dir).await?;
+    let secrets = [own_secret(data_dir)?];
+    let pool = postgres::pool(url.expose(), 10)?;
+    let installation = assemble(pool, &secrets, public_url, true).await?;
+    Ok(Opened { installation, postgres })
+}
+
+async fn assemble(
+    pool: PgPool,
+    secrets: &[InstallationSecret],
+    public_url: PublicUrl,
+    dev_mode: bool,
+) -> anyhow::Result<Installation> {
+    postgres::migrate(&pool).await.context("the database can't be brought up to date")?;
+    let random = Random::system();
+    Ok(Installation::from(Parts {
+        pool,
+        clock: Clock::system(),
+        keyring: Keyring::new(secrets).context("there is no installation secret")?,
+        passwords: Passwords::new(random.clone(), HASHES_AT_ONCE),
+        random,
+        public_url,
+        dev_mode,
+    }))
+}
+
+/// Starts the data directory's PostgreSQL, or joins the process that runs it.
+async fn managed_database(data_dir: &Path) -> anyhow::Result<(SecretText, Option<Managed>)> {
+    let url_file = data_dir.join(URL_FILE);
+    let options = Options { data_dir: data_dir.to_owned(), durable: true, max_connections: 50 };
+    match Managed::start(options).await {
+        Ok(postgres) => {
+            create_database(&postgres).await?;
+            let url = SecretText::from(postgres.url(DATABASE));
+            write_private(&url_file, &url).with_context(|| format!("{} can't be written", url_file.display()))?;
+            Ok((url, Some(postgres)))
+        }
+        Err(in_use @ ManagedError::InUse { .. }) => match fs::read_to_string(&url_file) {
+            Ok(url) => Ok((SecretText::from(url.trim()), None)),
+            Err(_) => Err(in_use.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn create_database(postgres: &Managed) -> anyhow::Result<()> {
+    use sqlx::Connection as _;
+    let mut conn = sqlx::PgConnection::connect_with(&postgres.connect_options("postgres")).await?;
+    let there: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1")
+        .bind(DATABASE)
+        .fetch_optional(&mut conn)
+        .await?;
+    if there.is_none() {
+        sqlx::query("CREATE DATABASE countersign").execute(&mut conn).await?;
+    }
+    Ok(conn.close().await?)
+}
+
+/// The data directory's own secret, made now if there is none.
+fn own_secret(data_dir: &Path) -> anyhow::Result<InstallationSecret> {
+    let path = data_dir.join(SECRET_FILE);
+    fs::create_dir_all(data_dir).with_context(|| format!("{} can't be made", data_dir.display()))?;
+    if !path.exists() {
+        let secret = InstallationSecret::generate(&Random::system());
+        match write_new(&path, &secret.encode()) {
+            // Another process was faster: its secret counts.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            written => written.with_context(|| format!("{} can't be written", path.display()))?,
+        }
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    InstallationSecret::parse(&text.into()).with_context(|| format!("{} holds no secret", path.display()))
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+fn write_private(path: &Path, text: &SecretText) -> io::Result<()> {
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let _left_by_a_killed_process = fs::remove_file(&beside);
+    create(&beside, text)?;
+    fs::rename(&beside, path)
+}
+
+/// The same for a file that must not exist: of two processes one succeeds.
+fn write_new(path: &Path, text: &SecretText) -> io::Result<()> {
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let _left_by_a_killed_process = fs::remove_file(&beside);
+    create(&beside, text)?;
+    let linked = fs::hard_link(&beside, path);
+    fs::remove_file(&beside)?;
+    linked
+}
+
+fn create(path: &Path, text: &SecretText) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.expose().as_bytes())?;
+    file.sync_all()
+}

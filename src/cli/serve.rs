@@ -1,0 +1,39 @@
+//! `countersign serve`: the server, as configured.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use crate::http::client_address::TrustedProxies;
+use crate::server::Server;
+use crate::telemetry;
+
+use super::opening;
+use super::stopping::asked_to_stop;
+
+/// Run the server
+///
+/// Reads countersign.toml and COUNTERSIGN_… from the environment; docs/configuration.md lists every setting.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The configuration [default: countersign.toml, if it is there]
+    #[arg(long, env = "COUNTERSIGN_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Serves until it is asked to stop.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let config = opening::configuration(args.config.as_deref())?;
+    telemetry::start(config.log.format, &config.log.filter);
+    let opened = opening::configured(&config).await?;
+    let server = Server::new(opened.installation.clone(), TrustedProxies::from(config.trusted_proxies)).await?;
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("can't listen on {}", config.listen))?;
+    tracing::info!(listen = %listener.local_addr()?, issuer = config.public_url.issuer(), "ready");
+    server.serve(listener, asked_to_stop()).await?;
+    tracing::info!("every request is answered; ending");
+    opened.close().await?;
+    Ok(ExitCode::SUCCESS)
+}

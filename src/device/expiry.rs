@@ -1,0 +1,63 @@
+//! Notes in the audit that a grant's time ran out, once for each, on one node at a time.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{Event, Kind};
+use crate::ids::GrantId;
+use crate::installation::Installation;
+
+/// How often to look.
+const EVERY: Duration = Duration::from_secs(20);
+
+/// How many in one transaction.
+const BATCH: i64 = 200;
+
+/// Looks for expired grants until `stop`.
+pub async fn watch(installation: Installation, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        loop {
+            match note(&installation).await {
+                Ok(noted) if noted == BATCH => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "expired codes can't be noted now");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Notes a batch of grants that expired undecided or unredeemed, and says how many.
+pub async fn note(installation: &Installation) -> Result<i64, sqlx::Error> {
+    let mut tx = installation.pool.begin().await?;
+    let expired = sqlx::query!(
+        "UPDATE device_grant SET expiry_noted = true
+         WHERE id IN (
+             SELECT id FROM device_grant
+             WHERE expires_at <= $1 AND state IN ('pending', 'claimed', 'approved') AND NOT expiry_noted
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+         RETURNING id, organization_id, service_id, state",
+        installation.clock.now(),
+        BATCH,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in &expired {
+        Event::new(Kind::Expired, &installation.clock, &installation.random)
+            .of(row.organization_id.into())
+            .service(row.service_id.into())
+            .grant(GrantId(row.id))
+            .detail(serde_json::json!({ "was": row.state }))
+            .append(&mut tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(i64::try_from(expired.len()).unwrap_or(BATCH))
+}

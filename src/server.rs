@@ -1,0 +1,134 @@
+//! The server: its rooms put together, its listener, and how it ends.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
+use axum::routing::get;
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
+use tower_http::normalize_path::NormalizePathLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::activation::{self, Pages};
+use crate::device::expiry;
+use crate::device::pacing::Pacing;
+use crate::device::waiting::Waiting;
+use crate::http::client_address::{self, TrustedProxies};
+use crate::installation::Installation;
+use crate::oauth::{self, Endpoints};
+use crate::session::signing_keys::{SigningKeys, SigningKeysError};
+use crate::upstream::{NoHttpClient, Upstream};
+
+/// How long requests that are under way may take once the server was asked to end.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// A server that is ready to listen.
+pub struct Server {
+    installation: Installation,
+    endpoints: Endpoints,
+    pages: Pages,
+    proxies: TrustedProxies,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// No keys to sign with.
+    #[error(transparent)]
+    SigningKeys(#[from] SigningKeysError),
+    /// No way to upstream providers.
+    #[error(transparent)]
+    Upstream(#[from] NoHttpClient),
+    /// The listener failed.
+    #[error("the server stopped listening: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+impl Server {
+    /// Puts the server together, making signing keys where there are none.
+    pub async fn new(installation: Installation, proxies: TrustedProxies) -> Result<Self, ServerError> {
+        let signing_keys = SigningKeys::load(&installation).await?;
+        let endpoints = Endpoints {
+            installation: installation.clone(),
+            signing_keys,
+            waiting: Waiting::default(),
+            pacing: Pacing::default(),
+        };
+        let pages = Pages { installation: installation.clone(), upstream: Upstream::new()? };
+        Ok(Self { installation, endpoints, pages, proxies })
+    }
+
+    /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        let rooms = oauth::router(self.endpoints.clone()).merge(activation::router(self.pages.clone()));
+        let base = self.installation.public_url.base_path().to_owned();
+        let rooms = if base.is_empty() {
+            rooms
+        } else {
+            Router::new().nest(&base, rooms).merge(oauth::metadata_before(&base, self.endpoints.clone()))
+        };
+        let start = format!("{base}/activate");
+        let home = if base.is_empty() { "/".to_owned() } else { base.clone() };
+        let rooms = rooms.route(&home, get(move || async move { Redirect::to(&start) })).merge(self.nowhere(base));
+        let rooms = rooms
+            .layer(from_fn_with_state(self.proxies.clone(), client_address::identify))
+            .layer(TraceLayer::new_for_http().make_span_with(span));
+        // Around the router, not in it: the path is trimmed before it is matched.
+        Router::new().fallback_service(NormalizePathLayer::trim_trailing_slash().layer(rooms))
+    }
+
+    /// What is found where nothing is: a page, or an error for programs.
+    fn nowhere(&self, base: String) -> Router {
+        let clock = self.installation.clock.clone();
+        let fallback = move |request: Request| {
+            let path = request.uri().path().strip_prefix(&*base).unwrap_or_default().to_owned();
+            let of_programs = path.starts_with("/auth/") || path.starts_with("/.well-known/");
+            let answer = if of_programs { oauth::not_found(&clock) } else { activation::not_found() };
+            async move { answer }
+        };
+        activation::with_pages_for_errors(self.pages.clone(), Router::new().fallback(fallback))
+    }
+
+    /// Serves until `stop`, then answers what is under way, held polls at once, and ends.
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
+        let stopping = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (pool, waiting) = (self.installation.pool.clone(), self.endpoints.waiting.clone());
+        tasks.spawn(waiting.clone().listen(pool, stopping.clone()));
+        tasks.spawn(expiry::watch(self.installation.clone(), stopping.clone()));
+        // Answers are small and wanted now.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY can't be set");
+            }
+        });
+        let app = self.router().into_make_service_with_connect_info::<SocketAddr>();
+        let serving = axum::serve(listener, app).with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let mut serving = std::pin::pin!(serving.into_future());
+        let outcome = tokio::select! {
+            outcome = &mut serving => outcome,
+            () = stop => {
+                waiting.close();
+                stopping.cancel();
+                tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(()))
+            }
+        };
+        stopping.cancel();
+        while tasks.join_next().await.is_some() {}
+        Ok(outcome?)
+    }
+}
+
+/// A request in the log: never its query, in which codes and states travel.
+fn span(request: &Request) -> tracing::Span {
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path())
+}
