@@ -1,7 +1,7 @@
 //! The account PostgreSQL runs as: our own, unless we are root, which PostgreSQL refuses.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::{MetadataExt, chown},
     path::Path,
     process::Stdio,
@@ -17,6 +17,9 @@ use super::{
 /// Accounts root hands the server to, in order of preference: the one its packages create, and the one that always
 /// exists. The second is shared with whatever else runs as nobody, which is why it is the second.
 const CANDIDATES: [&str; 2] = ["postgres", "nobody"];
+
+/// Where the system's own programs are, whatever our own `PATH` says.
+pub(super) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The account PostgreSQL and its tools run as.
 #[derive(Debug, Clone)]
@@ -76,7 +79,7 @@ impl Account {
         let mut command = Command::new(program);
         command
             .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("PATH", SYSTEM_PATH)
             .env("LC_ALL", "C")
             .current_dir("/")
             .stdin(Stdio::null())
@@ -115,7 +118,8 @@ fn owner_of(cluster: &Path) -> Option<Account> {
 
 /// Asks `id` for a number of the account `name`; unlike `/etc/passwd` it knows directory services too.
 async fn id(flag: &str, name: &str) -> Option<u32> {
-    let output: io::Result<_> = Command::new("id").args([flag, name]).stdin(Stdio::null()).output().await;
-    let output = output.ok().filter(|output| output.status.success())?;
+    let mut command = Command::new("id");
+    command.args([flag, name]).env("PATH", SYSTEM_PATH).stdin(Stdio::null());
+    let output = command.output().await.ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }

@@ -16,7 +16,10 @@ use rustix::{
 };
 use tokio::process::Command;
 
-use super::error::{Explain, ManagedError};
+use super::{
+    account::SYSTEM_PATH,
+    error::{Explain, ManagedError},
+};
 
 /// Longest wait for a leftover server's fast shutdown, and again for its immediate one.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
@@ -65,7 +68,7 @@ async fn serves(pid: Pid, cluster: &Path) -> bool {
     }
     // Without /proc: our servers carry their directory in their command line.
     let mut ps = Command::new("ps");
-    ps.args(["-o", "command=", "-p", &pid.as_raw_nonzero().to_string()]).stdin(Stdio::null());
+    ps.args(["-o", "command=", "-p", &pid.as_raw_nonzero().to_string()]).env("PATH", SYSTEM_PATH).stdin(Stdio::null());
     let Ok(output) = ps.output().await else {
         return false;
     };

@@ -222,6 +222,11 @@ fn home_elsewhere(data_dir: &Path, group: u32, durable: bool) -> Result<PathBuf,
             Ok(()) => {
                 let_group_pass(&home, group)?;
                 record_home(data_dir, &home)?;
+                tracing::warn!(
+                    data_dir = %data_dir.display(),
+                    home = %home.display(),
+                    "PostgreSQL's account cannot enter the data directory: the database is kept outside it",
+                );
                 return Ok(home);
             }
             Err(error) => failure = Some(Err(error).explain("create", &home)),
