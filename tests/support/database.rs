@@ -4,7 +4,7 @@ use countersign::postgres::{self, PgPool};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use uuid::Uuid;
 
-/// A fresh, migrated database on the server of TEST_DATABASE_URL, whose user may create databases.
+/// A fresh, migrated database on the server of `TEST_DATABASE_URL`, whose user may create databases.
 pub async fn database() -> PgPool {
     let server = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL names a server for tests");
     let bytes = countersign::secrets::Random::system().bytes::<16>();

@@ -53,6 +53,8 @@ pub enum Fault {
     Api(u16),
     /// The API answers 403 and says that the rate limit is spent.
     RateLimited,
+    /// `/user` answers with two mebibytes.
+    Flood,
 }
 
 #[derive(Clone)]
@@ -102,22 +104,26 @@ impl GitHub {
     }
 
     /// The person of an API request, unless something is broken. Every scope must have been asked for.
-    fn permit(&self, headers: &HeaderMap, scope: &str) -> Result<World, Response> {
+    fn permit(&self, headers: &HeaderMap, scope: &str) -> Result<World, Refusal> {
         let world = self.world().clone();
         match world.fault {
-            Some(Fault::Api(status)) => return Err(StatusCode::from_u16(status).unwrap().into_response()),
-            Some(Fault::RateLimited) => {
-                return Err((StatusCode::FORBIDDEN, [("x-ratelimit-remaining", "0")]).into_response());
-            }
+            Some(Fault::Api(status)) => return Err(refusal(status, "42")),
+            Some(Fault::RateLimited) => return Err(refusal(403, "0")),
             _ => {}
         }
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        let granted = token.and_then(|token| world.tokens.get(token)).ok_or(StatusCode::UNAUTHORIZED);
-        let granted = granted.map_err(IntoResponse::into_response)?;
+        let granted = token.and_then(|token| world.tokens.get(token)).ok_or(refusal(401, "42"))?;
         // GitHub refuses who doesn't say who they are.
         let may = headers.contains_key(header::USER_AGENT) && granted.split(' ').any(|granted| granted == scope);
-        if may { Ok(world) } else { Err(StatusCode::FORBIDDEN.into_response()) }
+        if may { Ok(world) } else { Err(refusal(403, "42")) }
     }
+}
+
+/// A status, and how much of the rate limit is left.
+type Refusal = (StatusCode, [(&'static str, &'static str); 1]);
+
+fn refusal(status: u16, remaining: &'static str) -> Refusal {
+    (StatusCode::from_u16(status).unwrap(), [("x-ratelimit-remaining", remaining)])
 }
 
 type Parameters = HashMap<String, String>;
@@ -163,11 +169,12 @@ async fn access_token(State(github): State<GitHub>, Form(form): Form<Parameters>
         .into_response()
 }
 
-async fn user(State(github): State<GitHub>, headers: HeaderMap) -> Result<Json<Value>, Response> {
-    Ok(Json(github.permit(&headers, "read:user")?.account))
+async fn user(State(github): State<GitHub>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    let world = github.permit(&headers, "read:user")?;
+    if world.fault == Some(Fault::Flood) { Ok(Json(json!("a".repeat(2 << 20)))) } else { Ok(Json(world.account)) }
 }
 
-async fn emails(State(github): State<GitHub>, headers: HeaderMap) -> Result<Json<Value>, Response> {
+async fn emails(State(github): State<GitHub>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
     Ok(Json(github.permit(&headers, "user:email")?.emails))
 }
 
@@ -175,7 +182,7 @@ async fn organizations(
     State(github): State<GitHub>,
     Query(query): Query<HashMap<String, usize>>,
     headers: HeaderMap,
-) -> Result<Json<Value>, Response> {
+) -> Result<Json<Value>, Refusal> {
     let world = github.permit(&headers, "read:org")?;
     let (size, page) = (query["per_page"].min(100), query["page"]);
     let listed = world.organizations.iter().skip((page - 1) * size).take(size);

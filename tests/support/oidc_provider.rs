@@ -14,7 +14,7 @@ use url::Url;
 pub const CLIENT_ID: &str = "countersign";
 /// That client's secret.
 pub const CLIENT_SECRET: &str = "a-secret-of-the-tests-and-nobody-else";
-/// The client without a secret; its id_tokens are signed with ES256.
+/// The client without a secret; its `id_token`s are signed with ES256.
 pub const PUBLIC_CLIENT_ID: &str = "countersign-public";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upstream/oidc-provider.mjs");
@@ -76,10 +76,8 @@ async fn walk(client: &Client, authorization_url: &Url, form: &[(&str, &str)]) -
     let mut cookies = BTreeMap::new();
     let mut url = authorization_url.clone();
     for _ in 0..8 {
-        let request = match url.path().starts_with("/interaction/") {
-            true => client.post(url.clone()).form(form),
-            false => client.get(url.clone()),
-        };
+        let asks = url.path().starts_with("/interaction/");
+        let request = if asks { client.post(url.clone()).form(form) } else { client.get(url.clone()) };
         let answer = with(request, &cookies).send().await.unwrap();
         keep(&mut cookies, &answer);
         let location = answer.headers().get(LOCATION).map(|location| location.to_str().unwrap().to_owned());

@@ -104,6 +104,8 @@ async fn errors_say_whose_turn_it_is() {
     assert!(matches!(scene.broken(Fault::Api(404)).await, UpstreamError::Misconfigured(_)));
     let moved = scene.broken(Fault::Api(302)).await;
     assert!(matches!(moved, UpstreamError::Misconfigured(_)), "no redirect is followed");
+    let flood = scene.broken(Fault::Flood).await;
+    assert!(matches!(&flood, UpstreamError::Misconfigured(why) if why.contains("1 MiB")), "{flood}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use countersign::upstream::round_trip::{self, Finished, RoundTrip};
 use countersign::upstream::{Callback, Identity, Upstream, UpstreamError};
 use url::Url;
 
-use crate::{database, oidc_provider};
+use crate::{database, log, oidc_provider};
 
 pub const REDIRECT_URI: &str = "http://localhost:8080/auth/sso/callback";
 
@@ -54,6 +54,7 @@ impl Settings<'_> {
 
 /// Builds the house with one secret.
 pub async fn house() -> House {
+    log::start();
     let pool = database::database().await;
     let secrets = [InstallationSecret::generate(&Random::system())];
     let installation = installation(pool, &secrets, Clock::manual(Utc::now()));

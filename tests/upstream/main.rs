@@ -10,6 +10,7 @@
 mod admission;
 mod github;
 mod house;
+mod log;
 mod oidc;
 mod round_trip;
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::house::{House, REDIRECT_URI, Settings, house, with_parameter};
+use crate::log;
 use crate::oidc_provider::{self, OidcProvider, browser, cancel, sign_in};
 
 /// A house, its provider, and the issuer behind it.
@@ -211,6 +212,33 @@ async fn keys_may_be_rotated_at_any_time() {
     assert!(scene.identity_of("ada").await.is_ok());
     scene.issuer.control(json!({ "rotate_keys": true })).await;
     assert!(scene.identity_of("ada").await.is_ok(), "the metadata is in memory, the new key isn't");
+}
+
+#[tokio::test]
+async fn what_was_discovered_is_remembered_for_an_hour() {
+    let Scene { house, issuer, sso, .. } = scene(|_| {}).await;
+    assert!(house.leave(&sso).await.is_ok());
+    drop(issuer);
+    house.advance(TimeDelta::minutes(59));
+    assert!(house.leave(&sso).await.is_ok());
+    house.advance(TimeDelta::minutes(1));
+    assert!(matches!(house.leave(&sso).await, Err(UpstreamError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn a_sign_in_leaves_no_secret_in_the_log() {
+    let scene = scene(|_| {}).await;
+    let back = scene.callback_of("ada").await;
+    scene.house.come_back(&scene.sso, &back).await.unwrap();
+    let broken = with_parameter(&scene.callback_of("ada").await, "code", Some("a-code-of-nobody"));
+    tracing::warn!(error = %scene.house.come_back(&scene.sso, &broken).await.unwrap_err(), "refused");
+
+    let log = log::text();
+    assert!(log.contains("discovered an issuer") && log.contains("invalid_grant"), "{log}");
+    let (code, state) = (parameter(&back, "code").unwrap(), parameter(&back, "state").unwrap());
+    for secret in [&code, &state, "a-code-of-nobody", oidc_provider::CLIENT_SECRET, "Bearer", "eyJ"] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
 }
 
 #[tokio::test]
