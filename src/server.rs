@@ -67,7 +67,6 @@ impl Server {
     }
 
     /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
-    #[must_use]
     pub fn router(&self) -> Router {
         let rooms = oauth::router(self.endpoints.clone()).merge(activation::router(self.pages.clone()));
         let base = self.installation.public_url.base_path().to_owned();
@@ -98,13 +97,18 @@ impl Server {
         activation::with_pages_for_errors(self.pages.clone(), Router::new().fallback(fallback))
     }
 
+    /// Starts what runs beside the requests, until `stop`.
+    pub fn attend(&self, stop: &CancellationToken) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.endpoints.waiting.clone().listen(self.installation.pool.clone(), stop.clone()));
+        tasks.spawn(expiry::watch(self.installation.clone(), stop.clone()));
+        tasks
+    }
+
     /// Serves until `stop`, then answers what is under way, held polls at once, and ends.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
         let stopping = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        let (pool, waiting) = (self.installation.pool.clone(), self.endpoints.waiting.clone());
-        tasks.spawn(waiting.clone().listen(pool, stopping.clone()));
-        tasks.spawn(expiry::watch(self.installation.clone(), stopping.clone()));
+        let mut tasks = self.attend(&stopping);
         // Answers are small and wanted now.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
@@ -117,7 +121,7 @@ impl Server {
         let outcome = tokio::select! {
             outcome = &mut serving => outcome,
             () = stop => {
-                waiting.close();
+                self.endpoints.waiting.close();
                 stopping.cancel();
                 tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(()))
             }

@@ -96,11 +96,13 @@ pub fn render(status: StatusCode, page: &impl Template) -> Response {
 
 impl Pages {
     /// Leads on to another page here, by GET.
+    #[must_use]
     pub fn lead_to(&self, path: &str) -> Response {
         Redirect::to(&format!("{}{path}", self.installation.public_url.base_path())).into_response()
     }
 
     /// Adds the visitor's cookie.
+    #[must_use]
     pub fn with_cookie(&self, visitor: &Visitor, mut response: Response) -> Response {
         visitor.send_cookie(&self.installation, response.headers_mut());
         response

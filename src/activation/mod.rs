@@ -70,6 +70,7 @@ fn providers() -> Router<Pages> {
 }
 
 /// The page for addresses that are none.
+#[must_use]
 pub fn not_found() -> Response {
     PageError::Trouble(StatusCode::NOT_FOUND, Trouble::NotFound).into_response()
 }

@@ -58,33 +58,27 @@ pub async fn submit(
     drop(conn);
     let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
     let right = pages.installation.passwords.verify(&password, hash).await;
-    match user.filter(|user| right && user.status != Status::Locked) {
-        Some(user) => {
-            let mut tx = pages.installation.pool.begin().await?;
-            user::accept_invitation(&mut tx, user.id).await?;
-            let amr = [PASSWORD_AMR.to_owned()];
-            let sign_in = NewSignIn {
-                organization: walk.grant.organization_id,
-                user: user.id,
-                provider: provider.id,
-                auth_time: pages.installation.clock.now(),
-                amr: &amr,
-            };
-            let walk = signed_in(&mut tx, &pages, &caller, walk, &provider, &sign_in).await?;
-            tx.commit().await?;
-            Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
-        }
-        None => {
-            let mut conn = pages.installation.pool.acquire().await?;
-            walk.event_by(&pages, audit::Kind::Refused, &caller)
-                .detail(
-                    serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" }),
-                )
-                .append(&mut conn)
-                .await?;
-            page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, again(None, Some(WRONG)), None).await
-        }
-    }
+    let Some(user) = user.filter(|user| right && user.status != Status::Locked) else {
+        let mut conn = pages.installation.pool.acquire().await?;
+        walk.event_by(&pages, audit::Kind::Refused, &caller)
+            .detail(serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" }))
+            .append(&mut conn)
+            .await?;
+        return page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, again(None, Some(WRONG)), None).await;
+    };
+    let mut tx = pages.installation.pool.begin().await?;
+    user::accept_invitation(&mut tx, user.id).await?;
+    let amr = [PASSWORD_AMR.to_owned()];
+    let sign_in = NewSignIn {
+        organization: walk.grant.organization_id,
+        user: user.id,
+        provider: provider.id,
+        auth_time: pages.installation.clock.now(),
+        amr: &amr,
+    };
+    let walk = signed_in(&mut tx, &pages, &caller, walk, &provider, &sign_in).await?;
+    tx.commit().await?;
+    Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
 }
 
 /// Notes a sign-in in this browser, under a new cookie value, and says where the walk stands then.

@@ -40,7 +40,7 @@ pub fn program(user_agent: Option<&str>) -> String {
     let known = PROGRAMS.iter().find(|(start, _)| agent.starts_with(start)).map(|(_, words)| (*words).to_owned());
     let words = known.unwrap_or_else(|| {
         let name = agent.split(['/', ' ', '(']).next().unwrap_or_default();
-        let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+        let name: String = name.chars().filter(char::is_ascii_graphic).take(40).collect();
         if name.is_empty() { "An unknown program".to_owned() } else { format!("“{name}”") }
     });
     match SYSTEMS.iter().find(|(word, _)| agent.contains(word)) {

@@ -1,6 +1,6 @@
 //! The command line: one file per command.
 
-mod apply;
+pub mod apply;
 mod dev;
 mod environment;
 mod login;

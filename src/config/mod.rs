@@ -86,7 +86,9 @@ fn default_data_dir() -> PathBuf {
 /// The environment of this process: the one place where it is read.
 pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     // What is no text is nothing of ours.
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    let variables = std::env::vars_os();
+    variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Why there is no configuration.

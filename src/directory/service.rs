@@ -66,7 +66,7 @@ pub struct Service {
     pub mfa: MfaPolicy,
     /// How old a proof of the same browser may be.
     pub mfa_max_age: Option<Duration>,
-    /// What signs id_tokens: `RS256` or `ES256`.
+    /// What signs `id_token`s: `RS256` or `ES256`.
     pub id_token_algorithm: String,
     /// The organization's own activation page.
     pub activation_uri: Option<String>,

@@ -64,6 +64,7 @@ pub fn metadata_before(path: &str, endpoints: Endpoints) -> Router {
 }
 
 /// The answer for addresses at which programs look for endpoints that are not there.
+#[must_use]
 pub fn not_found(clock: &Clock) -> Response {
     let error = OAuthError::invalid_request("There is no such endpoint here; the metadata lists those that are.");
     oauth_error::answer(&error.with_status(404), clock)

@@ -20,7 +20,7 @@ use crate::secrets::{SealError, Sealed};
 /// What a sealed private key is bound to.
 const TABLE: &[u8] = b"signing_key.private";
 
-/// The algorithms of which the installation has a key: ES256 for access tokens, RS256 for id_tokens, which every client
+/// The algorithms of which the installation has a key: ES256 for access tokens, RS256 for `id_token`s, which every client
 /// must know (OpenID Connect Core §15.1).
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::ES256, Algorithm::RS256];
 

@@ -46,7 +46,7 @@ struct AccessTokenClaims<'a> {
     email: Option<&'a str>,
 }
 
-/// The claims of an id_token (OpenID Connect Core §2, §5.1).
+/// The claims of an `id_token` (OpenID Connect Core §2, §5.1).
 #[derive(Serialize)]
 struct IdTokenClaims<'a> {
     iss: &'a str,

@@ -3,11 +3,15 @@
 
 mod command;
 mod database;
+
 mod faults;
 mod prune;
 mod repeat;
 mod secrets;
 mod write;
+
+#[path = "../support/database.rs"]
+mod test_database;
 
 use countersign::directory::apply::{Change, Faults, File, Mode, SecretSource};
 use countersign::secrets::SecretText;

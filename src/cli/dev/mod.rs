@@ -108,9 +108,9 @@ async fn serve(args: &Args, opened: &Opened, listener: TcpListener) -> anyhow::R
         stop.cancel();
         code
     };
-    let (served, code) = tokio::join!(serving, until);
-    served?;
-    code
+    let (end_of_server, outcome) = tokio::join!(serving, until);
+    end_of_server?;
+    outcome
 }
 
 fn say_what_runs(args: &Args, issuer: &str) -> io::Result<()> {
