@@ -98,6 +98,7 @@ impl Server {
     }
 
     /// Starts what runs beside the requests, until `stop`.
+    #[must_use = "the tasks end when it is dropped"]
     pub fn attend(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.endpoints.waiting.clone().listen(self.installation.pool.clone(), stop.clone()));

@@ -58,12 +58,10 @@ pub fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
 /// Opens what a configuration describes.
 pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
     let mut secrets = config.installation_secrets()?;
-    let (url, postgres) = match &config.database.url {
-        Some(url) => (url.clone(), None),
-        None => {
-            let (url, postgres) = managed_database(&config.data_dir).await?;
-            (url, postgres)
-        }
+    let (url, postgres) = if let Some(url) = &config.database.url {
+        (url.clone(), None)
+    } else {
+        managed_database(&config.data_dir).await?
     };
     if secrets.is_empty() {
         secrets.push(own_secret(&config.data_dir)?);

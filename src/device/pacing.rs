@@ -127,13 +127,8 @@ mod tests {
         assert!(pacing.take(one, AuthStyle::Basic, 5, at(10), at(0)));
         assert!(pacing.take(other, AuthStyle::Body, 5, at(10), at(0)));
         for n in 0..10_000_i64 {
-            let _told = pacing.take(
-                GrantId(uuid::Uuid::from_u128(n << 8)),
-                AuthStyle::Body,
-                5,
-                at(n as i64 + 10),
-                at(n as i64),
-            );
+            let grant = GrantId(uuid::Uuid::from_u64_pair(n.unsigned_abs(), 0));
+            let _told = pacing.take(grant, AuthStyle::Body, 5, at(n + 10), at(n));
         }
         assert!(pacing.0[0].lock().unwrap().len() < 100);
     }

@@ -42,7 +42,7 @@ pub struct Args {
     /// Let the demo person approve that login over HTTP, show the token's claims and end
     #[arg(long, requires = "login")]
     approve: bool,
-    /// What to log, as in RUST_LOG
+    /// What to log, as in `RUST_LOG`
     #[arg(long, default_value = "warn", value_name = "FILTER")]
     log: String,
 }
