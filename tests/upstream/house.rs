@@ -1,6 +1,6 @@
 //! An installation with one organization, and a browser in it.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use countersign::clock::Clock;
 use countersign::config::PublicUrl;
 use countersign::directory::provider::{self, Provider};
@@ -57,7 +57,7 @@ pub async fn house() -> House {
     log::start();
     let pool = database::database().await;
     let secrets = [InstallationSecret::generate(&Random::system())];
-    let installation = installation(pool, &secrets, Clock::manual(Utc::now()));
+    let installation = installation(pool, &secrets, Clock::manual(Clock::system().now()));
     let (organization, browser) = (OrganizationId(random_uuid()), BrowserSessionId(random_uuid()));
     let house = House { installation, upstream: Upstream::new().unwrap(), organization, browser };
     sqlx::query("INSERT INTO organization (id, slug, name, created_at) VALUES ($1, 'acme', 'Acme', now())")
