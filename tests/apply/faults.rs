@@ -5,10 +5,8 @@ use insta::assert_snapshot;
 
 use super::{read, secret};
 
-#[test]
-fn all_at_once() {
-    let faults = read(
-        r#"
+/// One of every fault.
+const BAD: &str = r#"
 mfa = "required"
 
 [[organization]]
@@ -81,9 +79,11 @@ email = "BOB@acme.example"
 [[organization]]
 slug = "platform"
 status = "suspended"
-"#,
-    )
-    .unwrap_err();
+"#;
+
+#[test]
+fn all_at_once() {
+    let faults = read(BAD).unwrap_err();
     assert!(!faults.to_string().contains("horse") && !faults.to_string().contains("hunter2"));
     assert_snapshot!(faults, @r#"
     acme.toml:2: unknown key "mfa"
@@ -163,4 +163,17 @@ fn a_secret_file_is_beside_the_file_that_names_it() {
     })
     .unwrap();
     assert_eq!(looked.into_inner(), ["File(\"etc/a.txt\")", "File(\"/run/b\")"]);
+}
+
+#[test]
+fn the_examples_of_the_reference_have_none() {
+    let reference = include_str!("../../docs/directory.md");
+    let examples: Vec<&str> =
+        reference.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(toml, _)| toml).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        if let Err(faults) = read(example) {
+            panic!("{faults}\n{example}");
+        }
+    }
 }
