@@ -1,5 +1,6 @@
 //! Signed-in devices: how they go on, and how they end.
 
+mod keys;
 mod model;
 mod refresh;
 mod revocation;

@@ -14,7 +14,8 @@ use countersign::http::client_address::TrustedProxies;
 use countersign::installation::{Installation, Parts};
 use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
-use countersign::server::Server;
+use countersign::server::{Server, Settings};
+use countersign::session::signing_keys::SigningKeys;
 use http_body_util::BodyExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,7 @@ pub const SECRETS: [(&str, &str); 4] = [
 /// An installation under test.
 pub struct App {
     pub installation: Installation,
+    pub signing_keys: SigningKeys,
     router: Router,
     stop: CancellationToken,
     _tasks: JoinSet<()>,
@@ -109,10 +111,17 @@ impl App {
             public_url: PublicUrl::parse(issuer).unwrap(),
             dev_mode: false,
         });
-        let server = Server::new(installation.clone(), TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()])).await;
-        let server = server.unwrap();
+        let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()]);
+        let settings = Settings { proxies, ..Settings::default() };
+        let server = Server::new(installation.clone(), settings).await.unwrap();
         let stop = CancellationToken::new();
-        let app = Self { installation, router: server.router(), _tasks: server.attend(&stop), stop };
+        let app = Self {
+            installation,
+            signing_keys: server.signing_keys().clone(),
+            router: server.router(),
+            _tasks: server.attend(&stop),
+            stop,
+        };
         app.apply(toml).await;
         app
     }
