@@ -15,6 +15,16 @@ async fn published(app: &App) -> Vec<String> {
     kids
 }
 
+/// Tests share keys, which were made some seconds ago; in these tests they are made now.
+async fn app_with_new_keys() -> App {
+    let app = app().await;
+    let now = app.installation.clock.now();
+    let made = sqlx::query("UPDATE signing_key SET created_at = $1, active_from = $1").bind(now);
+    made.execute(&app.installation.pool).await.unwrap();
+    app.signing_keys.reload(&app.installation).await.unwrap();
+    app
+}
+
 /// What each node does every minute.
 async fn a_minute_passes(app: &App) {
     life::rotate_by_age(&app.installation, Policy::default()).await.unwrap();
@@ -27,7 +37,7 @@ fn kid(token: &str) -> String {
 
 #[tokio::test]
 async fn keys_are_published_before_they_sign_and_until_the_longest_token_has_died() {
-    let app = app().await;
+    let app = app_with_new_keys().await;
     let old = published(&app).await;
     assert_eq!(old.len(), 3);
     let first = log_in(&app, "read offline_access").await;
@@ -63,7 +73,7 @@ async fn keys_are_published_before_they_sign_and_until_the_longest_token_has_die
 
 #[tokio::test]
 async fn nodes_that_rotate_at_once_make_one_successor_each() {
-    let app = app().await;
+    let app = app_with_new_keys().await;
     app.advance(90 * DAY);
     let rotations = (0..8).map(|_| life::rotate_by_age(&app.installation, Policy::default()));
     for outcome in futures_util::future::join_all(rotations).await {
