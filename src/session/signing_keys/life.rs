@@ -70,7 +70,10 @@ pub async fn rotate_by_age(installation: &Installation, policy: Policy) -> Resul
     let now = installation.clock.now();
     let rotation = TimeDelta::from_std(policy.rotation).unwrap_or(TimeDelta::days(90));
     let mut tx = installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    if !try_lock(&mut tx).await? {
+        // Another node is at it.
+        return Ok(());
+    }
     for algorithm in ALGORITHMS {
         let newest = newest(&mut tx, algorithm).await?;
         if newest.is_none_or(|active_from| active_from + rotation - PUBLISHED_BEFORE <= now) {
@@ -190,8 +193,15 @@ async fn newest(conn: &mut PgConnection, algorithm: Algorithm) -> Result<Option<
     .await
 }
 
-/// One node at a time, until the transaction ends.
+/// One node at a time, until the transaction ends: waits for its turn.
 async fn lock(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('countersign signing keys'))").execute(conn).await?;
     Ok(())
+}
+
+/// The same without waiting.
+async fn try_lock(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock(hashtext('countersign signing keys')) AS "locked!""#)
+        .fetch_one(conn)
+        .await
 }
