@@ -8,10 +8,11 @@ use std::{
 };
 
 use askama::Template;
-use countersign::activation::pages::{
-    Code, CodeEntry, Confirm, Done, Enrol, Frame, ICON, Message, Mfa, MfaError, Network, Outcome, PasswordForm,
-    ProviderLink, RecoveryCodes, RequestingDevice, STYLESHEET, ScopeChoice, SignIn, Trouble, svg_element,
-};
+use countersign::activation::pages::{Code, CodeEntry, Confirm, Done, Network, Outcome, RequestingDevice, ScopeChoice};
+use countersign::pages::factor::{Enrol, Mfa, MfaError, RecoveryCodes, svg_element};
+use countersign::pages::frame::{Frame, ICON, STYLESHEET};
+use countersign::pages::message::{Message, Trouble};
+use countersign::pages::sign_in::{PasswordForm, ProviderLink, SignIn};
 use qrcode::{QrCode, render::svg};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;

@@ -12,11 +12,11 @@ use crate::device;
 use crate::device::grant::MfaProof;
 use crate::http::client_address::Caller;
 use crate::mfa::{recovery, totp};
+use crate::pages::Pages;
+use crate::pages::answer::{self, Form, PageError};
+use crate::pages::factor::{Enrol, Mfa, MfaError, RecoveryCodes, svg_element};
 use crate::postgres::PgConnection;
 
-use super::Pages;
-use super::answer::{self, Form, PageError};
-use super::pages::{Enrol, Mfa, MfaError, RecoveryCodes, svg_element};
 use super::walk::{Step, Walk};
 
 const EMPTY: &str = "Enter the six-digit code that your authenticator app shows.";

@@ -10,12 +10,12 @@ use crate::browser::store::NewSignIn;
 use crate::directory::provider::{self, Kind, Provider};
 use crate::directory::user::{self, Status};
 use crate::http::client_address::Caller;
+use crate::pages::Pages;
+use crate::pages::answer::{self, Form, PageError};
+use crate::pages::sign_in::{PasswordForm, ProviderLink, SignIn};
 use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
 
-use super::Pages;
-use super::answer::{self, Form, PageError};
-use super::pages::{PasswordForm, ProviderLink, SignIn};
 use super::walk::{Step, Walk};
 
 const NO_EMAIL: &str = "Enter your e-mail address.";

@@ -13,14 +13,15 @@ use crate::device::codes::UserCode;
 use crate::device::grant::MfaProof;
 use crate::directory::provider::{self, Kind, Provider};
 use crate::http::client_address::Caller;
+use crate::pages::Pages;
+use crate::pages::answer::PageError;
+use crate::pages::message::Trouble;
+use crate::pages::sign_in::PasswordForm;
 use crate::upstream::admission::{self, AdmissionError};
 use crate::upstream::round_trip;
 use crate::upstream::{Callback, Identity, UpstreamError};
 
-use super::Pages;
-use super::answer::PageError;
 use super::code::{self, Outcome};
-use super::pages::{PasswordForm, Trouble};
 use super::sign_in;
 use super::walk::{Step, Walk};
 

@@ -13,12 +13,14 @@ use crate::directory::organization::MfaPolicy;
 use crate::directory::service::{self, Service};
 use crate::directory::user::{self, User};
 use crate::http::client_address::Caller;
+use crate::pages::Pages;
+use crate::pages::answer::{self, PageError};
+use crate::pages::frame::Frame;
+use crate::pages::message::{Message, Trouble};
 use crate::postgres::PgConnection;
 use crate::{browser, device, mfa};
 
-use super::Pages;
-use super::answer::{self, PageError};
-use super::pages::{Frame, Message, Outcome, Trouble};
+use super::pages::Outcome;
 
 /// What comes next. There is no other order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

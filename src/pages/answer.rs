@@ -13,7 +13,8 @@ use crate::http::fields::{Fields, FieldsError};
 use crate::mfa::totp::TotpError;
 
 use super::Pages;
-use super::pages::{Frame, Message, Trouble};
+use super::frame::Frame;
+use super::message::{Message, Trouble};
 
 /// Why there is no page as asked.
 #[derive(Debug)]
