@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::frame::Frame;
 
-/// Step 3, `/activate/mfa`: the challenge of someone who has a factor.
+/// The challenge of someone who has a factor: step 3, `/activate/mfa`, and `/account/…`.
 #[derive(Debug, Template)]
 #[template(path = "activation/mfa.html")]
 pub struct Mfa<'a> {
@@ -14,6 +14,8 @@ pub struct Mfa<'a> {
     pub error: Option<MfaError<'a>>,
     /// Development mode only: the code that is right just now.
     pub development_code: Option<&'a str>,
+    /// Which page of the door the form leads to, where that isn't always the same.
+    pub next: Option<&'a str>,
 }
 
 /// Which of the two forms of the challenge was refused. Both send the field `code`; [`MfaError::beside`] chooses by
@@ -52,12 +54,25 @@ impl<'a> MfaError<'a> {
     }
 }
 
-/// Step 3, `/activate/mfa`, for someone who has no factor yet and must have one.
+/// Why somebody sets up a factor, or gets recovery codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// The organization asks for a factor, and there is none.
+    Required,
+    /// They want one.
+    Chosen,
+    /// It takes the place of what they have.
+    Replacing,
+}
+
+/// Setting up an authenticator: step 3, `/activate/mfa`, for someone who has none and must, and `/account/…`.
 #[derive(Debug, Template)]
 #[template(path = "activation/enrol.html")]
 pub struct Enrol<'a> {
     /// What surrounds the page.
     pub frame: Frame<'a>,
+    /// Why it is set up.
+    pub occasion: Occasion,
     /// QR code of `otpauth_url` as an `<svg>` element. The only field that is not escaped: it must come from the QR
     /// encoder and hold neither a `style` attribute nor an XML declaration (see [`svg_element`]).
     pub qr_svg: &'a str,
@@ -74,6 +89,14 @@ pub struct Enrol<'a> {
 }
 
 impl Enrol<'_> {
+    /// The page of the door that takes the first code.
+    fn taken_by(&self) -> &'static str {
+        match self.occasion {
+            Occasion::Required => "mfa",
+            Occasion::Chosen | Occasion::Replacing => "authenticator",
+        }
+    }
+
     fn secret_groups(&self) -> Vec<String> {
         let signs: Vec<char> = self.secret.chars().collect();
         signs.chunks(4).map(|group| group.iter().collect()).collect()
@@ -86,14 +109,18 @@ pub fn svg_element(document: &str) -> &str {
     document.split_once("?>").map_or(document, |(_, element)| element.trim_start())
 }
 
-/// Step 3, right after enrolment: the only time that recovery codes are shown.
+/// The only time that recovery codes are shown.
 #[derive(Debug, Template)]
 #[template(path = "activation/recovery_codes.html")]
 pub struct RecoveryCodes<'a> {
     /// What surrounds the page.
     pub frame: Frame<'a>,
+    /// Whether they come with a new factor or take the place of others.
+    pub occasion: Occasion,
     /// The codes, in the form in which they can be typed.
-    pub codes: &'a [String],
+    pub codes: &'a [&'a str],
+    /// Which page of the door comes next.
+    pub then: &'a str,
 }
 
 #[cfg(test)]

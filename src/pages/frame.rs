@@ -1,5 +1,7 @@
 //! What surrounds every page, and the files that it links to.
 
+use std::fmt;
+
 /// The one stylesheet, served at `{base}/static/countersign.css`.
 pub const STYLESHEET: &str = include_str!("../../static/countersign.css");
 
@@ -18,9 +20,38 @@ const fn fnv1a(mut bytes: &[u8], mut hash: u32) -> u32 {
     hash
 }
 
+/// Which door a page belongs to. It is displayed as what the door's addresses begin with, after the base path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Door<'a> {
+    /// A device is waiting: `/activate`.
+    #[default]
+    Activation,
+    /// A person looks after their own: `/account`, or `/account/{organization}` once the organization is known.
+    Account(Option<&'a str>),
+}
+
+impl Door<'_> {
+    /// Whether a device is waiting for the person.
+    pub(crate) fn is_activation(&self) -> bool {
+        *self == Self::Activation
+    }
+}
+
+impl fmt::Display for Door<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Activation => f.write_str("/activate"),
+            Self::Account(None) => f.write_str("/account"),
+            Self::Account(Some(organization)) => write!(f, "/account/{organization}"),
+        }
+    }
+}
+
 /// What surrounds every page.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Frame<'a> {
+    /// Which door the page belongs to.
+    pub door: Door<'a>,
     /// Path of the public URL without a trailing slash: empty, or `/login`. Every link and form begins with it.
     pub base: &'a str,
     /// Host (and port, unless it is the scheme's own) of the public URL: what the person should see in the address bar.
@@ -29,7 +60,7 @@ pub struct Frame<'a> {
     pub organization: Option<&'a str>,
     /// Name of the service, once the code has told it.
     pub service: Option<&'a str>,
-    /// Whom the browser session is signed in as, shown with "Not you?" (`POST /activate/sign-out`).
+    /// Whom the browser session is signed in as, shown with "Not you?" (`POST …/sign-out` of the door).
     pub account: Option<&'a str>,
     /// The browser session's token for the hidden field `csrf_token`. Pages that hold no form ignore it.
     pub csrf_token: &'a str,

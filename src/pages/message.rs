@@ -52,6 +52,8 @@ pub enum Trouble<'a> {
     },
     /// The service or its organization does not offer device login now (403).
     Unavailable,
+    /// The organization is suspended (403).
+    Suspended,
     /// The device asks from another network and the service forbids that (403).
     OtherNetwork,
     /// Too many wrong codes (429).
@@ -77,6 +79,7 @@ impl Trouble<'_> {
             Self::Unreachable { provider, .. } => format!("{provider} can’t be reached just now").into(),
             Self::Unusable { provider, .. } => format!("The sign-in with {provider} did not work").into(),
             Self::Unavailable => "Device sign-in is switched off".into(),
+            Self::Suspended => "Nobody can sign in here at the moment".into(),
             Self::OtherNetwork => "Your device is on another network".into(),
             Self::TooManyAttempts { .. } => "Too many attempts".into(),
             Self::NotFound => "There is no such page".into(),

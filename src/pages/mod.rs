@@ -10,7 +10,9 @@ pub mod answer;
 pub mod factor;
 pub mod frame;
 pub mod message;
+pub mod second_factor;
 pub mod sign_in;
+pub mod signed_in;
 pub mod words;
 
 use axum::Router;
