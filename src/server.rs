@@ -17,13 +17,14 @@ use tower::Layer as _;
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::trace::TraceLayer;
 
-use crate::activation::{self, Pages};
+use crate::activation;
 use crate::device::expiry;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::http::client_address::{self, TrustedProxies};
 use crate::installation::Installation;
 use crate::oauth::{self, Endpoints};
+use crate::pages::{self, Pages};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::upstream::{NoHttpClient, Upstream};
 
@@ -83,7 +84,8 @@ impl Server {
 
     /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
     pub fn router(&self) -> Router {
-        let rooms = oauth::router(self.endpoints.clone()).merge(activation::router(self.pages.clone()));
+        let rooms =
+            oauth::router(self.endpoints.clone()).merge(activation::router(self.pages.clone())).merge(pages::assets());
         let base = self.installation.public_url.base_path().to_owned();
         let rooms = if base.is_empty() {
             rooms
@@ -106,10 +108,10 @@ impl Server {
         let fallback = move |request: Request| {
             let path = request.uri().path().strip_prefix(&*base).unwrap_or_default().to_owned();
             let of_programs = path.starts_with("/auth/") || path.starts_with("/.well-known/");
-            let answer = if of_programs { oauth::not_found(&clock) } else { activation::not_found() };
+            let answer = if of_programs { oauth::not_found(&clock) } else { pages::not_found() };
             async move { answer }
         };
-        activation::with_pages_for_errors(self.pages.clone(), Router::new().fallback(fallback))
+        pages::with_pages_for_errors(self.pages.clone(), Router::new().fallback(fallback))
     }
 
     /// Starts what runs beside the requests, until `stop`.
