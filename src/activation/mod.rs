@@ -39,8 +39,8 @@ pub fn router(pages: Pages) -> Router {
 /// Where sign-ins at providers begin and end. Who comes with another method is a program and is told so as one.
 fn providers() -> Router<Pages> {
     Router::new()
-        .route("/auth/{provider}", get(upstream_sign_in::start))
-        .route("/auth/admin/{provider}", get(upstream_sign_in::start_for_platform))
+        .route("/auth/{provider}", get(upstream_sign_in::start).head(upstream_sign_in::look))
+        .route("/auth/admin/{provider}", get(upstream_sign_in::start_for_platform).head(upstream_sign_in::look))
         .route("/auth/{provider}/callback", get(upstream_sign_in::finish))
         .method_not_allowed_fallback(|State(pages): State<Pages>| async move {
             let error = OAuthError::invalid_request("There is no such endpoint; the metadata lists those that are.");
