@@ -112,7 +112,7 @@ async fn enrol(
     let codes = recovery::replace(conn, installation, user).await?;
     prove(conn, pages, caller, walk, Method::Totp).await?;
     let csrf_token = walk.csrf_token(pages);
-    Ok(second_factor::recovery_codes(walk.frame(pages, &csrf_token), &codes, Occasion::Required, "confirm"))
+    Ok(second_factor::recovery_codes(walk.frame(pages, &csrf_token), &codes, Occasion::Required, "/confirm"))
 }
 
 async fn shown_secret(conn: &mut PgConnection, pages: &Pages, walk: &Walk) -> Result<totp::Enrolment, PageError> {

@@ -16,10 +16,10 @@ use crate::http::client_address::Caller;
 use crate::pages::Pages;
 use crate::pages::answer::PageError;
 use crate::pages::message::Trouble;
-use crate::pages::sign_in::{PasswordForm, is_followed, trouble};
+use crate::pages::sign_in::{PasswordForm, Return, is_followed, trouble};
 use crate::upstream::admission::{self, AdmissionError};
 use crate::upstream::round_trip;
-use crate::upstream::{Callback, Identity, UpstreamError};
+use crate::upstream::{Identity, UpstreamError};
 
 use super::code::{self, Outcome};
 use super::sign_in;
@@ -101,21 +101,15 @@ pub async fn start_for_platform(
 }
 
 /// `GET /auth/{provider}/callback`: the person is back.
-pub async fn finish(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(slug): Path<String>,
-    Query(callback): Query<Callback>,
-) -> Result<Response, PageError> {
+pub async fn finish(pages: Pages, back: Return) -> Result<Response, PageError> {
+    let (caller, slug) = (&back.caller, &back.provider);
     let mut conn = pages.installation.pool.acquire().await?;
-    let walk = Walk::resume(&mut conn, &pages, &headers).await?;
-    let state = callback.state.as_ref().map_or("", |state| state.expose());
-    let finished = round_trip::finish(&mut conn, &pages.installation, walk.browser.id, &slug, state).await?;
+    let walk = Walk::resume(&mut conn, &pages, &back.headers).await?;
+    let finished = round_trip::finish(&mut conn, &pages.installation, walk.browser.id, slug, back.state()).await?;
     // A state of another browser, of another login, used before or too old. Who comes back twice is led on.
     let Some(finished) = finished.filter(|finished| finished.grant_id == Some(walk.grant.id)) else {
         if walk.step == Step::SignIn {
-            let provider = provider::by_slug(&mut conn, walk.grant.organization_id, &slug).await?;
+            let provider = provider::by_slug(&mut conn, walk.grant.organization_id, slug).await?;
             let name = provider.as_ref().map_or("The provider", |provider| provider.name.as_str());
             let href = provider.as_ref().map(|provider| sign_in::start_href(&pages, &walk, provider));
             let retry_href = href.as_deref().unwrap_or("/activate/sign-in");
@@ -127,9 +121,9 @@ pub async fn finish(
     let provider = provider::by_id(&mut conn, finished.provider_id).await?;
     let provider = provider.ok_or_else(|| PageError::Fault("a round trip of no provider".into()))?;
     drop(conn);
-    match pages.upstream.identity(&pages.installation, &provider, &finished.round_trip, &callback).await {
-        Ok(identity) => admit(&pages, &caller, walk, &provider, &identity).await,
-        Err(error) => failed(&pages, &caller, &walk, &provider, &error).await,
+    match pages.upstream.identity(&pages.installation, &provider, &finished.round_trip, &back.callback).await {
+        Ok(identity) => admit(&pages, caller, walk, &provider, &identity).await,
+        Err(error) => failed(&pages, caller, &walk, &provider, &error).await,
     }
 }
 
