@@ -24,7 +24,7 @@ use crate::http::client_address::{self, TrustedProxies};
 use crate::installation::Installation;
 use crate::oauth::{self, Endpoints};
 use crate::pages::{self, Pages};
-use crate::session::signing_keys::{SigningKeys, SigningKeysError};
+use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::upstream::{NoHttpClient, Upstream};
 use crate::{account, activation};
 
@@ -36,7 +36,16 @@ pub struct Server {
     installation: Installation,
     endpoints: Endpoints,
     pages: Pages,
-    proxies: TrustedProxies,
+    settings: Settings,
+}
+
+/// What is set of a server, besides its installation.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whose X-Forwarded-For counts.
+    pub proxies: TrustedProxies,
+    /// How signing keys are rotated.
+    pub keys: life::Policy,
 }
 
 /// Why there is no server.
@@ -55,7 +64,7 @@ pub enum ServerError {
 
 impl Server {
     /// Puts the server together, making signing keys where there are none.
-    pub async fn new(installation: Installation, proxies: TrustedProxies) -> Result<Self, ServerError> {
+    pub async fn new(installation: Installation, settings: Settings) -> Result<Self, ServerError> {
         let signing_keys = SigningKeys::load(&installation).await?;
         let endpoints = Endpoints {
             installation: installation.clone(),
@@ -64,7 +73,13 @@ impl Server {
             pacing: Pacing::default(),
         };
         let pages = Pages { installation: installation.clone(), upstream: Upstream::new()? };
-        Ok(Self { installation, endpoints, pages, proxies })
+        Ok(Self { installation, endpoints, pages, settings })
+    }
+
+    /// The keys that it signs with.
+    #[must_use]
+    pub fn signing_keys(&self) -> &SigningKeys {
+        &self.endpoints.signing_keys
     }
 
     /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
@@ -83,7 +98,7 @@ impl Server {
         let home = if base.is_empty() { "/".to_owned() } else { base.clone() };
         let rooms = rooms.route(&home, get(move || async move { Redirect::to(&start) })).merge(self.nowhere(base));
         let rooms = rooms
-            .layer(from_fn_with_state(self.proxies.clone(), client_address::identify))
+            .layer(from_fn_with_state(self.settings.proxies.clone(), client_address::identify))
             .layer(TraceLayer::new_for_http().make_span_with(span));
         // Around the router, not in it: the path is trimmed before it is matched.
         Router::new().fallback_service(NormalizePathLayer::trim_trailing_slash().layer(rooms))
@@ -107,6 +122,8 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.endpoints.waiting.clone().listen(self.installation.pool.clone(), stop.clone()));
         tasks.spawn(expiry::watch(self.installation.clone(), stop.clone()));
+        let keys = self.endpoints.signing_keys.clone();
+        tasks.spawn(life::watch(keys, self.installation.clone(), self.settings.keys, stop.clone()));
         tasks
     }
 

@@ -50,8 +50,8 @@ async fn access_token(
     token: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Value>, OAuthError> {
-    let issuer = endpoints.installation.public_url.issuer();
-    let Some(claims) = access_token::read(&endpoints.signing_keys, issuer, token, now) else { return Ok(None) };
+    let claims = access_token::read(&endpoints.installation, &endpoints.signing_keys, token).await;
+    let Some(claims) = claims else { return Ok(None) };
     let standing = store::by_id(conn, claims.session(), now).await?;
     let good = standing.is_some_and(|standing| {
         standing.ended_because.is_none() && standing.session.organization_id == asker.organization_id

@@ -31,7 +31,7 @@ pub async fn metadata(State(endpoints): State<Endpoints>) -> Response {
         "response_modes_supported": ["query"],
         "subject_types_supported": ["public"],
         "scopes_supported": COMMON_SCOPES.map(|(name, _)| name),
-        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        "id_token_signing_alg_values_supported": ["RS256", "ES256", "EdDSA"],
         "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
         "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],

@@ -28,7 +28,7 @@ pub async fn handle(
     let mut tx = installation.pool.begin().await?;
     let service = credentials.authenticate(&mut tx, &installation.keyring).await?;
     let now = installation.clock.now();
-    let Some(id) = session_of(&endpoints, token) else { return Ok(done()) };
+    let Some(id) = session_of(&endpoints, token).await else { return Ok(done()) };
     let Some(standing) = store::by_id(&mut tx, id, now).await? else { return Ok(done()) };
     let session = standing.session;
     if session.service_id != service.id {
@@ -50,13 +50,13 @@ pub async fn handle(
 }
 
 /// The session of a token of either kind. `token_type_hint` isn't needed: each kind tells itself.
-fn session_of(endpoints: &Endpoints, token: &str) -> Option<SessionId> {
+async fn session_of(endpoints: &Endpoints, token: &str) -> Option<SessionId> {
     let installation = &endpoints.installation;
-    let of_refresh_token = refresh_token::read(&installation.keyring, token).map(|(session, _)| session);
-    of_refresh_token.or_else(|| {
-        let issuer = installation.public_url.issuer();
-        access_token::read_even_if_ended(&endpoints.signing_keys, issuer, token).map(|claims| claims.session())
-    })
+    if let Some((session, _)) = refresh_token::read(&installation.keyring, token) {
+        return Some(session);
+    }
+    let claims = access_token::read_even_if_ended(installation, &endpoints.signing_keys, token).await?;
+    Some(claims.session())
 }
 
 /// Clients that read every answer as JSON find some.

@@ -20,8 +20,7 @@ pub async fn handle(State(endpoints): State<Endpoints>, headers: HeaderMap) -> R
             .with_bearer_challenge()
     };
     let token = bearer(&headers).ok_or_else(over)?;
-    let issuer = installation.public_url.issuer();
-    let claims = access_token::read(&endpoints.signing_keys, issuer, token, now).ok_or_else(over)?;
+    let claims = access_token::read(installation, &endpoints.signing_keys, token).await.ok_or_else(over)?;
     if !claims.has_scope("openid") {
         return Err(OAuthError::insufficient_scope("The access token was not granted the scope openid.")
             .with_bearer_challenge()

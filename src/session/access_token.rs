@@ -1,11 +1,11 @@
 //! Access tokens: JWTs of the profile RFC 9068, made and read here.
 
-use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ids::{SessionId, UserId};
+use crate::installation::Installation;
 
 use super::signing_keys::SigningKeys;
 
@@ -68,21 +68,21 @@ impl Claims {
 
 /// Reads an access token of this installation that has not ended: signature, type, issuer and time are checked. Whether
 /// its session goes on is for the database to say.
-#[must_use]
-pub fn read(keys: &SigningKeys, issuer: &str, token: &str, now: DateTime<Utc>) -> Option<Claims> {
-    read_even_if_ended(keys, issuer, token).filter(|claims| claims.exp > now.timestamp())
+pub async fn read(installation: &Installation, keys: &SigningKeys, token: &str) -> Option<Claims> {
+    let now = installation.clock.now().timestamp();
+    read_even_if_ended(installation, keys, token).await.filter(|claims| claims.exp > now)
 }
 
 /// The same for one that may have ended: enough to say which session is to be revoked.
-#[must_use]
-pub fn read_even_if_ended(keys: &SigningKeys, issuer: &str, token: &str) -> Option<Claims> {
+pub async fn read_even_if_ended(installation: &Installation, keys: &SigningKeys, token: &str) -> Option<Claims> {
     let header = jsonwebtoken::decode_header(token).ok()?;
     if header.typ.as_deref() != Some(TYP) || header.alg != Algorithm::ES256 {
         return None;
     }
-    let key = DecodingKey::from_jwk(keys.public().find(header.kid.as_deref()?)?).ok()?;
+    let key = keys.find(installation, header.kid.as_deref()?).await?;
+    let key = DecodingKey::from_jwk(&key).ok()?;
     let mut validation = Validation::new(Algorithm::ES256);
-    validation.set_issuer(&[issuer]);
+    validation.set_issuer(&[installation.public_url.issuer()]);
     // The audience is whoever it was made for; the time is the installation's and not the machine's.
     validation.validate_aud = false;
     validation.validate_exp = false;

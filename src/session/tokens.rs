@@ -90,7 +90,7 @@ pub fn mint(
         service: service.slug.clone(),
         email: email.map(str::to_owned),
     };
-    let access_token = keys.sign(Algorithm::ES256, access_token::TYP, &claims)?;
+    let access_token = keys.sign(Algorithm::ES256, access_token::TYP, &claims, now)?;
     let id_token = if granted("openid") {
         let claims = IdTokenClaims {
             iss: issuer,
@@ -106,7 +106,7 @@ pub fn mint(
             email_verified: email.map(|_| user.email_verified),
             name: Some(user.name.as_str()).filter(|name| !name.is_empty() && granted("profile")),
         };
-        Some(keys.sign(id_token_algorithm(service), "JWT", &claims)?)
+        Some(keys.sign(id_token_algorithm(service), "JWT", &claims, now)?)
     } else {
         None
     };
@@ -117,7 +117,7 @@ pub fn mint(
 }
 
 fn id_token_algorithm(service: &Service) -> Algorithm {
-    if service.id_token_algorithm == "ES256" { Algorithm::ES256 } else { Algorithm::RS256 }
+    service.id_token_algorithm.parse().unwrap_or(Algorithm::RS256)
 }
 
 /// The left half of the access token's SHA-256 (OpenID Connect Core §3.1.3.6).

@@ -102,7 +102,7 @@ fn all_at_once() {
     acme.toml:19: organization "acme", service "cli": access_token_lifetime: 900 has no unit; a time span is written as "90s", "15m", "12h" or "30d"
     acme.toml:20: organization "acme", service "cli": refresh_idle is longer than refresh_absolute, after which a session has ended anyway
     acme.toml:21: organization "acme", service "cli": proximity: "wran" is no proximity; it is one of off, warn, block
-    acme.toml:22: organization "acme", service "cli": id_token_algorithm: "none" is no signature algorithm; it is one of RS256, ES256
+    acme.toml:22: organization "acme", service "cli": id_token_algorithm: "none" is no signature algorithm; it is one of RS256, ES256, EdDSA
     acme.toml:23: organization "acme", service "cli": activation_uri: "http://acme.example/activate" must begin with https:// (http:// is for this machine only)
     acme.toml:26: organization "acme", service 2: slug: "CLI" must be 1 to 63 of a-z, 0-9 and - and neither begin nor end with -
     acme.toml:27: organization "acme", service 2: client_secret: the secret is shorter than 22 characters and could be guessed; `openssl rand -base64 32` makes a good one

@@ -131,8 +131,13 @@ impl Settings for ServiceSettings {
 pub(super) enum IdTokenAlgorithm {
     Rs256,
     Es256,
+    EdDsa,
 }
-crate::directory::stored_as_text!("signature algorithm", IdTokenAlgorithm { Rs256 = "RS256", Es256 = "ES256" });
+crate::directory::stored_as_text!("signature algorithm", IdTokenAlgorithm {
+    Rs256 = "RS256",
+    Es256 = "ES256",
+    EdDsa = "EdDSA",
+});
 
 /// A provider but for its secret.
 #[derive(Clone, Debug)]
