@@ -136,7 +136,7 @@ async fn enrol(
     }
     tx.commit().await?;
     let csrf_token = walk.csrf_token(pages);
-    Ok(second_factor::recovery_codes(walk.frame(pages, &csrf_token), &codes, Occasion::Required, "confirm"))
+    Ok(second_factor::recovery_codes(walk.frame(pages, &csrf_token), &codes, Occasion::Required, "/confirm"))
 }
 
 async fn shown_secret(conn: &mut PgConnection, pages: &Pages, walk: &Walk) -> Result<totp::Enrolment, PageError> {

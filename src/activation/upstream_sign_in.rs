@@ -19,11 +19,11 @@ use crate::ids::{GrantId, OrganizationId};
 use crate::pages::Pages;
 use crate::pages::answer::PageError;
 use crate::pages::message::Trouble;
-use crate::pages::sign_in::{PasswordForm, is_followed, trouble};
+use crate::pages::sign_in::{PasswordForm, Return, is_followed, trouble};
 use crate::postgres::PgConnection;
 use crate::upstream::admission::{self, AdmissionError};
 use crate::upstream::round_trip;
-use crate::upstream::{Callback, Identity, UpstreamError};
+use crate::upstream::{Identity, UpstreamError};
 
 use super::code::{self, Outcome};
 use super::sign_in;
@@ -80,7 +80,7 @@ pub async fn look(State(pages): State<Pages>) -> Response {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
-fn not_understood(_: QueryRejection) -> PageError {
+pub fn not_understood(_: QueryRejection) -> PageError {
     PageError::Trouble(StatusCode::BAD_REQUEST, Trouble::NotFound)
 }
 
@@ -182,23 +182,15 @@ async fn known_provider(
 }
 
 /// `GET /auth/{provider}/callback`: the person is back.
-pub async fn finish(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(slug): Path<String>,
-    callback: Result<Query<Callback>, QueryRejection>,
-) -> Result<Response, PageError> {
-    let Query(callback) = callback.map_err(not_understood)?;
+pub async fn finish(pages: Pages, back: Return) -> Result<Response, PageError> {
+    let (caller, slug) = (&back.caller, &back.provider);
     let mut conn = pages.installation.pool.acquire().await?;
-    let walk = Walk::resume(&mut conn, &pages, &headers).await?;
-    let state = callback.state.as_ref().map_or("", |state| state.expose());
-    let slug = if slug.contains('\0') { String::new() } else { slug };
-    let finished = round_trip::finish(&mut conn, &pages.installation, walk.browser.id, &slug, state).await?;
+    let walk = Walk::resume(&mut conn, &pages, &back.headers).await?;
+    let finished = round_trip::finish(&mut conn, &pages.installation, walk.browser.id, slug, back.state()).await?;
     // A state of another browser, of another login, used before or too old. Who comes back twice is led on.
     let Some(finished) = finished.filter(|finished| finished.grant_id == Some(walk.grant.id)) else {
         if walk.step == Step::SignIn {
-            let provider = known_provider(&mut conn, walk.grant.organization_id, &slug).await?;
+            let provider = known_provider(&mut conn, walk.grant.organization_id, slug).await?;
             let name = provider.as_ref().map_or("The provider", |provider| provider.name.as_str());
             let here = format!("{}{}", pages.installation.public_url.base_path(), Step::SignIn.path());
             let retry_href = provider.as_ref().map_or(here, |provider| sign_in::start_href(&pages, &walk, provider));
@@ -210,9 +202,9 @@ pub async fn finish(
     let provider = provider::by_id(&mut conn, finished.provider_id).await?;
     let provider = provider.ok_or_else(|| PageError::Fault("a round trip of no provider".into()))?;
     drop(conn);
-    match pages.upstream.identity(&pages.installation, &provider, &finished.round_trip, &callback).await {
-        Ok(identity) => admit(&pages, &caller, walk, &provider, &identity).await,
-        Err(error) => failed(&pages, &caller, &walk, &provider, &error).await,
+    match pages.upstream.identity(&pages.installation, &provider, &finished.round_trip, &back.callback).await {
+        Ok(identity) => admit(&pages, caller, walk, &provider, &identity).await,
+        Err(error) => failed(&pages, caller, &walk, &provider, &error).await,
     }
 }
 

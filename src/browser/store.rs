@@ -247,3 +247,32 @@ pub async fn note_mfa(
     .await?;
     Ok(())
 }
+
+/// Signs a person out in every browser but this one, and says in how many.
+pub async fn sign_out_elsewhere(
+    conn: &mut PgConnection,
+    session: BrowserSessionId,
+    user: UserId,
+) -> Result<u64, sqlx::Error> {
+    let signed_out =
+        sqlx::query!("DELETE FROM browser_sign_in WHERE user_id = $2 AND browser_session_id <> $1", session.0, user.0)
+            .execute(conn)
+            .await?;
+    Ok(signed_out.rows_affected())
+}
+
+/// Slug and name of the organizations that somebody is signed in to here.
+pub async fn organizations(
+    conn: &mut PgConnection,
+    session: BrowserSessionId,
+) -> Result<Vec<(String, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT o.slug, o.name FROM browser_sign_in b JOIN organization o ON o.id = b.organization_id
+         WHERE b.browser_session_id = $1 AND o.status = 'active'
+         ORDER BY o.name, o.slug",
+        session.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.slug, row.name)).collect())
+}

@@ -62,6 +62,14 @@ pub async fn hash(installation: &Installation, user: UserId, typed: &str) -> Res
     Ok(installation.passwords.hash_beside(&code, &sibling).await.map(Typed))
 }
 
+/// How many codes a user has left.
+pub async fn left(conn: &mut PgConnection, user: UserId) -> Result<i64, sqlx::Error> {
+    let left = sqlx::query_scalar!("SELECT count(*) FROM recovery_code WHERE user_id = $1 AND used_at IS NULL", user.0)
+        .fetch_one(conn)
+        .await?;
+    Ok(left.unwrap_or(0))
+}
+
 /// Spends a code: `true` once for each, however many arrive at once.
 pub async fn spend(
     conn: &mut PgConnection,
