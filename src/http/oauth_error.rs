@@ -156,13 +156,17 @@ impl From<sqlx::Error> for OAuthError {
     }
 }
 
-/// Whether the database could not be asked, or could not answer just now: it is away, restarting or overloaded. Any other
-/// error is a fault of ours.
+/// Whether the same request may succeed in a while: the database can't be reached, starts, stops, is full, or is a
+/// standby that still has to take over (PostgreSQL's error classes 08, 40, 53 and 57, and 25006).
 fn is_away(error: &sqlx::Error) -> bool {
-    match error.as_database_error() {
-        // Connection exceptions, insufficient resources, operator intervention (PostgreSQL, appendix A).
-        Some(error) => error.code().is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
-        None => !matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::RowNotFound),
+    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+    match error {
+        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
+        Database(error) => {
+            let code = error.code().unwrap_or_default();
+            code == "25006" || ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+        }
+        _ => false,
     }
 }
 

@@ -258,10 +258,12 @@ impl<'a> Poll<'a> {
         if current.is_none_or(|current| !matches!(current.answer(now), Answer::Approved(_))) {
             return Ok(OAuthError::invalid_grant("The tokens of this code were sent to another poll."));
         }
-        may_log_in(service)?;
-        Ok(OAuthError::access_denied(
-            "The account was locked, or what is asked of it has changed since the approval: start again.",
-        ))
+        // An answer, and no error: that would be the database's.
+        Ok(may_log_in(service).err().unwrap_or_else(|| {
+            OAuthError::access_denied(
+                "The account was locked, or what is asked of it has changed since the approval: start again.",
+            )
+        }))
     }
 
     /// A code that was redeemed and comes again is in two hands: the session ends.
