@@ -1,6 +1,7 @@
 //! What the commands about logins that are kept have in common: where those are, which one is meant, how it ends.
 
 use std::io::{self, Write as _};
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -10,6 +11,7 @@ use crate::client::{Choice, Credentials, CredentialsError, Issuer, Keyring, Sess
 use crate::clock::Clock;
 
 use super::login;
+use super::stopping::asked_to_stop;
 
 /// For `after_help`, and in docs/clients.md.
 pub const EXIT_CODES: &str = "\
@@ -21,6 +23,9 @@ Exit codes:
   6    the server refused (invalid_client, …)
   7    not logged in, or not any more: log in again
   130  interrupted";
+
+/// Of a process that was asked to stop.
+const INTERRUPTED: u8 = 130;
 
 /// Whether the keyring is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,6 +100,21 @@ pub fn print_json(value: &Value) {
 /// A line on standard error.
 pub fn say(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// Lets `work` end although the process is asked to stop: a refresh that is cut off between its answer and the file would
+/// cost the login. A second signal says that it is meant. `Err`: it was asked, and how it ends now.
+pub async fn not_cut_off<F: Future>(work: F) -> Result<F::Output, ExitCode> {
+    let mut work = pin!(work);
+    tokio::select! {
+        output = &mut work => return Ok(output),
+        () = asked_to_stop() => {}
+    }
+    tokio::select! {
+        _ = &mut work => {}
+        () = asked_to_stop() => {}
+    }
+    Err(ExitCode::from(INTERRUPTED))
 }
 
 /// See [`EXIT_CODES`].

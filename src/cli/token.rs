@@ -1,7 +1,6 @@
 //! `countersign token`: an access token for whoever calls an API.
 
 use std::io::{self, Write as _};
-use std::pin::pin;
 use std::process::ExitCode;
 
 use chrono::TimeDelta;
@@ -10,11 +9,7 @@ use serde_json::json;
 
 use crate::client::{Access, Choice, Login, Need, SessionError, access};
 
-use super::kept::{ChoiceArgs, EXIT_CODES, StoreArgs, failed, print_json, say};
-use super::stopping::asked_to_stop;
-
-/// Of a process that was asked to stop.
-const INTERRUPTED: u8 = 130;
+use super::kept::{ChoiceArgs, EXIT_CODES, StoreArgs, failed, not_cut_off, print_json, say};
 
 /// Print an access token that is valid, and nothing else.
 ///
@@ -40,21 +35,11 @@ pub struct TokenArgs {
 
 /// Prints the token, or tells why there is none.
 pub(super) async fn run(args: TokenArgs) -> ExitCode {
-    let (as_json, stop) = (args.json, asked_to_stop());
-    let mut work = pin!(token(args));
-    // A refresh that is cut off between its answer and the file would cost the login: it is waited for, until a second
-    // signal says that it is meant.
-    let (result, stopped) = tokio::select! {
-        result = &mut work => (result, false),
-        () = stop => tokio::select! {
-            result = &mut work => (result, true),
-            () = asked_to_stop() => return ExitCode::from(INTERRUPTED),
-        },
-    };
-    match result {
-        _ if stopped => ExitCode::from(INTERRUPTED),
-        Ok((login, access)) => print(&login, &access, as_json),
-        Err(error) => failed(&error, as_json),
+    let as_json = args.json;
+    match not_cut_off(token(args)).await {
+        Ok(Ok((login, access))) => print(&login, &access, as_json),
+        Ok(Err(error)) => failed(&error, as_json),
+        Err(interrupted) => interrupted,
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Choice, Login, Person, SessionError, who_is};
 
-use super::kept::{ChoiceArgs, EXIT_CODES, StoreArgs, date, failed, print_json};
+use super::kept::{ChoiceArgs, EXIT_CODES, StoreArgs, date, failed, not_cut_off, print_json};
 
 /// Show who is logged in, as the server tells it.
 ///
@@ -30,10 +30,11 @@ pub struct WhoamiArgs {
 /// Shows the person, or tells why not.
 pub(super) async fn run(args: WhoamiArgs) -> ExitCode {
     let as_json = args.json;
-    match who(args).await {
-        Ok((login, person)) if as_json => print_json(&in_json(&login, &person)),
-        Ok((login, person)) => drop(io::stdout().write_all(in_words(&login, &person).as_bytes())),
-        Err(error) => return failed(&error, as_json),
+    match not_cut_off(who(args)).await {
+        Ok(Ok((login, person))) if as_json => print_json(&in_json(&login, &person)),
+        Ok(Ok((login, person))) => drop(io::stdout().write_all(in_words(&login, &person).as_bytes())),
+        Ok(Err(error)) => return failed(&error, as_json),
+        Err(interrupted) => return interrupted,
     }
     ExitCode::SUCCESS
 }

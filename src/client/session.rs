@@ -125,11 +125,13 @@ pub async fn access(credentials: &Credentials, key: &LoginKey, need: &Need) -> R
     if found.refresh_token.is_none() {
         return need.still_met(found, credentials).ok_or_else(|| SessionError::Expired { issuer: key.issuer.clone() });
     }
-    let _held = credentials.hold(key).await?;
+    let held = credentials.hold(key).await?;
     let Some(tokens) = credentials.tokens(key).await? else { return Err(signed_out(key)) };
-    // What came while this process waited is as fresh as can be, even where tokens live shorter than is asked for.
+    // What came while this process waited is as fresh as can be, even where tokens live shorter than is asked for. If
+    // nothing came, the server can't be reached just now, and a token that lives will do without asking again.
     let came_meanwhile = tokens.access_token.expose() != found.access_token.expose();
-    if need.is_met(&tokens, credentials) || (came_meanwhile && need.is_still_met(&tokens, credentials)) {
+    let tried_meanwhile = held.waited || came_meanwhile;
+    if need.is_met(&tokens, credentials) || (tried_meanwhile && need.is_still_met(&tokens, credentials)) {
         return Ok(tokens.into());
     }
     let Some(refresh_token) = &tokens.refresh_token else { return Err(signed_out(key)) };

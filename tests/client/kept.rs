@@ -191,6 +191,18 @@ async fn without_the_server_a_living_token_will_do_and_a_dead_one_will_not() {
 }
 
 #[tokio::test]
+async fn processes_that_waited_for_a_refresh_in_vain_do_not_try_it_again() {
+    let busy = || Reply::Text(503, None, String::new());
+    let server = StandIn::start([], [Reply::Late(2000, Box::new(busy())), busy(), busy(), busy()]).await;
+    let machine = Machine::with(&[login(&server.issuer, "acme-cli", 50)]);
+    let five: Vec<_> = (0..5).map(|_| machine.command(&["token"]).spawn().unwrap()).collect();
+    for output in join_all(five.into_iter().map(tokio::process::Child::wait_with_output)).await {
+        assert_eq!(told(output.unwrap()), (0, "at-1\n".to_owned(), String::new()));
+    }
+    assert_eq!(server.requests().len(), 4, "the attempts of one process");
+}
+
+#[tokio::test]
 async fn without_a_refresh_token_the_login_ends_with_the_token() {
     let mut one = login("http://127.0.0.1:1", "acme-cli", 30);
     one["tokens"]["refresh_token"] = Value::Null;

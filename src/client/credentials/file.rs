@@ -5,7 +5,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -46,7 +46,12 @@ struct FirstContents {
 
 /// A lock. It ends with its value, and with the process.
 #[derive(Debug)]
-pub(crate) struct Held(#[expect(dead_code, reason = "the lock ends when this is dropped")] File);
+pub(crate) struct Held {
+    #[expect(dead_code, reason = "the lock ends when this is dropped")]
+    file: File,
+    /// Whether somebody else had it before.
+    pub(crate) waited: bool,
+}
 
 impl CredentialsFile {
     pub(super) fn under(configuration: &Path) -> Self {
@@ -103,8 +108,12 @@ impl CredentialsFile {
         let path = self.directory.join(name);
         let lock = || -> io::Result<Held> {
             let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
-            file.lock()?;
-            Ok(Held(file))
+            let waited = match file.try_lock() {
+                Ok(()) => false,
+                Err(TryLockError::WouldBlock) => file.lock().map(|()| true)?,
+                Err(TryLockError::Error(error)) => return Err(error),
+            };
+            Ok(Held { file, waited })
         };
         lock().map_err(|error| unusable(&path, error))
     }
