@@ -21,6 +21,7 @@ use crate::activation::{self, Pages};
 use crate::device::expiry;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
+use crate::dpop::replay;
 use crate::http::client_address::{self, TrustedProxies};
 use crate::installation::Installation;
 use crate::oauth::{self, Endpoints};
@@ -103,6 +104,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.endpoints.waiting.clone().listen(self.installation.pool.clone(), stop.clone()));
         tasks.spawn(expiry::watch(self.installation.clone(), stop.clone()));
+        tasks.spawn(replay::watch(self.installation.clone(), stop.clone()));
         tasks
     }
 
