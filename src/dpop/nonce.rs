@@ -37,8 +37,9 @@ mod tests {
 
     #[test]
     fn a_nonce_is_fresh_for_a_while_and_at_home_only() {
-        let [home, abroad] = [(); 2].map(|()| Keyring::new(&[InstallationSecret::generate(&Random::system())]).unwrap());
-        let at = |seconds| DateTime::from_timestamp(180 * 10_000_000 + seconds, 0).unwrap();
+        let [home, abroad] =
+            [(); 2].map(|()| Keyring::new(&[InstallationSecret::generate(&Random::system())]).unwrap());
+        let at = |seconds: i64| DateTime::from_timestamp(180 * 10_000_000 + seconds, 0).unwrap();
         let nonce = current(&home, at(0));
         for (seconds, fresh) in [(-180, true), (0, true), (359, true), (360, false), (86_400, false), (-181, false)] {
             assert_eq!(is_fresh(&home, &nonce, at(seconds)), fresh, "{seconds}");

@@ -73,7 +73,9 @@ pub enum ProofError {
     #[error("The jwk of the DPoP proof contains the private key: make a new one and send only its public members.")]
     PrivateKey,
     /// Not signed with the private half of its `jwk`.
-    #[error("The signature of the DPoP proof is wrong, or its key is of another kind than alg says, or RSA below 2048 bits.")]
+    #[error(
+        "The signature of the DPoP proof is wrong, or its key is of another kind than alg says, or RSA below 2048 bits."
+    )]
     Signature,
     /// Made for another method.
     #[error("The htm of the DPoP proof is not the method of this request.")]
@@ -82,7 +84,9 @@ pub enum ProofError {
     #[error("The htu of the DPoP proof is not the address of this endpoint, as the metadata gives it.")]
     Address,
     /// Too old, or of the future.
-    #[error("The iat of the DPoP proof is more than 300 s ago or 60 s ahead: make a proof for each request, set the clock, or send the nonce of the DPoP-Nonce header.")]
+    #[error(
+        "The iat of the DPoP proof is more than 300 s ago or 60 s ahead: make a proof for each request, set the clock, or send the nonce of the DPoP-Nonce header."
+    )]
     Time,
     /// No `jti`, or too long a one.
     #[error("The jti of the DPoP proof must have 1 to 128 characters.")]
@@ -240,7 +244,8 @@ mod tests {
             any::<i64>().prop_map(Value::from),
             any::<f64>().prop_map(|float| serde_json::Number::from_f64(float).map_or(Value::Null, Value::Number)),
             any::<String>().prop_map(Value::from),
-            "(dpop\\+jwt|ES256|EdDSA|RS256|PS256|none|EC|OKP|RSA|P-256|Ed25519|AQAB|[A-Za-z0-9_-]{43})".prop_map(Value::from),
+            "(dpop\\+jwt|ES256|EdDSA|RS256|PS256|none|EC|OKP|RSA|P-256|Ed25519|AQAB|[A-Za-z0-9_-]{43})"
+                .prop_map(Value::from),
             prop::collection::vec("[a-z]{0,3}", 0..3).prop_map(Value::from),
         ]
     }
@@ -254,14 +259,16 @@ mod tests {
         let jwk = object(&["kty", "crv", "x", "y", "n", "e", "d", "k"]);
         let header = (object(&["typ", "alg", "jwk", "crit", "kid"]), jwk, any::<bool>());
         let claims = object(&["jti", "htm", "htu", "iat", "ath", "nonce"]);
-        (header, claims, prop::collection::vec(any::<u8>(), 0..80)).prop_map(|((mut header, jwk, whole), claims, signature)| {
-            if whole {
-                header.insert("typ".into(), TYP.into());
-                header.insert("jwk".into(), jwk.into());
-            }
-            let part = |object: Map<String, Value>| base64url(Value::Object(object).to_string().as_bytes());
-            format!("{}.{}.{}", part(header), part(claims), base64url(&signature))
-        })
+        (header, claims, prop::collection::vec(any::<u8>(), 0..80)).prop_map(
+            |((mut header, jwk, whole), claims, signature)| {
+                if whole {
+                    header.insert("typ".into(), TYP.into());
+                    header.insert("jwk".into(), jwk.into());
+                }
+                let part = |object: Map<String, Value>| base64url(Value::Object(object).to_string().as_bytes());
+                format!("{}.{}.{}", part(header), part(claims), base64url(&signature))
+            },
+        )
     }
 
     proptest! {

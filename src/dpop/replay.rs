@@ -15,7 +15,7 @@ use super::Proof;
 const REMEMBERED: TimeDelta = TimeDelta::minutes(10);
 
 /// How often to sweep.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 /// How many in one statement.
 const BATCH: i64 = 5_000;

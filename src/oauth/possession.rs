@@ -61,14 +61,18 @@ pub async fn spend(conn: &mut PgConnection, installation: &Installation, proof: 
 
 /// The refusal of a proof that was used before.
 pub fn used_before() -> OAuthError {
-    OAuthError::invalid_dpop_proof("This DPoP proof was used before: make a new one, with a jti of its own, for each request.")
+    OAuthError::invalid_dpop_proof(
+        "This DPoP proof was used before: make a new one, with a jti of its own, for each request.",
+    )
 }
 
 /// Middleware: whoever sends a proof is given the nonce for the next one.
 pub async fn give_nonce(State(installation): State<Installation>, request: Request, next: Next) -> Response {
     let sends_proofs = request.headers().contains_key(DPOP);
     let mut response = next.run(request).await;
-    if sends_proofs && let Ok(nonce) = HeaderValue::try_from(nonce::current(&installation.keyring, installation.clock.now())) {
+    if sends_proofs
+        && let Ok(nonce) = HeaderValue::try_from(nonce::current(&installation.keyring, installation.clock.now()))
+    {
         response.headers_mut().insert(DPOP_NONCE, nonce);
     }
     response

@@ -35,12 +35,12 @@ pub async fn handle(
     let mut tx = installation.pool.begin().await?;
     let service = credentials.authenticate(&mut tx, &installation.keyring).await?;
     let unknown = || OAuthError::invalid_grant("This refresh token is not known here, or was given to another client.");
-    let used = refresh_token::read(&installation.keyring, token).ok_or_else(unknown)?;
+    let presented = refresh_token::read(&installation.keyring, token).ok_or_else(unknown)?;
     if service.refresh == Refresh::Never {
         return Err(OAuthError::invalid_grant("Sessions of this service are not refreshed any more: log in again."));
     }
     let now = installation.clock.now();
-    let rotation = store::rotate(&mut tx, used, service.id, service.refresh_idle, caller, now).await?;
+    let rotation = store::rotate(&mut tx, presented, service.id, service.refresh_idle, caller, now).await?;
     // Without the key nothing happens, not even to a token that was used before: the rotation is rolled back.
     let possession = Possession::of_post(installation, headers, "/auth/token");
     let jkt = match &rotation {

@@ -11,8 +11,11 @@ pub fn asked(parameters: &Parameters, may: &[String]) -> Result<Vec<String>, OAu
     let mut resources: Vec<String> = Vec::new();
     for resource in parameters.all("resource") {
         if !may.iter().any(|known| known == resource) {
-            let shown: String = resource.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).take(80).collect();
-            return Err(OAuthError::invalid_target(format!("No token for the resource {shown} can be asked for here.")));
+            let shown: String =
+                resource.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).take(80).collect();
+            return Err(OAuthError::invalid_target(format!(
+                "No token for the resource {shown} can be asked for here."
+            )));
         }
         resources.push(resource.to_owned());
     }

@@ -34,8 +34,8 @@ use crate::session::{self, Session};
 use super::client_auth::Credentials;
 use super::device_authorization::may_log_in;
 use super::possession::{self, Possession};
-use super::{refresh, resources};
 use super::{DEVICE_CODE_GRANT, Endpoints};
+use super::{refresh, resources};
 
 /// The longest that a poll may ask to be held (SPEC §2.3).
 const LONGEST_WAIT: Duration = Duration::from_secs(30);

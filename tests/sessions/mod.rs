@@ -1,7 +1,10 @@
 //! Signed-in devices: how they go on, and how they end.
 
+mod dpop;
+mod dpop_proofs;
 mod model;
 mod refresh;
+mod resources;
 mod revocation;
 
 use crate::support::app::Answer;

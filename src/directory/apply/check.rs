@@ -256,7 +256,9 @@ mod tests {
         for good in ["https://api.acme.example", "https://api.acme.example/v1?x=y", "urn:acme:api", "http://10.0.0.7"] {
             assert_eq!(resources(vec![good.into()]).unwrap(), [good]);
         }
-        for bad in ["", "api", "/v1", "https://api.acme.example/#x", "https://api.acme.example/a b", "https://ä.example"] {
+        for bad in
+            ["", "api", "/v1", "https://api.acme.example/#x", "https://api.acme.example/a b", "https://ä.example"]
+        {
             assert!(resources(vec![bad.into()]).is_err(), "{bad}");
         }
         assert!(resources(vec!["urn:a:b".into(), "urn:a:b".into()]).is_err());
