@@ -209,7 +209,10 @@ fn same_address(htu: &str, own: &str) -> bool {
 mod tests {
     use super::*;
     use crate::secrets::{InstallationSecret, Random, base64url};
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
     use proptest::prelude::*;
+    use serde_json::json;
 
     const URL: &str = "https://auth.acme.example/login/auth/token";
 
@@ -280,6 +283,25 @@ mod tests {
             let target = Target { method: "POST", url: URL, access_token: Some("token") };
             let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
             prop_assert!(Proof::read(&jwt, &target, &keyring, now).is_err());
+        }
+
+        #[test]
+        fn whatever_a_key_has_signed_is_judged_without_a_panic(
+            claims in object(&["jti", "htm", "htu", "iat", "ath", "nonce"]), whole in any::<bool>(), iat in any::<f64>()
+        ) {
+            let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+            let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+            let x = base64url(pair.public_key().as_ref());
+            let header = json!({"typ": TYP, "alg": "EdDSA", "jwk": {"kty": "OKP", "crv": "Ed25519", "x": x}});
+            let usual = json!({"jti": "1", "htm": "POST", "htu": URL, "iat": iat});
+            let claims = if whole { usual } else { Value::Object(claims) };
+            let message = [header, claims].map(|part| base64url(part.to_string().as_bytes())).join(".");
+            let jwt = format!("{message}.{}", base64url(pair.sign(message.as_bytes()).as_ref()));
+            let keyring = Keyring::new(&[InstallationSecret::generate(&Random::system())]).unwrap();
+            let target = Target { method: "POST", url: URL, access_token: None };
+            let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+            let judged = Proof::read(&jwt, &target, &keyring, now);
+            prop_assert!(!matches!(judged, Ok(_) | Err(ProofError::Signature)), "{judged:?}");
         }
 
         #[test]
