@@ -3,8 +3,8 @@
 pub mod apply;
 mod dev;
 mod environment;
-mod keys;
 mod kept;
+mod keys;
 mod login;
 mod logout;
 mod opening;

@@ -39,7 +39,7 @@ pub async fn end_of(postgres: Option<&mut Managed>) -> End {
 }
 
 /// Ends with the first signal that asks the process to end.
-async fn asked_to_stop() {
+pub async fn asked_to_stop() {
     let mut terminate = match signal(SignalKind::terminate()) {
         Ok(terminate) => terminate,
         Err(error) => {

@@ -1,8 +1,11 @@
 //! Signed-in devices: how they go on, and how they end.
 
+mod dpop;
+mod dpop_proofs;
 mod keys;
 mod model;
 mod refresh;
+mod resources;
 mod revocation;
 
 use crate::support::app::Answer;

@@ -3,6 +3,7 @@
 pub mod actors;
 pub mod app;
 pub mod database;
+pub mod dpop;
 
 pub use actors::{Browser, Device};
 pub use app::App;
