@@ -1,5 +1,7 @@
 //! The server: its rooms put together, its listener, and how it ends.
 
+pub mod housekeeping;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +19,6 @@ use tower::Layer as _;
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::trace::TraceLayer;
 
-use crate::device::expiry;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::http::client_address::{self, TrustedProxies};
@@ -121,7 +122,7 @@ impl Server {
     pub fn attend(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.endpoints.waiting.clone().listen(self.installation.pool.clone(), stop.clone()));
-        tasks.spawn(expiry::watch(self.installation.clone(), stop.clone()));
+        tasks.spawn(housekeeping::watch(self.installation.clone(), stop.clone()));
         let keys = self.endpoints.signing_keys.clone();
         tasks.spawn(life::watch(keys, self.installation.clone(), self.settings.keys, stop.clone()));
         tasks

@@ -5,15 +5,18 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 
 use crate::audit;
 use crate::browser;
 use crate::http::client_address::Caller;
-use crate::mfa::{recovery, totp};
+use crate::mfa::recovery::NewCodes;
+use crate::mfa::totp;
 use crate::pages::Pages;
 use crate::pages::answer::{Form, PageError};
 use crate::pages::factor::{Mfa, MfaError, Occasion};
-use crate::pages::second_factor::{self, Method};
+use crate::pages::second_factor::{self, Method, Typed};
 use crate::postgres::PgConnection;
 
 use super::visit::{Guarded, Step, Visit};
@@ -52,32 +55,43 @@ pub async fn submit(
     Path(organization): Path<String>,
     form: Form,
 ) -> Result<Response, PageError> {
-    let mut tx = pages.installation.pool.begin().await?;
-    let visit = Visit::begin(&mut tx, &pages, &headers, &organization).await?;
+    let mut conn = pages.installation.pool.acquire().await?;
+    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?;
     let fields = form.of(&pages, &visit.visitor, visit.about())?;
     let typed = fields.get("code").unwrap_or_default().trim();
     let next = fields.get("next").and_then(Guarded::read);
-    let answer = match asked(&visit, next)? {
-        Asked::Nothing => visit.lead_on(&pages),
-        Asked::Enrolment => enrol(&mut tx, &pages, &caller, &visit, typed).await?,
+    match asked(&visit, next)? {
+        Asked::Nothing => Ok(visit.lead_on(&pages)),
+        Asked::Enrolment => enrol(conn, &pages, &caller, &visit, typed).await,
         Asked::Code if typed.is_empty() => {
-            challenge(&mut tx, &pages, &visit, next, Some(MfaError::Totp(second_factor::EMPTY))).await?
+            challenge(&mut conn, &pages, &visit, next, Some(MfaError::Totp(second_factor::EMPTY))).await
         }
         Asked::Code => {
-            let user = visit.account()?.user.id;
-            let (method, right) = second_factor::spend(&mut tx, &pages.installation, user, typed).await?;
-            if right {
-                note(&mut tx, &pages, &caller, &visit, method).await?;
-                visit.lead_to(&pages, &next.map_or(String::new(), |page| format!("/{}", page.as_str())))
-            } else {
-                visit
-                    .event(&pages, audit::Kind::MfaFailed, &caller)
-                    .detail(serde_json::json!({ "method": method.as_str(), "at": "account" }))
-                    .append(&mut tx)
-                    .await?;
-                challenge(&mut tx, &pages, &visit, next, Some(method.refusal())).await?
-            }
+            drop(conn);
+            take(&pages, &caller, &visit, next, typed).await
         }
+    }
+}
+
+/// Takes the code of a factor that there is, without a connection in hand at first: hashing takes long.
+async fn take(
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    next: Option<Guarded>,
+    typed: &str,
+) -> Result<Response, PageError> {
+    let user = visit.account()?.user.id;
+    let typed = Typed::read(&pages.installation, user, typed).await?;
+    let mut tx = pages.installation.pool.begin().await?;
+    let answer = if typed.spend(&mut tx, &pages.installation, user).await? {
+        note(&mut tx, pages, caller, visit, typed.method()).await?;
+        visit.lead_to(pages, &next.map_or(String::new(), |page| format!("/{}", page.as_str())))
+    } else {
+        let failed = visit.event(pages, audit::Kind::MfaFailed, caller);
+        let detail = serde_json::json!({ "method": typed.method().as_str(), "at": "account" });
+        failed.detail(detail).append(&mut tx).await?;
+        challenge(&mut tx, pages, visit, next, Some(typed.method().refusal())).await?
     };
     tx.commit().await?;
     Ok(answer)
@@ -123,7 +137,7 @@ pub async fn note(
 
 /// Takes the first code of a first factor, and shows the recovery codes, once.
 pub async fn enrol(
-    conn: &mut PgConnection,
+    mut conn: PoolConnection<Postgres>,
     pages: &Pages,
     caller: &Caller,
     visit: &Visit,
@@ -132,25 +146,43 @@ pub async fn enrol(
     let installation = &pages.installation;
     let user = visit.account()?.user.id;
     let occasion = if visit.step == Step::Mfa { Occasion::Required } else { Occasion::Chosen };
-    let shown = shown_secret(conn, pages, visit).await?;
+    let shown = shown_secret(&mut conn, pages, visit).await?;
     let now = installation.clock.now();
     let Some(step) = shown.step_of(typed, now) else {
-        return enrolment(pages, visit, &shown, occasion, Some(second_factor::first_refused(typed)));
+        return wrong_first(&mut conn, pages, caller, visit, (&shown, typed), occasion).await;
     };
+    drop(conn);
+    let codes = NewCodes::draw(installation).await;
+    let mut tx = installation.pool.begin().await?;
     // Somebody else set one up meanwhile, in another browser: that one is asked for.
-    if !totp::enrol(conn, &installation.keyring, user, &shown, step, now).await? {
-        return Ok(visit.lead_on(pages));
+    if !totp::enrol(&mut tx, &installation.keyring, user, &shown, step, now).await? {
+        return Ok(visit.lead_to(pages, ""));
     }
     visit
         .event(pages, audit::Kind::Enrolled, caller)
         .detail(serde_json::json!({ "method": "totp", "at": "account" }))
-        .append(conn)
+        .append(&mut tx)
         .await?;
-    let codes = recovery::replace(conn, installation, user).await?;
-    note(conn, pages, caller, visit, Method::Totp).await?;
+    let codes = codes.give(&mut tx, user).await?;
+    note(&mut tx, pages, caller, visit, Method::Totp).await?;
+    tx.commit().await?;
     let csrf_token = visit.csrf_token(pages, visit.about());
     let then = if occasion == Occasion::Required { "" } else { "/security" };
     Ok(second_factor::recovery_codes(visit.frame(pages, &csrf_token), &codes, occasion, then))
+}
+
+/// The page that shows the secret once more, after a wrong code.
+pub async fn wrong_first(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    (shown, typed): (&totp::Enrolment, &str),
+    occasion: Occasion,
+) -> Result<Response, PageError> {
+    let failed = visit.event(pages, audit::Kind::MfaFailed, caller);
+    failed.detail(serde_json::json!({ "method": "enrolment", "at": "account" })).append(conn).await?;
+    enrolment(pages, visit, shown, occasion, Some(second_factor::first_refused(typed)))
 }
 
 /// The secret that this browser is shown.

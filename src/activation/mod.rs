@@ -13,6 +13,7 @@ mod upstream_sign_in;
 mod walk;
 
 use axum::Router;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -55,7 +56,8 @@ where
                              caller: Caller,
                              headers: HeaderMap,
                              Path(provider): Path<String>,
-                             Query(callback): Query<Callback>| {
+                             callback: Result<Query<Callback>, QueryRejection>| {
+        let Query(callback) = callback.map_err(upstream_sign_in::not_understood)?;
         let back = Return { caller, headers, provider, callback };
         match elsewhere(pages.clone(), back.clone()).await? {
             Some(answer) => Ok(answer),
@@ -63,8 +65,8 @@ where
         }
     };
     Router::new()
-        .route("/auth/{provider}", get(upstream_sign_in::start))
-        .route("/auth/admin/{provider}", get(upstream_sign_in::start_for_platform))
+        .route("/auth/{provider}", get(upstream_sign_in::start).head(upstream_sign_in::look))
+        .route("/auth/admin/{provider}", get(upstream_sign_in::start_for_platform).head(upstream_sign_in::look))
         .route("/auth/{provider}/callback", get(finish))
         .method_not_allowed_fallback(|State(pages): State<Pages>| async move {
             let error = OAuthError::invalid_request("There is no such endpoint; the metadata lists those that are.");

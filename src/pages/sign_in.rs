@@ -119,10 +119,14 @@ pub fn trouble<'a>(error: &UpstreamError, provider: &'a str, retry_href: &'a str
     }
 }
 
-/// Whether a link is followed: a picture or a script of another site is no person who does.
+/// Whether a link is followed by a person: a picture or a script of another site is none, nor is a browser that fetches
+/// what a person may want next.
 #[must_use]
 pub fn is_followed(headers: &HeaderMap) -> bool {
-    headers.get("sec-fetch-mode").and_then(|mode| mode.to_str().ok()).is_none_or(|mode| mode == "navigate")
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let fetched_ahead =
+        ["sec-purpose", "purpose"].iter().any(|name| text(name).is_some_and(|why| why.contains("fetch")));
+    !fetched_ahead && text("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
 }
 
 /// A browser that comes back from a provider.

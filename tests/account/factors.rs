@@ -129,3 +129,22 @@ async fn a_link_leads_nowhere_else_after_a_proof() {
         assert_eq!(browser.open(&format!("/account/acme/mfa?{query}")).await.path, "/account/acme");
     }
 }
+
+#[tokio::test]
+async fn a_browser_that_was_left_signed_in_sets_up_no_first_factor() {
+    let app = App::acme().await;
+    let mut browser = ada(&app).await;
+    let page = browser.open("/account/acme/authenticator").await;
+    app.advance(15 * 60 + 1);
+    for late in [
+        browser.open("/account/acme/authenticator").await,
+        browser.submit(&page, "/account/acme/authenticator", &[("code", &app.totp(&key(&page)))]).await,
+    ] {
+        assert_eq!(late.path, "/account/acme/sign-in", "{}", late.text());
+    }
+    assert!(audited(&app, "enrolled").await.is_empty());
+    assert_eq!(browser.open("/account/acme").await.path, "/account/acme", "the list needs no more than before");
+    let page = browser.open("/account/acme/sign-in").await;
+    browser.submit(&page, "/account/acme/sign-in", &[("email", ADA), ("password", ADA_PASSWORD)]).await;
+    assert_eq!(browser.open("/account/acme/authenticator").await.path, "/account/acme/authenticator");
+}

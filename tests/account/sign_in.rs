@@ -16,7 +16,7 @@ async fn the_way_in_asks_for_the_organization_first() {
     let page = browser.open("/account").await;
     assert_eq!(page.says("h1"), ["Which organization?"]);
     assert_eq!(browser.open("/account?organization=%20Acme%20").await.path, "/account/acme/sign-in");
-    let unknown = browser.open("/account?organization=<b>").await;
+    let unknown = browser.open("/account?organization=%3Cb%3E").await;
     assert_eq!((unknown.status, unknown.says("#organization-error").len()), (StatusCode::NOT_FOUND, 1));
     assert!(!unknown.html.contains("<b>"));
     let mut browser = ada(&app).await;
@@ -80,7 +80,7 @@ async fn an_unapproved_device_waits_for_its_own_page() {
 fn with_github(base: &str) -> String {
     format!(
         "{ACME}\n[[organization.provider]]\nslug = \"hub\"\nkind = \"github\"\nname = \"GitHub\"\nissuer = \"{base}\"\n\
-         client_id = \"{CLIENT_ID}\"\nclient_secret = {{ env = \"GITHUB_SECRET\" }}\n"
+         client_id = \"{CLIENT_ID}\"\nclient_secret = {{ env = \"GITHUB_SECRET\" }}\nadmit = {{ domains = [\"acme.example\"] }}\n"
     )
 }
 
@@ -156,4 +156,23 @@ async fn an_installation_below_a_path_has_its_account_pages_there() {
     assert_eq!(page.attribute(".tabs a[aria-current]", "href").as_deref(), Some("/login/account/acme"));
     let missing = browser.open("/login/account/nobody").await;
     assert_eq!(missing.attribute(".card a", "href").as_deref(), Some("/login/account"), "{}", missing.html);
+}
+
+#[tokio::test]
+async fn a_second_click_on_sign_in_does_not_shut_out() {
+    let app = App::acme().await;
+    let mut browser = Browser::new(&app);
+    let page = browser.open("/account/acme/sign-in").await;
+    let before = browser.cookie.clone();
+    let form = [("email", ADA), ("password", ADA_PASSWORD)];
+    browser.submit(&page, "/account/acme/sign-in", &form).await;
+    // The browser dropped the first answer, and with it the new cookie.
+    browser.cookie.clone_from(&before);
+    let again = browser.submit(&page, "/account/acme/sign-in", &form).await;
+    assert_eq!(again.path, "/account/acme", "{}", again.text());
+    let mut thief = Browser::new(&app);
+    thief.cookie = before;
+    let wrong = thief.submit(&page, "/account/acme/sign-in", &[("email", ADA), ("password", "not hers")]).await;
+    assert_eq!(wrong.path, "/account/acme/sign-in");
+    assert_eq!(thief.open("/account/acme").await.path, "/account/acme/sign-in");
 }
