@@ -65,7 +65,11 @@ async fn device(app: &App, name: &str) -> SessionId {
 async fn device_of(app: &App, browser: &mut Browser<'_>, name: &str) -> SessionId {
     let device = Device::ask(app, "read offline_access").await;
     browser.approve_code(&device.user_code).await;
-    let tokens = device.poll().await;
+    let mut tokens = device.poll().await;
+    // A server that is too busy for its database says that nothing is decided yet.
+    while tokens.error() == "authorization_pending" {
+        tokens = device.poll().await;
+    }
     let session: Uuid = tokens.claims("access_token")["sid"].as_str().unwrap().parse().unwrap();
     let renamed = sqlx::query("UPDATE session SET name = $2 WHERE id = $1").bind(session).bind(name);
     renamed.execute(&app.installation.pool).await.unwrap();
