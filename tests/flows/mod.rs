@@ -1,3 +1,11 @@
 //! Whole logins over HTTP, from a device's request to its tokens.
 
+mod audit;
+mod commands;
+mod github;
+mod mfa;
+mod oidc;
+mod own_page;
 mod password;
+mod random_walks;
+mod rust_client;

@@ -22,7 +22,7 @@ resource_server = true
 "#;
 
 /// The secret of `acme-api`.
-const API_SECRET: &str = crate::support::app::SECRETS[1].1;
+const API_SECRET: &str = crate::support::app::AGENT_SECRET;
 
 async fn app() -> App {
     App::with(

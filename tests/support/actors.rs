@@ -4,12 +4,13 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use scraper::{Html, Selector};
 
-use super::app::{Answer, App, SECRETS, form_request};
+use super::app::{ADA_PASSWORD, Answer, App, form_request};
+use super::remote::Remote;
 
 /// A tool on a device.
 pub struct Device<'a> {
     app: &'a App,
-    client_id: &'static str,
+    client_id: String,
     pub device_code: String,
     pub user_code: String,
 }
@@ -21,14 +22,11 @@ impl<'a> Device<'a> {
     }
 
     /// Asks for codes as this public client.
-    #[track_caller]
-    pub fn ask_as(app: &'a App, client_id: &'static str, scope: &str) -> impl Future<Output = Self> {
-        let scope = scope.to_owned();
-        async move {
-            let answer = app.post("/auth/device/code", &[("client_id", client_id), ("scope", &scope)]).await;
-            assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-            Self { app, client_id, device_code: answer.text("device_code"), user_code: answer.text("user_code") }
-        }
+    pub async fn ask_as(app: &'a App, client_id: &str, scope: &str) -> Self {
+        let answer = app.post("/auth/device/code", &[("client_id", client_id), ("scope", scope)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        let [device_code, user_code] = ["device_code", "user_code"].map(|member| answer.text(member));
+        Self { app, client_id: client_id.to_owned(), device_code, user_code }
     }
 
     /// Polls once.
@@ -43,21 +41,32 @@ impl<'a> Device<'a> {
             &[
                 ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
                 ("device_code", &self.device_code),
-                ("client_id", self.client_id),
+                ("client_id", &self.client_id),
             ],
         )
     }
 }
 
 /// A person's browser, with one cookie jar and no JavaScript.
+#[derive(Clone)]
 pub struct Browser<'a> {
-    app: &'a App,
+    site: Site<'a>,
     pub cookie: Option<String>,
     /// X-Forwarded-For of a trusted proxy is not used here: the address is the loopback's unless this is set.
     pub address: Option<&'static str>,
 }
 
+/// Where a browser's requests go.
+#[derive(Clone)]
+enum Site<'a> {
+    /// To the router in this process.
+    Here(&'a App),
+    /// To a server on a socket.
+    There(Remote),
+}
+
 /// A page that a browser shows.
+#[derive(Clone)]
 pub struct Page {
     pub path: String,
     pub status: StatusCode,
@@ -67,7 +76,12 @@ pub struct Page {
 
 impl<'a> Browser<'a> {
     pub fn new(app: &'a App) -> Self {
-        Self { app, cookie: None, address: None }
+        Self { site: Site::Here(app), cookie: None, address: None }
+    }
+
+    /// A browser that goes to another process.
+    pub fn at(remote: &Remote) -> Browser<'static> {
+        Browser { site: Site::There(remote.clone()), cookie: None, address: None }
     }
 
     /// Opens a path and follows where it leads on this server.
@@ -93,7 +107,10 @@ impl<'a> Browser<'a> {
             let peer = axum::extract::ConnectInfo(std::net::SocketAddr::new(address.parse().unwrap(), 4711));
             request.extensions_mut().insert(peer);
         }
-        let answer = self.app.send(request).await;
+        let answer = match &self.site {
+            Site::Here(app) => app.send(request).await,
+            Site::There(remote) => remote.send(request).await,
+        };
         if let Some(set) = answer.header("set-cookie") {
             self.cookie = Some(set.split(';').next().unwrap().to_owned());
         }
@@ -125,7 +142,28 @@ impl<'a> Browser<'a> {
         if page.path != "/activate/sign-in" {
             return page;
         }
-        self.submit(&page, "/activate/sign-in", &[("email", "ada@acme.example"), ("password", SECRETS[0].1)]).await
+        self.sign_in(&page, "ada@acme.example", ADA_PASSWORD).await
+    }
+
+    /// Signs in with address and password on a page that asks for them.
+    pub async fn sign_in(&mut self, page: &Page, email: &str, password: &str) -> Page {
+        self.submit(page, "/activate/sign-in", &[("email", email), ("password", password)]).await
+    }
+
+    /// "Not you?"
+    pub async fn sign_out(&mut self, page: &Page) -> Page {
+        self.submit(page, "/activate/sign-out", &[]).await
+    }
+
+    /// Types a second factor.
+    pub async fn prove(&mut self, page: &Page, code: &str) -> Page {
+        self.submit(page, "/activate/mfa", &[("code", code)]).await
+    }
+
+    /// Opens the complete address that a provider or a link sends the browser to, which must be on this server.
+    pub async fn visit(&mut self, url: &url::Url) -> Page {
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        self.open(&format!("{}{query}", url.path())).await
     }
 
     /// Approves what a confirm page asks, with every scope that is ticked on it.
@@ -156,6 +194,20 @@ impl Page {
         let selector = Selector::parse(&format!("input[name={name}]")).unwrap();
         let document = Html::parse_document(&self.html);
         document.select(&selector).next()?.value().attr("value").map(str::to_owned)
+    }
+
+    /// An attribute of the first element of a CSS selector.
+    pub fn attribute(&self, selector: &str, name: &str) -> Option<String> {
+        let document = Html::parse_document(&self.html);
+        let element = document.select(&Selector::parse(selector).unwrap()).next()?;
+        element.value().attr(name).map(str::to_owned)
+    }
+
+    /// Where the page sends the browser to, when that isn't this server.
+    #[track_caller]
+    pub fn leads_to(&self) -> url::Url {
+        let location = self.answer.header("location");
+        location.unwrap_or_else(|| panic!("{} leads nowhere: {}", self.path, self.text())).parse().unwrap()
     }
 
     /// The values that a form would send for a group of check boxes.

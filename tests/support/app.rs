@@ -1,6 +1,7 @@
 //! The whole router in this process, with its own database, its own time and a directory from TOML.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use axum::Router;
@@ -13,16 +14,20 @@ use countersign::config::PublicUrl;
 use countersign::directory::apply::{File, SecretSource};
 use countersign::http::client_address::TrustedProxies;
 use countersign::installation::{Installation, Parts};
+use countersign::mfa::totp;
 use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
 use countersign::server::{Server, Settings};
 use countersign::session::signing_keys::SigningKeys;
 use http_body_util::BodyExt as _;
+use ipnet::IpNet;
 use sqlx::postgres::PgPoolOptions;
+use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use uuid::Uuid;
 
 use super::database;
 
@@ -60,10 +65,22 @@ name = "Ada"
 password = { env = "ADA_PASSWORD" }
 "#;
 
+/// Ada's password.
+pub const ADA_PASSWORD: &str = "ada's password";
+/// The password of Bob, whom some tests add to [`ACME`].
+pub const BOB_PASSWORD: &str = "bob's password";
+
+/// The secret of the confidential client `acme-agent`.
+pub const AGENT_SECRET: &str = "agent-secret-of-the-tests+%/";
+
+/// The secret of the authenticators that [`App::enrol`] hands out, in base32.
+pub const TOTP_SECRET: &str = "KRSXG5DTEBQXEZJAMVXGI3DFONZSA33O";
+
 /// What the TOML files of tests mean by `{ env = … }`.
-pub const SECRETS: [(&str, &str); 4] = [
-    ("ADA_PASSWORD", "ada's password"),
-    ("AGENT_SECRET", "agent-secret-of-the-tests+%/"),
+const SECRETS: [(&str, &str); 5] = [
+    ("ADA_PASSWORD", ADA_PASSWORD),
+    ("BOB_PASSWORD", BOB_PASSWORD),
+    ("AGENT_SECRET", AGENT_SECRET),
     ("SSO_SECRET", "a-secret-of-the-tests-and-nobody-else"),
     ("GITHUB_SECRET", "github-secret-of-the-tests"),
 ];
@@ -78,11 +95,23 @@ pub struct App {
 }
 
 /// An answer, read whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: String,
+}
+
+/// One line of the audit.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Event {
+    pub kind: String,
+    pub grant_id: Option<Uuid>,
+    pub session_id: Option<Uuid>,
+    pub user_id: Option<Uuid>,
+    pub ip: Option<IpNet>,
+    pub user_agent: Option<String>,
+    pub detail: serde_json::Value,
 }
 
 impl App {
@@ -175,13 +204,31 @@ impl App {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
+    /// With a directory of this TOML on a real socket, as whose address it knows itself: `http://localhost:PORT`.
+    pub async fn listening(toml: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let app = Self::at(&issuer, toml).await;
+        app.serve(listener);
+        app
+    }
+
+    /// The issuer.
+    pub fn issuer(&self) -> &str {
+        self.installation.public_url.issuer()
+    }
+
     /// The same router on a real socket, and its address. It ends with the test's runtime.
-    pub async fn listen(&self) -> std::net::SocketAddr {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = self.router.clone().into_make_service_with_connect_info::<std::net::SocketAddr>();
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        self.serve(listener);
         address
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let app = self.router.clone().into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, app).await });
     }
 
     /// How often the audit says each kind of event.
@@ -191,6 +238,34 @@ impl App {
             .await
             .unwrap();
         rows.into_iter().collect()
+    }
+
+    /// The audit of logins, in order: what `apply` did is left out. Events of one moment stand in the order in which they
+    /// were written.
+    pub async fn events(&self) -> Vec<Event> {
+        sqlx::query_as("SELECT * FROM audit_event WHERE kind <> 'administered' ORDER BY at, xmin::text::bigint, ctid")
+            .fetch_all(&self.installation.pool)
+            .await
+            .unwrap()
+    }
+
+    /// The code that an authenticator with this secret shows now.
+    pub fn totp(&self, secret: &str) -> String {
+        totp::code_of(secret, self.installation.clock.now()).unwrap()
+    }
+
+    /// Gives the person with this address an authenticator with [`TOTP_SECRET`], in every organization that has them.
+    pub async fn enrol(&self, email: &str) {
+        let mut conn = self.installation.pool.acquire().await.unwrap();
+        let users: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM app_user WHERE email = $1")
+            .bind(email)
+            .fetch_all(&mut *conn)
+            .await
+            .unwrap();
+        let (secret, now) = (totp::read_secret(TOTP_SECRET).unwrap(), self.installation.clock.now());
+        for user in users {
+            totp::set_factor(&mut conn, &self.installation.keyring, user.into(), &secret, 0, now).await.unwrap();
+        }
     }
 
     /// Changes something behind the server's back.
@@ -260,6 +335,14 @@ impl Answer {
             .ok()
             .and_then(|json| json["error"].as_str().map(str::to_owned))
             .unwrap_or_default()
+    }
+
+    /// What a JWT in a member of the JSON body claims. Its signature is not looked at.
+    #[track_caller]
+    pub fn claims(&self, member: &str) -> serde_json::Value {
+        let token = self.text(member);
+        let claims = countersign::secrets::from_base64url(token.split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice(&claims).unwrap()
     }
 
     /// A header's value.

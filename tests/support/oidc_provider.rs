@@ -27,9 +27,14 @@ pub struct OidcProvider {
 
 /// Starts an issuer that sends browsers back to `redirect_uri`.
 pub async fn start(redirect_uri: &str) -> OidcProvider {
+    start_on(0, redirect_uri).await
+}
+
+/// The same on a port that its issuer was configured with.
+pub async fn start_on(port: u16, redirect_uri: &str) -> OidcProvider {
     let mut process = Command::new("node")
         .arg(SCRIPT)
-        .arg(json!({ "redirect_uri": redirect_uri }).to_string())
+        .arg(json!({ "redirect_uri": redirect_uri, "port": port }).to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

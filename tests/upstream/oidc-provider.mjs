@@ -2,7 +2,7 @@
 //
 //   node oidc-provider.mjs '{"redirect_uri":"http://localhost:8080/auth/sso/callback"}'
 //
-// It prints one line, {"issuer":"http://127.0.0.1:PORT"}, and ends when its standard input closes. Its sign-in page asks
+// With "port" it listens there. It prints one line, {"issuer":"http://127.0.0.1:PORT"}, and ends when its standard input closes. Its sign-in page asks
 // for an account's name and nothing else. POST /control, with any of these in JSON, is the tests' hand behind the curtain:
 //
 //   account      {"sub":"ada","email":…}   what it says of a person; others get an address at acme.example
@@ -19,7 +19,7 @@ import { text } from 'node:stream/consumers';
 
 import Provider from 'oidc-provider';
 
-const { redirect_uri: redirectUri } = JSON.parse(process.argv[2]);
+const { redirect_uri: redirectUri, port = 0 } = JSON.parse(process.argv[2]);
 
 const CLIENT_SECRET = 'a-secret-of-the-tests-and-nobody-else';
 
@@ -157,7 +157,7 @@ const server = createServer((request, response) => {
   });
 });
 
-server.listen(0, '127.0.0.1', () => {
+server.listen(port, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   provider = makeProvider(issuer);
   process.stdout.write(`${JSON.stringify({ issuer })}\n`);
