@@ -93,7 +93,7 @@ impl Visitor {
     }
 }
 
-/// The prefix binds the cookie to this host and to https (RFC 6265bis §4.1.3.2); http://localhost can't have it.
+/// The prefix binds the cookie to this host and to https (RFC 6265bis §4.1.3.2); `http://localhost` can't have it.
 fn name(installation: &Installation) -> &'static str {
     if installation.public_url.is_secure() { "__Host-countersign" } else { "countersign" }
 }

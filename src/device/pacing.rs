@@ -26,9 +26,11 @@ pub enum AuthStyle {
     Basic,
 }
 
+type Buckets = HashMap<(GrantId, AuthStyle), Bucket>;
+
 /// The buckets of the codes that are polled on this node. Holds codes that are genuine only, each until it expires.
 #[derive(Clone, Default)]
-pub struct Pacing(Arc<[Mutex<HashMap<(GrantId, AuthStyle), Bucket>>; SHARDS]>);
+pub struct Pacing(Arc<[Mutex<Buckets>; SHARDS]>);
 
 struct Bucket {
     level: f64,
@@ -58,7 +60,7 @@ impl Pacing {
         bucket.take(interval, now)
     }
 
-    fn shard(&self, grant: GrantId) -> &Mutex<HashMap<(GrantId, AuthStyle), Bucket>> {
+    fn shard(&self, grant: GrantId) -> &Mutex<Buckets> {
         // The last byte of a UUIDv7 is random.
         let [first, ..] = &*self.0;
         self.0.get(usize::from(grant.0.as_bytes()[15]) % SHARDS).unwrap_or(first)
@@ -124,14 +126,9 @@ mod tests {
         assert!(!pacing.take(one, AuthStyle::Body, 5, at(10), at(0)));
         assert!(pacing.take(one, AuthStyle::Basic, 5, at(10), at(0)));
         assert!(pacing.take(other, AuthStyle::Body, 5, at(10), at(0)));
-        for n in 0..10_000_u128 {
-            let _told = pacing.take(
-                GrantId(uuid::Uuid::from_u128(n << 8)),
-                AuthStyle::Body,
-                5,
-                at(n as i64 + 10),
-                at(n as i64),
-            );
+        for n in 0..10_000_i64 {
+            let grant = GrantId(uuid::Uuid::from_u64_pair(n.unsigned_abs(), 0));
+            let _told = pacing.take(grant, AuthStyle::Body, 5, at(n + 10), at(n));
         }
         assert!(pacing.0[0].lock().unwrap().len() < 100);
     }

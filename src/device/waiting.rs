@@ -95,10 +95,11 @@ impl Waiting {
         self.look_again();
         loop {
             match listener.try_recv().await? {
-                Some(decision) => match decision.payload().parse() {
-                    Ok(id) => self.decided(GrantId(id)),
-                    Err(_) => tracing::warn!("a decision names no grant"),
-                },
+                Some(decision) => {
+                    if let Ok(id) = decision.payload().parse() {
+                        self.decided(GrantId(id));
+                    }
+                }
                 // The connection was lost and made again.
                 None => self.look_again(),
             }

@@ -111,7 +111,7 @@ pub async fn enrol(
     step: i64,
     now: DateTime<Utc>,
 ) -> Result<bool, TotpError> {
-    set_factor(conn, keyring, user, enrolment.secret.as_ref(), step, now).await.map_err(Into::into)
+    set_factor(conn, keyring, user, enrolment.secret.as_ref(), step, now).await
 }
 
 /// Gives a user a factor of a known secret, unless there is one. `step` and those before it are spent.

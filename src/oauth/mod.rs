@@ -3,8 +3,12 @@
 mod client_auth;
 mod device_authorization;
 mod device_verify;
+mod introspect;
 mod metadata;
+mod refresh;
+mod revoke;
 mod token;
+mod userinfo;
 
 use axum::Router;
 use axum::http::{HeaderName, Method, StatusCode, header};
@@ -44,6 +48,9 @@ pub fn router(endpoints: Endpoints) -> Router {
         .route("/auth/device/code", post(device_authorization::handle))
         .route("/auth/device/verify", post(device_verify::handle))
         .route("/auth/token", post(token::handle))
+        .route("/auth/revoke", post(revoke::handle))
+        .route("/auth/introspect", post(introspect::handle))
+        .route("/auth/userinfo", get(userinfo::handle).post(userinfo::handle))
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
         .route("/.well-known/openid-configuration", get(metadata::metadata))
         .route("/.well-known/jwks.json", get(metadata::jwks))
@@ -64,6 +71,7 @@ pub fn metadata_before(path: &str, endpoints: Endpoints) -> Router {
 }
 
 /// The answer for addresses at which programs look for endpoints that are not there.
+#[must_use]
 pub fn not_found(clock: &Clock) -> Response {
     let error = OAuthError::invalid_request("There is no such endpoint here; the metadata lists those that are.");
     oauth_error::answer(&error.with_status(404), clock)

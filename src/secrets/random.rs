@@ -3,12 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
+
 /// A source of unpredictable bytes. Cheap to clone.
 #[derive(Clone)]
-pub struct Random(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Random(Arc<Fill>);
 
 impl Random {
     /// The operating system's generator.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system gives no random bytes: nothing safe can be done without.
     #[must_use]
     pub fn system() -> Self {
         Self::from_fn(|bytes| {

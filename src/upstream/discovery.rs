@@ -19,6 +19,8 @@ use super::http::{Http, HttpError};
 /// How long metadata and keys count. A key that isn't known is looked up at once, whatever their age.
 const TIME_TO_LIVE: TimeDelta = TimeDelta::hours(1);
 
+const LONGEST_EXPLANATION: usize = 200;
+
 /// Metadata (OpenID Connect Discovery §3) and JWKS of an issuer.
 pub(super) type Metadata = ProviderMetadata<
     MoreMetadata,
@@ -90,7 +92,7 @@ impl Discoveries {
     }
 }
 
-/// What to change so that discovery works. Bodies and parser messages stay out: they are the issuer's words.
+/// What to change so that discovery works.
 fn explain(issuer: &IssuerUrl, error: DiscoveryError<HttpError>) -> UpstreamError {
     let issuer = issuer.as_str();
     UpstreamError::Misconfigured(match error {
@@ -99,7 +101,9 @@ fn explain(issuer: &IssuerUrl, error: DiscoveryError<HttpError>) -> UpstreamErro
             format!("discovery at {issuer} answered {status} or something other than JSON: is that the issuer?")
         }
         DiscoveryError::Parse(error) => {
-            format!("the metadata or keys of {issuer} can't be read at {}", error.path())
+            // About public documents, so what is wrong with them may be said; in one line.
+            let why: String = error.inner().to_string().escape_debug().take(LONGEST_EXPLANATION).collect();
+            format!("the metadata or keys of {issuer} can't be read: {why}")
         }
         DiscoveryError::Validation(_) => format!(
             "the metadata of {issuer} names another issuer: write the issuer exactly as it does, trailing slash or not"

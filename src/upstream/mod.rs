@@ -15,8 +15,8 @@
 //!    hasn't verified.
 //! 6. [`admission::admit`] finds or makes the user whose identity that is, or says why not.
 //!
-//! Each provider has a callback URL of its own, so that an answer of one can't be taken for another's (RFC 9700 §4.4.2)
-//! even where it doesn't name itself.
+//! An answer counts for one provider only (RFC 9700 §4.4): the state says for which, the callback's path has its slug,
+//! and where the answer names its issuer, that must be this one. PKCE makes a code of another round trip worthless.
 
 pub mod admission;
 mod callback;

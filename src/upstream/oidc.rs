@@ -145,12 +145,10 @@ impl<'a> Issuer<'a> {
             RequestTokenError::ServerResponse(answer) => {
                 ErrorCode::new(answer.error().as_ref()).of_token(self.url.url())
             }
-            RequestTokenError::Parse(error, _) if error.path().to_string().starts_with("id_token") => {
+            RequestTokenError::Parse(_, body) if has_id_token(&body) => {
                 UpstreamError::Untrusted("its id_token is no signed token with the claims that every one has")
             }
-            RequestTokenError::Parse(error, _) => {
-                misconfigured(&format!("its token answer can't be read at {}", error.path()))
-            }
+            RequestTokenError::Parse(..) => misconfigured("its token answer can't be read"),
             RequestTokenError::Other(_) => misconfigured("its token answer is empty or not JSON"),
         }
     }
@@ -300,12 +298,16 @@ fn secret_by(metadata: &Metadata) -> Result<AuthType, UpstreamError> {
     }
 }
 
+/// Whether a token answer that the crate can't read has an `id_token`, which then is what it stumbles over.
+fn has_id_token(body: &[u8]) -> bool {
+    serde_json::from_slice(body).is_ok_and(|answer: serde_json::Value| answer.get("id_token").is_some())
+}
+
 fn explain_user_info(error: UserInfoError<HttpError>) -> UpstreamError {
     match error {
         UserInfoError::Request(error) => error.into(),
         UserInfoError::ClaimsVerification(_) => UpstreamError::Untrusted("its userinfo is about somebody else"),
         UserInfoError::Response(status, ..) => misconfigured(&format!("its userinfo endpoint answered {status}")),
-        UserInfoError::Parse(error) => misconfigured(&format!("its userinfo can't be read at {}", error.path())),
         _ => misconfigured("its userinfo can't be read"),
     }
 }

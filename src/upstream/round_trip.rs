@@ -105,7 +105,7 @@ pub async fn finish(
     let macs = installation.keyring.macs(Purpose::UpstreamState, &[state.as_bytes()]);
     let row = sqlx::query!(
         "UPDATE upstream_sign_in AS trip
-         SET used_at = $5
+         SET used_at = $4
          FROM provider
          WHERE provider.id = trip.provider_id
            AND provider.slug = $3
@@ -117,7 +117,6 @@ pub async fn finish(
         &macs,
         browser_session.0,
         provider_slug,
-        installation.clock.now(),
         installation.clock.now(),
     )
     .fetch_optional(conn)

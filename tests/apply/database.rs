@@ -1,12 +1,10 @@
-//! A database per test, on the server that TEST_DATABASE_URL names as somebody who may create databases.
-
-use std::sync::atomic::{AtomicU32, Ordering};
+//! An installation with a database of its own for each test.
 
 use countersign::clock::Clock;
 use countersign::config::PublicUrl;
 use countersign::directory::apply::{Change, File, Mode};
 use countersign::installation::{Installation, Parts};
-use countersign::postgres::{self, PgPool};
+use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random};
 use countersign::{cli, secrets::SecretText};
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
@@ -17,36 +15,25 @@ pub struct Database {
     pub installation: Installation,
 }
 
-/// Runs a test with a database of its own, which is dropped afterwards however the test ends.
+/// Runs a test with a database of its own, which is closed afterwards however the test ends.
 pub async fn with_database<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Database) -> F) {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let server = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL names a PostgreSQL server for tests");
-    let admin = postgres::pool(&server, 1).unwrap();
-    let name = format!("apply_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
-    let mut url = url::Url::parse(&server).unwrap();
-    url.set_path(&name);
-    let pool = postgres::pool(url.as_str(), 4).unwrap();
-    postgres::migrate(&pool).await.unwrap();
-    let ended = tokio::spawn(test(Database { installation: installation(pool.clone(), &[1]) })).await;
+    let pool = super::test_database::database().await;
+    let ended = tokio::spawn(test(Database { installation: installation(pool.clone(), &[FIRST]) })).await;
     pool.close().await;
-    admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
     if let Err(error) = ended {
         std::panic::resume_unwind(error.into_panic());
     }
 }
 
-/// An installation whose secrets are the given bytes, 32 times each.
-pub fn installation(pool: PgPool, secrets: &[u8]) -> Installation {
-    const ENCODED: [&str; 3] = [
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-        "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
-        "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",
-    ];
-    let secrets: Vec<_> = secrets
-        .iter()
-        .map(|byte| InstallationSecret::parse(&SecretText::from(ENCODED[usize::from(*byte)])).unwrap())
-        .collect();
+/// A secret of an installation.
+pub const FIRST: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+/// Another one.
+pub const SECOND: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+
+/// An installation with these secrets.
+pub fn installation(pool: PgPool, secrets: &[&str]) -> Installation {
+    let secrets: Vec<_> =
+        secrets.iter().map(|secret| InstallationSecret::parse(&SecretText::from(*secret)).unwrap()).collect();
     let random = Random::system();
     Installation::from(Parts {
         pool,
@@ -61,7 +48,7 @@ pub fn installation(pool: PgPool, secrets: &[u8]) -> Installation {
 
 impl Database {
     /// The same database under other secrets of the installation.
-    pub fn under_secrets(&self, secrets: &[u8]) -> Self {
+    pub fn under_secrets(&self, secrets: &[&str]) -> Self {
         Self { installation: installation(self.installation.pool.clone(), secrets) }
     }
 
@@ -89,7 +76,7 @@ impl Database {
             let sql =
                 format!("SELECT coalesce(string_agg(row_to_json(t)::text, E'\\n' ORDER BY t.id), '') FROM {table} t");
             let rows: String = sqlx::query(AssertSqlSafe(sql)).fetch_one(&self.installation.pool).await.unwrap().get(0);
-            dump.push_str(&format!("{table}\n{rows}\n"));
+            dump.extend([table, "\n", rows.as_str(), "\n"]);
         }
         dump
     }

@@ -9,6 +9,9 @@ mod repeat;
 mod secrets;
 mod write;
 
+#[path = "../support/database.rs"]
+mod test_database;
+
 use countersign::directory::apply::{Change, Faults, File, Mode, SecretSource};
 use countersign::secrets::SecretText;
 use database::Database;

@@ -13,8 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::PublicUrl;
-use crate::http::client_address::TrustedProxies;
-use crate::server::Server;
+use crate::server::{Server, Settings};
 use crate::telemetry::{self, LogFormat};
 
 use super::opening::{self, Opened};
@@ -42,7 +41,7 @@ pub struct Args {
     /// Let the demo person approve that login over HTTP, show the token's claims and end
     #[arg(long, requires = "login")]
     approve: bool,
-    /// What to log, as in RUST_LOG
+    /// What to log, as in `RUST_LOG`
     #[arg(long, default_value = "warn", value_name = "FILTER")]
     log: String,
 }
@@ -78,7 +77,7 @@ async fn serve(args: &Args, opened: &Opened, listener: TcpListener) -> anyhow::R
         let file = apply::read(&args.apply, &environment::variable)?;
         apply::apply_and_audit(installation, &file, apply::AS_WRITTEN).await?;
     }
-    let server = Server::new(installation.clone(), TrustedProxies::default()).await?;
+    let server = Server::new(installation.clone(), Settings::default()).await?;
     let issuer = installation.public_url.issuer();
     say_what_runs(args, issuer)?;
     let (stop, done) = (CancellationToken::new(), CancellationToken::new());
@@ -108,9 +107,9 @@ async fn serve(args: &Args, opened: &Opened, listener: TcpListener) -> anyhow::R
         stop.cancel();
         code
     };
-    let (served, code) = tokio::join!(serving, until);
-    served?;
-    code
+    let (end_of_server, outcome) = tokio::join!(serving, until);
+    end_of_server?;
+    outcome
 }
 
 fn say_what_runs(args: &Args, issuer: &str) -> io::Result<()> {

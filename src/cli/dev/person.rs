@@ -51,7 +51,7 @@ impl Person<'_> {
         let mut fields = vec![("csrf_token", token.to_owned())];
         match page.path.as_str() {
             "/activate" => {
-                fields.push(("user_code", page.hidden("user_code").context("no code is filled in")?.to_owned()))
+                fields.push(("user_code", page.hidden("user_code").context("no code is filled in")?.to_owned()));
             }
             "/activate/sign-in" => {
                 fields.extend([("email", self.email.to_owned()), ("password", self.password.to_owned())]);

@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn lifetimes_say_their_bounds() {
-        assert_eq!(lifetime(60..=3600)("15m".into()), Ok(Duration::from_secs(900)));
+        assert_eq!(lifetime(60..=3600)("15m".into()), Ok(Duration::from_mins(15)));
         assert_eq!(lifetime(60..=3600)("30s".into()).unwrap_err(), "\"30s\" must be between 1m and 1h");
         assert!(lifetime(60..=3600)("61s 5ms".into()).unwrap_err().contains("whole seconds"));
         assert!(lifetime(60..=3600)("900".into()).unwrap_err().contains("no time span"));

@@ -1,0 +1,3 @@
+//! The endpoints; the modules mirror the URLs.
+
+mod auth;

@@ -1,0 +1,182 @@
+//! Who takes part in a login: a device that asks and polls, and a browser that walks through pages.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use scraper::{Html, Selector};
+
+use super::app::{Answer, App, SECRETS, form_request};
+
+/// A tool on a device.
+pub struct Device<'a> {
+    app: &'a App,
+    client_id: &'static str,
+    pub device_code: String,
+    pub user_code: String,
+}
+
+impl<'a> Device<'a> {
+    /// Asks for codes as the public client `acme-cli`.
+    pub async fn ask(app: &'a App, scope: &str) -> Self {
+        Self::ask_as(app, "acme-cli", scope).await
+    }
+
+    /// Asks for codes as this public client.
+    #[track_caller]
+    pub fn ask_as(app: &'a App, client_id: &'static str, scope: &str) -> impl Future<Output = Self> {
+        let scope = scope.to_owned();
+        async move {
+            let answer = app.post("/auth/device/code", &[("client_id", client_id), ("scope", &scope)]).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+            Self { app, client_id, device_code: answer.text("device_code"), user_code: answer.text("user_code") }
+        }
+    }
+
+    /// Polls once.
+    pub async fn poll(&self) -> Answer {
+        self.app.send(self.poll_request()).await
+    }
+
+    /// One poll, as a request.
+    pub fn poll_request(&self) -> Request<Body> {
+        form_request(
+            "/auth/token",
+            &[
+                ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+                ("device_code", &self.device_code),
+                ("client_id", self.client_id),
+            ],
+        )
+    }
+}
+
+/// A person's browser, with one cookie jar and no JavaScript.
+pub struct Browser<'a> {
+    app: &'a App,
+    pub cookie: Option<String>,
+    /// X-Forwarded-For of a trusted proxy is not used here: the address is the loopback's unless this is set.
+    pub address: Option<&'static str>,
+}
+
+/// A page that a browser shows.
+pub struct Page {
+    pub path: String,
+    pub status: StatusCode,
+    pub html: String,
+    pub answer: Answer,
+}
+
+impl<'a> Browser<'a> {
+    pub fn new(app: &'a App) -> Self {
+        Self { app, cookie: None, address: None }
+    }
+
+    /// Opens a path and follows where it leads on this server.
+    pub async fn open(&mut self, path: &str) -> Page {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        self.follow(path, request).await
+    }
+
+    /// Sends the form of a page with these fields beside its token, and follows where it leads.
+    pub async fn submit(&mut self, page: &Page, path: &str, fields: &[(&str, &str)]) -> Page {
+        let token = page.field("csrf_token").unwrap_or_default();
+        let mut fields = fields.to_vec();
+        fields.push(("csrf_token", &token));
+        self.follow(path, form_request(path, &fields)).await
+    }
+
+    /// One request with this browser's cookie, and nothing followed.
+    pub async fn send(&mut self, mut request: Request<Body>) -> Answer {
+        if let Some(cookie) = &self.cookie {
+            request.headers_mut().insert(header::COOKIE, cookie.parse().unwrap());
+        }
+        if let Some(address) = self.address {
+            let peer = axum::extract::ConnectInfo(std::net::SocketAddr::new(address.parse().unwrap(), 4711));
+            request.extensions_mut().insert(peer);
+        }
+        let answer = self.app.send(request).await;
+        if let Some(set) = answer.header("set-cookie") {
+            self.cookie = Some(set.split(';').next().unwrap().to_owned());
+        }
+        answer
+    }
+
+    async fn follow(&mut self, path: &str, request: Request<Body>) -> Page {
+        let mut path = path.split('?').next().unwrap().to_owned();
+        let mut answer = self.send(request).await;
+        for _ in 0..10 {
+            let Some(location) = answer.header("location").filter(|to| to.starts_with('/')).map(str::to_owned) else {
+                break;
+            };
+            path = location.split('?').next().unwrap().to_owned();
+            answer = self.send(Request::get(&location).body(Body::empty()).unwrap()).await;
+        }
+        Page { path, status: answer.status, html: answer.body.clone(), answer }
+    }
+
+    /// Types a code.
+    pub async fn enter(&mut self, user_code: &str) -> Page {
+        let page = self.open("/activate").await;
+        self.submit(&page, "/activate", &[("user_code", user_code)]).await
+    }
+
+    /// Types a code and signs in as Ada with her password.
+    pub async fn enter_and_sign_in(&mut self, user_code: &str) -> Page {
+        let page = self.enter(user_code).await;
+        if page.path != "/activate/sign-in" {
+            return page;
+        }
+        self.submit(&page, "/activate/sign-in", &[("email", "ada@acme.example"), ("password", SECRETS[0].1)]).await
+    }
+
+    /// Approves what a confirm page asks, with every scope that is ticked on it.
+    pub async fn approve(&mut self, page: &Page) -> Page {
+        self.decide(page, "approve").await
+    }
+
+    /// Decides on a confirm page.
+    pub async fn decide(&mut self, page: &Page, decision: &str) -> Page {
+        assert_eq!(page.path, "/activate/confirm", "{}", page.html);
+        let scopes = page.ticked("scope");
+        let mut fields: Vec<(&str, &str)> = scopes.iter().map(|scope| ("scope", scope.as_str())).collect();
+        fields.extend([("mine", "yes"), ("decision", decision)]);
+        self.submit(page, "/activate/confirm", &fields).await
+    }
+
+    /// The whole walk of a person without a second factor.
+    pub async fn approve_code(&mut self, user_code: &str) {
+        let confirm = self.enter_and_sign_in(user_code).await;
+        let done = self.approve(&confirm).await;
+        assert_eq!(done.path, "/activate/done", "{}", done.html);
+    }
+}
+
+impl Page {
+    /// The value of the first field with this name.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let selector = Selector::parse(&format!("input[name={name}]")).unwrap();
+        let document = Html::parse_document(&self.html);
+        document.select(&selector).next()?.value().attr("value").map(str::to_owned)
+    }
+
+    /// The values that a form would send for a group of check boxes.
+    pub fn ticked(&self, name: &str) -> Vec<String> {
+        let sent = format!("input[name={name}][checked]:not([disabled]), input[type=hidden][name={name}]");
+        let selector = Selector::parse(&sent).unwrap();
+        let document = Html::parse_document(&self.html);
+        document.select(&selector).filter_map(|input| input.value().attr("value")).map(str::to_owned).collect()
+    }
+
+    /// What the elements of a CSS selector say, with white space folded.
+    pub fn says(&self, selector: &str) -> Vec<String> {
+        let document = Html::parse_document(&self.html);
+        let words = |element: scraper::ElementRef<'_>| {
+            element.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        document.select(&Selector::parse(selector).unwrap()).map(words).collect()
+    }
+
+    /// Everything that can be read on the page.
+    pub fn text(&self) -> String {
+        self.says("body").join(" ")
+    }
+}

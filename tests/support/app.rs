@@ -1,0 +1,269 @@
+//! The whole router in this process, with its own database, its own time and a directory from TOML.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use chrono::TimeDelta;
+use countersign::cli::apply::{AS_WRITTEN, apply_and_audit};
+use countersign::clock::Clock;
+use countersign::config::PublicUrl;
+use countersign::directory::apply::{File, SecretSource};
+use countersign::http::client_address::TrustedProxies;
+use countersign::installation::{Installation, Parts};
+use countersign::postgres::PgPool;
+use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
+use countersign::server::{Server, Settings};
+use countersign::session::signing_keys::SigningKeys;
+use http_body_util::BodyExt as _;
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::database;
+
+/// The organization of most tests: a public and a confidential client, password accounts, no second factor asked.
+pub const ACME: &str = r#"
+[[organization]]
+slug = "acme"
+name = "Acme"
+mfa = "off"
+
+[[organization.service]]
+slug = "cli"
+name = "Acme CLI"
+client_id = "acme-cli"
+device_login = true
+scopes = { read = "Read your projects", deploy = "Deploy to production" }
+default_scopes = ["read"]
+
+[[organization.service]]
+slug = "agent"
+name = "Acme Agent"
+client_id = "acme-agent"
+client_secret = { env = "AGENT_SECRET" }
+device_login = true
+scopes = { run = "Run jobs" }
+default_scopes = ["run"]
+
+[[organization.provider]]
+slug = "password"
+kind = "password"
+
+[[organization.user]]
+email = "ada@acme.example"
+name = "Ada"
+password = { env = "ADA_PASSWORD" }
+"#;
+
+/// What the TOML files of tests mean by `{ env = … }`.
+pub const SECRETS: [(&str, &str); 4] = [
+    ("ADA_PASSWORD", "ada's password"),
+    ("AGENT_SECRET", "agent-secret-of-the-tests+%/"),
+    ("SSO_SECRET", "a-secret-of-the-tests-and-nobody-else"),
+    ("GITHUB_SECRET", "github-secret-of-the-tests"),
+];
+
+/// An installation under test.
+pub struct App {
+    pub installation: Installation,
+    pub signing_keys: SigningKeys,
+    router: Router,
+    stop: CancellationToken,
+    _tasks: JoinSet<()>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl App {
+    /// With [`ACME`].
+    pub async fn acme() -> Self {
+        Self::with(ACME).await
+    }
+
+    /// With a directory of this TOML, at `https://auth.acme.example`.
+    pub async fn with(toml: &str) -> Self {
+        Self::at("https://auth.acme.example", toml).await
+    }
+
+    /// With a directory of this TOML, at this issuer.
+    pub async fn at(issuer: &str, toml: &str) -> Self {
+        Self::on(database::database().await, issuer, toml).await
+    }
+
+    /// On this database.
+    pub async fn on(pool: PgPool, issuer: &str, toml: &str) -> Self {
+        let app = Self::of(Self::parts(pool, issuer)).await;
+        app.apply(toml).await;
+        app
+    }
+
+    /// Another node of this installation: the same database, secret and time, and nothing else in common.
+    pub async fn another_node(&self) -> Self {
+        let pool = PgPoolOptions::new().connect_lazy_with((*self.installation.pool.connect_options()).clone());
+        let clock = self.installation.clock.clone();
+        Self::of(Parts { clock, ..Self::parts(pool, self.installation.public_url.issuer()) }).await
+    }
+
+    /// What an installation under test is made of. All have one secret.
+    pub fn parts(pool: PgPool, issuer: &str) -> Parts {
+        let random = Random::system();
+        Parts {
+            pool,
+            clock: Clock::manual(Clock::system().now()),
+            keyring: Keyring::new(&[secret_of_all()]).unwrap(),
+            passwords: Passwords::new(random.clone(), 2),
+            random,
+            public_url: PublicUrl::parse(issuer).unwrap(),
+            dev_mode: false,
+        }
+    }
+
+    /// Made of these parts, with an empty directory.
+    pub async fn of(parts: Parts) -> Self {
+        let installation = Installation::from(parts);
+        signing_keys(&installation).await;
+        let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()]);
+        let settings = Settings { proxies, ..Settings::default() };
+        let server = Server::new(installation.clone(), settings).await.unwrap();
+        let stop = CancellationToken::new();
+        Self {
+            installation,
+            signing_keys: server.signing_keys().clone(),
+            router: server.router(),
+            _tasks: server.attend(&stop),
+            stop,
+        }
+    }
+
+    /// Makes the directory be as this TOML says.
+    pub async fn apply(&self, toml: &str) {
+        let file = File::read(&[("test".to_owned(), toml.to_owned())], &secret).unwrap();
+        apply_and_audit(&self.installation, &file, AS_WRITTEN).await.unwrap();
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, seconds: i64) {
+        self.installation.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// A request to the router.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    /// A form sent to a path, as OAuth clients do.
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        self.send(form_request(path, form)).await
+    }
+
+    /// A path, by GET.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// The same router on a real socket, and its address. It ends with the test's runtime.
+    pub async fn listen(&self) -> std::net::SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = self.router.clone().into_make_service_with_connect_info::<std::net::SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        address
+    }
+
+    /// How often the audit says each kind of event.
+    pub async fn audit(&self) -> HashMap<String, i64> {
+        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT kind, count(*) FROM audit_event GROUP BY kind")
+            .fetch_all(&self.installation.pool)
+            .await
+            .unwrap();
+        rows.into_iter().collect()
+    }
+
+    /// Changes something behind the server's back.
+    pub async fn execute(&self, sql: &'static str) {
+        sqlx::query(sql).execute(&self.installation.pool).await.unwrap();
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The secret of every installation under test.
+pub fn secret_of_all() -> InstallationSecret {
+    static SECRET: OnceLock<InstallationSecret> = OnceLock::new();
+    SECRET.get_or_init(|| InstallationSecret::generate(&Random::system())).clone()
+}
+
+/// Gives an installation the signing keys of the first one: an RSA key takes longer to make than most tests to run.
+async fn signing_keys(installation: &Installation) {
+    static KEYS: OnceCell<serde_json::Value> = OnceCell::const_new();
+    let pool = &installation.pool;
+    let make = || async {
+        SigningKeys::load(installation).await.unwrap();
+        sqlx::query_scalar("SELECT jsonb_agg(signing_key) FROM signing_key").fetch_one(pool).await.unwrap()
+    };
+    let keys = KEYS.get_or_init(make).await;
+    let copy =
+        "INSERT INTO signing_key SELECT * FROM jsonb_populate_recordset(NULL::signing_key, $1) ON CONFLICT DO NOTHING";
+    sqlx::query(copy).bind(keys).execute(pool).await.unwrap();
+}
+
+/// A form as a request.
+pub fn form_request(path: &str, form: &[(&str, &str)]) -> Request<Body> {
+    let body = serde_urlencoded::to_string(form).unwrap();
+    Request::post(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(body))
+        .unwrap()
+}
+
+fn secret(source: &SecretSource) -> Result<SecretText, String> {
+    let SecretSource::Env(name) = source else { return Err("tests have no secret files".into()) };
+    let known = SECRETS.iter().find(|(known, _)| known == name);
+    known.map(|(_, value)| SecretText::from(*value)).ok_or_else(|| format!("no test secret {name}"))
+}
+
+impl Answer {
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.body))
+    }
+
+    /// A member of the JSON body, as text.
+    #[track_caller]
+    pub fn text(&self, member: &str) -> String {
+        let json = self.json();
+        json[member].as_str().unwrap_or_else(|| panic!("no {member} in {json}")).to_owned()
+    }
+
+    /// The OAuth error, empty for none.
+    pub fn error(&self) -> String {
+        serde_json::from_str::<serde_json::Value>(&self.body)
+            .ok()
+            .and_then(|json| json["error"].as_str().map(str::to_owned))
+            .unwrap_or_default()
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
