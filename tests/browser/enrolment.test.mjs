@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
 import {
-  DESKTOP, PASSWORD, SERVER, askForCode, at, browser, decide, enterCode, heading, isToldBeside, poll, portray, signIn,
+  DESKTOP, PASSWORD, PHONE, SERVER, askForCode, at, browser, decide, enterCode, heading, isToldBeside, poll, portray, signIn,
   totp, verify,
 } from './support.mjs'
 
@@ -60,6 +60,12 @@ describe('setting up a second factor', () => {
 
       recoveryCodes = await enrol(page)
       assert.equal(new Set(recoveryCodes).size, 10)
+      for (const viewport of [PHONE, DESKTOP]) {
+        await page.setViewportSize(viewport)
+        const codes = page.locator('.codes code')
+        const lines = await codes.evaluateAll((codes) => codes.map((code) => code.getClientRects().length))
+        assert.deepEqual([...new Set(lines)], [1], 'no code is broken over two lines')
+      }
       await portray(page, '3-recovery-codes')
       await page.getByRole('link', { name: 'I have saved them' }).click()
       await at(page, '/activate/confirm')
