@@ -17,7 +17,7 @@ use crate::server::{Server, Settings};
 use crate::telemetry::{self, LogFormat};
 
 use super::opening::{self, Opened};
-use super::stopping::asked_to_stop;
+use super::stopping::end_of;
 use super::{apply, environment};
 
 /// Run everything on this machine, with a demo organization and nothing to configure
@@ -61,16 +61,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         format!("can't listen on {}: choose another port with --listen 127.0.0.1:PORT", args.listen)
     })?;
     let issuer = format!("http://localhost:{}", listener.local_addr()?.port());
-    let opened = opening::in_data_dir(&args.data_dir, PublicUrl::parse(&issuer)?).await?;
+    let mut opened = opening::in_data_dir(&args.data_dir, PublicUrl::parse(&issuer)?).await?;
     if opened.postgres.is_none() {
         bail!("another process uses {}: stop it, or choose another --data-dir", args.data_dir.display());
     }
-    let outcome = serve(&args, &opened, listener).await;
+    let outcome = serve(&args, &mut opened, listener).await;
     opened.close().await?;
     outcome
 }
 
-async fn serve(args: &Args, opened: &Opened, listener: TcpListener) -> anyhow::Result<ExitCode> {
+async fn serve(args: &Args, opened: &mut Opened, listener: TcpListener) -> anyhow::Result<ExitCode> {
     let installation = &opened.installation;
     demo::set_up(installation).await?;
     if !args.apply.is_empty() {
@@ -101,7 +101,7 @@ async fn serve(args: &Args, opened: &Opened, listener: TcpListener) -> anyhow::R
     };
     let until = async {
         let code = tokio::select! {
-            () = asked_to_stop() => Ok(ExitCode::SUCCESS),
+            end = end_of(opened.postgres.as_mut()) => end.into_code(),
             code = login => code,
         };
         stop.cancel();
