@@ -73,7 +73,8 @@ impl IntoResponse for PageError {
 /// Middleware: writes out the page for a [`PageError`].
 pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    let Some(trouble) = response.extensions_mut().remove::<Trouble<'static>>() else { return response };
+    let trouble = response.extensions_mut().remove::<Trouble<'static>>().or_else(|| unreadable(&response));
+    let Some(trouble) = trouble else { return response };
     let host = pages.installation.public_url.host();
     let frame = Frame { base: pages.installation.public_url.base_path(), host: &host, ..Frame::default() };
     let mut page = render(response.status(), &Message { frame, trouble });
@@ -81,6 +82,13 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
         page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
     page
+}
+
+/// An address that an extractor could not read: axum says so in plain text, to programmers.
+fn unreadable(response: &Response) -> Option<Trouble<'static>> {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let plain = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
+    (plain && response.status().is_client_error()).then_some(Trouble::NotFound)
 }
 
 /// A page of a template.
