@@ -7,6 +7,7 @@ use scraper::{Html, Selector};
 use super::app::{Answer, App, SECRETS, form_request};
 
 /// A tool on a device.
+#[expect(clippy::struct_field_names, reason = "OAuth's names")]
 pub struct Device<'a> {
     app: &'a App,
     client_id: &'static str,
