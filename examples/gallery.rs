@@ -8,10 +8,11 @@ use std::{
 };
 
 use askama::Template;
-use countersign::activation::pages::{
-    Code, CodeEntry, Confirm, Done, Enrol, Frame, ICON, Message, Mfa, MfaError, Network, Outcome, PasswordForm,
-    ProviderLink, RecoveryCodes, RequestingDevice, STYLESHEET, ScopeChoice, SignIn, Trouble, svg_element,
-};
+use countersign::activation::pages::{Code, CodeEntry, Confirm, Done, Network, Outcome, RequestingDevice, ScopeChoice};
+use countersign::pages::factor::{Enrol, Mfa, MfaError, Occasion, RecoveryCodes, svg_element};
+use countersign::pages::frame::{Door, Frame, ICON, STYLESHEET};
+use countersign::pages::message::{Message, Trouble};
+use countersign::pages::sign_in::{PasswordForm, ProviderLink, SignIn};
 use qrcode::{QrCode, render::svg};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -48,6 +49,7 @@ impl Gallery {
 
 /// Nothing is known yet. With `.` as its base path a page finds its stylesheet from the file system too.
 const NEUTRAL: Frame<'_> = Frame {
+    door: Door::Activation,
     base: ".",
     host: "login.acme.example",
     organization: None,
@@ -98,7 +100,7 @@ fn sign_in(gallery: &Gallery) -> Result {
 }
 
 fn mfa(gallery: &Gallery) -> Result {
-    let page = |error, development_code| Mfa { frame: SIGNED_IN, error, development_code };
+    let page = |error, development_code| Mfa { frame: SIGNED_IN, error, development_code, next: None };
     let wrong = "This code is not right. Wait for the next one and type that.";
     let unknown = "This recovery code is not known, or it was used before.";
     gallery.add("3-mfa", &page(None, None))?;
@@ -111,6 +113,7 @@ fn enrol(gallery: &Gallery) -> Result {
     let svg = QrCode::new(OTPAUTH)?.render::<svg::Color<'_>>().quiet_zone(false).build();
     let page = |error, development_code| Enrol {
         frame: SIGNED_IN,
+        occasion: Occasion::Required,
         qr_svg: svg_element(&svg),
         otpauth_url: OTPAUTH,
         account_name: "ada@acme.example",
@@ -118,10 +121,14 @@ fn enrol(gallery: &Gallery) -> Result {
         error,
         development_code,
     };
-    let codes: Vec<String> = ('a'..='j').map(|c| format!("{c}7kq-x2md-p9tw")).collect();
+    let codes: Vec<String> = ('a'..='j').map(|c| format!("{c}7kq-x2md-p9tw-c8hv")).collect();
+    let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
     gallery.add("3-enrol", &page(None, None))?;
     gallery.add("3-enrol-error", &page(Some("This code is not right. Wait for the next one."), Some("123456")))?;
-    gallery.add("3-recovery-codes", &RecoveryCodes { frame: SIGNED_IN, codes: &codes })
+    gallery.add(
+        "3-recovery-codes",
+        &RecoveryCodes { frame: SIGNED_IN, occasion: Occasion::Required, codes: &codes, then: "confirm" },
+    )
 }
 
 fn confirm(gallery: &Gallery) -> Result {

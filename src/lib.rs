@@ -28,6 +28,9 @@ pub mod mfa; // one-time passwords, recovery codes
 pub mod session; // signed-in devices and their tokens
 pub mod upstream; // signing in at an organization's own provider
 
+// 3½: what the doors for people have in common.
+pub mod pages; // how pages are answered, signing in, second factors
+
 // 4: the doors.
 pub mod activation; // the activation page
 pub mod oauth; // the endpoints that devices call

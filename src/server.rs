@@ -17,14 +17,15 @@ use tower::Layer as _;
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::trace::TraceLayer;
 
-use crate::activation::{self, Pages};
+use crate::activation;
 use crate::device::expiry;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::http::client_address::{self, TrustedProxies};
 use crate::installation::Installation;
 use crate::oauth::{self, Endpoints};
-use crate::session::signing_keys::{SigningKeys, SigningKeysError};
+use crate::pages::{self, Pages};
+use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::upstream::{NoHttpClient, Upstream};
 
 /// How long requests that are under way may take once the server was asked to end.
@@ -35,7 +36,16 @@ pub struct Server {
     installation: Installation,
     endpoints: Endpoints,
     pages: Pages,
-    proxies: TrustedProxies,
+    settings: Settings,
+}
+
+/// What is set of a server, besides its installation.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whose X-Forwarded-For counts.
+    pub proxies: TrustedProxies,
+    /// How signing keys are rotated.
+    pub keys: life::Policy,
 }
 
 /// Why there is no server.
@@ -54,7 +64,7 @@ pub enum ServerError {
 
 impl Server {
     /// Puts the server together, making signing keys where there are none.
-    pub async fn new(installation: Installation, proxies: TrustedProxies) -> Result<Self, ServerError> {
+    pub async fn new(installation: Installation, settings: Settings) -> Result<Self, ServerError> {
         let signing_keys = SigningKeys::load(&installation).await?;
         let endpoints = Endpoints {
             installation: installation.clone(),
@@ -63,12 +73,19 @@ impl Server {
             pacing: Pacing::default(),
         };
         let pages = Pages { installation: installation.clone(), upstream: Upstream::new()? };
-        Ok(Self { installation, endpoints, pages, proxies })
+        Ok(Self { installation, endpoints, pages, settings })
+    }
+
+    /// The keys that it signs with.
+    #[must_use]
+    pub fn signing_keys(&self) -> &SigningKeys {
+        &self.endpoints.signing_keys
     }
 
     /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
     pub fn router(&self) -> Router {
-        let rooms = oauth::router(self.endpoints.clone()).merge(activation::router(self.pages.clone()));
+        let rooms =
+            oauth::router(self.endpoints.clone()).merge(activation::router(self.pages.clone())).merge(pages::assets());
         let base = self.installation.public_url.base_path().to_owned();
         let rooms = if base.is_empty() {
             rooms
@@ -79,7 +96,7 @@ impl Server {
         let home = if base.is_empty() { "/".to_owned() } else { base.clone() };
         let rooms = rooms.route(&home, get(move || async move { Redirect::to(&start) })).merge(self.nowhere(base));
         let rooms = rooms
-            .layer(from_fn_with_state(self.proxies.clone(), client_address::identify))
+            .layer(from_fn_with_state(self.settings.proxies.clone(), client_address::identify))
             .layer(TraceLayer::new_for_http().make_span_with(span));
         // Around the router, not in it: the path is trimmed before it is matched.
         Router::new().fallback_service(NormalizePathLayer::trim_trailing_slash().layer(rooms))
@@ -91,10 +108,10 @@ impl Server {
         let fallback = move |request: Request| {
             let path = request.uri().path().strip_prefix(&*base).unwrap_or_default().to_owned();
             let of_programs = path.starts_with("/auth/") || path.starts_with("/.well-known/");
-            let answer = if of_programs { oauth::not_found(&clock) } else { activation::not_found() };
+            let answer = if of_programs { oauth::not_found(&clock) } else { pages::not_found() };
             async move { answer }
         };
-        activation::with_pages_for_errors(self.pages.clone(), Router::new().fallback(fallback))
+        pages::with_pages_for_errors(self.pages.clone(), Router::new().fallback(fallback))
     }
 
     /// Starts what runs beside the requests, until `stop`.
@@ -103,6 +120,8 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.endpoints.waiting.clone().listen(self.installation.pool.clone(), stop.clone()));
         tasks.spawn(expiry::watch(self.installation.clone(), stop.clone()));
+        let keys = self.endpoints.signing_keys.clone();
+        tasks.spawn(life::watch(keys, self.installation.clone(), self.settings.keys, stop.clone()));
         tasks
     }
 

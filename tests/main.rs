@@ -10,4 +10,5 @@
 
 mod api;
 mod flows;
+mod sessions;
 mod support;

@@ -14,11 +14,12 @@ use crate::device::grant::Grant;
 use crate::device::store::{self, Claim};
 use crate::directory::service;
 use crate::http::client_address::Caller;
+use crate::pages::Pages;
+use crate::pages::answer::{self, Form, PageError};
+use crate::pages::frame::Frame;
 use crate::postgres::PgConnection;
 
-use super::Pages;
-use super::answer::{self, Form, PageError};
-use super::pages::{Code, CodeEntry, Frame};
+use super::pages::{Code, CodeEntry};
 
 /// What the page reads of its address. Other parameters are ignored.
 #[derive(Deserialize)]

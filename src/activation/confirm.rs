@@ -12,12 +12,12 @@ use crate::directory::service::Proximity;
 use crate::http::client_address::{Caller, same_network};
 use crate::http::fields::Fields;
 use crate::http::page_headers::FormMayEndAt;
+use crate::pages::answer::{self, Form, PageError};
+use crate::pages::message::Trouble;
+use crate::pages::{Pages, words};
 
-use super::Pages;
-use super::answer::{self, Form, PageError};
-use super::pages::{Confirm, Network, Outcome, RequestingDevice, ScopeChoice, Trouble};
+use super::pages::{Confirm, Network, Outcome, RequestingDevice, ScopeChoice};
 use super::walk::{Step, Walk};
-use super::words;
 
 const NOT_TICKED: &str = "Tick this box if the device is yours. If it isn't, choose Deny.";
 const NO_DECISION: &str = "Choose Approve or Deny.";

@@ -4,8 +4,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::Pages;
-use super::answer::{self, PageError};
+use crate::pages::Pages;
+use crate::pages::answer::{self, PageError};
+
 use super::confirm::return_href;
 use super::pages::Done;
 use super::walk::{Step, Walk};

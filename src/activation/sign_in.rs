@@ -8,22 +8,15 @@ use crate::audit;
 use crate::browser;
 use crate::browser::store::NewSignIn;
 use crate::directory::provider::{self, Kind, Provider};
-use crate::directory::user::{self, Status};
+use crate::directory::user;
 use crate::http::client_address::Caller;
+use crate::pages::Pages;
+use crate::pages::answer::{self, Form, PageError};
+use crate::pages::sign_in::{self as shared, PASSWORD_AMR, PasswordForm};
 use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
 
-use super::Pages;
-use super::answer::{self, Form, PageError};
-use super::pages::{PasswordForm, ProviderLink, SignIn};
 use super::walk::{Step, Walk};
-
-const NO_EMAIL: &str = "Enter your e-mail address.";
-const NO_PASSWORD: &str = "Enter your password.";
-const WRONG: &str = "E-mail address and password don't fit together. Check both.";
-
-/// How an account of Countersign's own is proven (RFC 8176).
-const PASSWORD_AMR: &str = "pwd";
 
 /// Shows the ways to sign in.
 pub async fn show(State(pages): State<Pages>, headers: HeaderMap) -> Result<Response, PageError> {
@@ -48,23 +41,18 @@ pub async fn submit(
     let Some(provider) = providers.into_iter().find(|provider| provider.kind == Kind::Password) else {
         return Ok(pages.lead_to(Step::SignIn.path()));
     };
-    let again = |email_error, password_error| PasswordForm { email, email_error, password_error };
-    if email.is_empty() || password.expose().is_empty() {
-        let form = again(email.is_empty().then_some(NO_EMAIL), password.expose().is_empty().then_some(NO_PASSWORD));
+    if let Some(form) = PasswordForm::incomplete(email, &password) {
         return page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, form, None).await;
     }
-    let user = user::by_email(&mut conn, walk.grant.organization_id, email).await?;
-    // Hashing takes long: not with a connection in hand.
     drop(conn);
-    let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
-    let right = pages.installation.passwords.verify(&password, hash).await;
-    let Some(user) = user.filter(|user| right && user.status != Status::Locked) else {
+    let user = shared::account(&pages.installation, walk.grant.organization_id, email, &password).await?;
+    let Some(user) = user else {
         let mut conn = pages.installation.pool.acquire().await?;
         walk.event_by(&pages, audit::Kind::Refused, &caller)
             .detail(serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" }))
             .append(&mut conn)
             .await?;
-        return page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, again(None, Some(WRONG)), None).await;
+        return page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, PasswordForm::wrong(email), None).await;
     };
     let mut tx = pages.installation.pool.begin().await?;
     user::accept_invitation(&mut tx, user.id).await?;
@@ -119,14 +107,9 @@ pub async fn page(
     notice: Option<&str>,
 ) -> Result<Response, PageError> {
     let providers = provider::of_organization(conn, walk.grant.organization_id).await?;
-    let password = providers.iter().any(|provider| provider.kind == Kind::Password).then_some(form);
-    let upstream = providers.iter().filter(|provider| provider.kind != Kind::Password);
-    let links = upstream.map(|provider| ProviderLink {
-        name: provider.name.as_str().into(),
-        href: start_href(pages, walk, provider).into(),
-    });
     let csrf_token = walk.csrf_token(pages);
-    let page = SignIn { frame: walk.frame(pages, &csrf_token), password, providers: links.collect(), notice };
+    let start = |provider: &Provider| start_href(pages, walk, provider);
+    let page = shared::page(walk.frame(pages, &csrf_token), &providers, form, notice, start);
     Ok(answer::render(status, &page))
 }
 

@@ -13,14 +13,15 @@ use crate::device::codes::UserCode;
 use crate::device::grant::MfaProof;
 use crate::directory::provider::{self, Kind, Provider};
 use crate::http::client_address::Caller;
+use crate::pages::Pages;
+use crate::pages::answer::PageError;
+use crate::pages::message::Trouble;
+use crate::pages::sign_in::{PasswordForm, is_followed, trouble};
 use crate::upstream::admission::{self, AdmissionError};
 use crate::upstream::round_trip;
 use crate::upstream::{Callback, Identity, UpstreamError};
 
-use super::Pages;
-use super::answer::PageError;
 use super::code::{self, Outcome};
-use super::pages::{PasswordForm, Trouble};
 use super::sign_in;
 use super::walk::{Step, Walk};
 
@@ -44,9 +45,7 @@ pub async fn start(
     Path(slug): Path<String>,
     Query(link): Query<Link>,
 ) -> Result<Response, PageError> {
-    // A picture or a script of another site is no person who follows a link.
-    let mode = headers.get("sec-fetch-mode").and_then(|mode| mode.to_str().ok());
-    if mode.is_some_and(|mode| mode != "navigate") {
+    if !is_followed(&headers) {
         return Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm));
     }
     let mut tx = pages.installation.pool.begin().await?;
@@ -199,17 +198,9 @@ async fn failed(
         .append(&mut conn)
         .await?;
     let (name, retry_href) = (provider.name.as_str(), sign_in::start_href(pages, walk, provider));
-    let (status, trouble) = match error {
-        UpstreamError::Denied => {
-            let notice = format!("You did not sign in at {name}. Try again, or choose another way.");
-            return sign_in::page(&mut conn, pages, walk, StatusCode::OK, PasswordForm::default(), Some(&notice)).await;
-        }
-        UpstreamError::Unreachable { .. } => {
-            (StatusCode::BAD_GATEWAY, Trouble::Unreachable { provider: name, retry_href: &retry_href })
-        }
-        UpstreamError::Provider(_) | UpstreamError::Misconfigured(_) | UpstreamError::Untrusted(_) => {
-            (StatusCode::BAD_GATEWAY, Trouble::Unusable { provider: name, retry_href: &retry_href })
-        }
+    let Some((status, trouble)) = trouble(error, name, &retry_href) else {
+        let notice = format!("You did not sign in at {name}. Try again, or choose another way.");
+        return sign_in::page(&mut conn, pages, walk, StatusCode::OK, PasswordForm::default(), Some(&notice)).await;
     };
     Ok(walk.trouble(pages, status, trouble))
 }

@@ -6,19 +6,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::audit;
 use crate::browser::csrf::{self, About};
-use crate::browser::store::SignIn;
 use crate::browser::visitor::{BrowserSession, Visitor};
+use crate::device;
 use crate::device::grant::{Grant, MfaProof, State};
-use crate::directory::organization::MfaPolicy;
+use crate::directory::organization::Status;
 use crate::directory::service::{self, Service};
-use crate::directory::user::{self, User};
 use crate::http::client_address::Caller;
+use crate::pages::Pages;
+use crate::pages::answer::{self, PageError};
+use crate::pages::frame::{Door, Frame};
+use crate::pages::message::{Message, Trouble};
+use crate::pages::signed_in::Account;
 use crate::postgres::PgConnection;
-use crate::{browser, device, mfa};
 
-use super::Pages;
-use super::answer::{self, PageError};
-use super::pages::{Frame, Message, Outcome, Trouble};
+use super::pages::Outcome;
 
 /// What comes next. There is no other order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +63,6 @@ pub struct Walk {
     host: String,
 }
 
-/// Who is signed in to the organization in this browser.
-pub struct Account {
-    /// The person.
-    pub user: User,
-    /// When and how they signed in.
-    pub sign_in: SignIn,
-    /// Whether they have a second factor.
-    pub enrolled: bool,
-}
-
 impl Walk {
     /// Finds out where this browser stands. Without a claimed code it is led to the first page.
     pub async fn resume(conn: &mut PgConnection, pages: &Pages, headers: &HeaderMap) -> Result<Self, PageError> {
@@ -86,13 +77,16 @@ impl Walk {
         let grant = device::store::by_id(conn, browser.grant_id.ok_or_else(to_the_start)?).await?;
         let grant = grant.filter(|grant| grant.is_claimed_by(browser.id)).ok_or_else(to_the_start)?;
         let service = service::by_id(conn, grant.service_id).await?.ok_or_else(to_the_start)?;
-        let account = Account::signed_in(conn, browser, &grant).await?;
+        let account = Account::signed_in(conn, browser.id, grant.organization_id).await?;
         let host = pages.installation.public_url.host();
         let now = pages.installation.clock.now();
         let step = next_step(&grant, &service, account.as_ref());
         let walk = Self { visitor, browser, grant, service, account, step, host };
         if matches!(walk.step, Step::Done(_)) {
             return Ok(walk);
+        }
+        if walk.service.organization_status == Status::Suspended {
+            return Err(walk.trouble(pages, StatusCode::FORBIDDEN, Trouble::Suspended).into());
         }
         if walk.grant.is_expired(now) {
             return Err(walk.trouble(pages, StatusCode::GONE, Trouble::Expired).into());
@@ -137,7 +131,8 @@ impl Walk {
 
     /// What the forms of this step are about.
     pub fn about(&self) -> About {
-        About { grant: Some(self.grant.id), user: self.account.as_ref().map(|account| account.user.id) }
+        let user = self.account.as_ref().map(|account| account.user.id);
+        About { grant: Some(self.grant.id), user, ..About::default() }
     }
 
     /// The token of this step's forms.
@@ -148,6 +143,7 @@ impl Walk {
     /// What surrounds this step's page.
     pub fn frame<'a>(&'a self, pages: &'a Pages, csrf_token: &'a str) -> Frame<'a> {
         Frame {
+            door: Door::Activation,
             base: pages.installation.public_url.base_path(),
             host: &self.host,
             organization: Some(&self.service.organization_name),
@@ -182,20 +178,6 @@ impl Walk {
     }
 }
 
-impl Account {
-    async fn signed_in(
-        conn: &mut PgConnection,
-        browser: BrowserSession,
-        grant: &Grant,
-    ) -> Result<Option<Self>, sqlx::Error> {
-        let sign_in = browser::store::signed_in(conn, browser.id, grant.organization_id).await?;
-        let Some(sign_in) = sign_in else { return Ok(None) };
-        let Some(user) = user::by_id(conn, sign_in.user_id).await? else { return Ok(None) };
-        let enrolled = mfa::is_enrolled(conn, user.id).await?;
-        Ok(Some(Self { user, sign_in, enrolled }))
-    }
-}
-
 /// The one place that knows the order.
 fn next_step(grant: &Grant, service: &Service, account: Option<&Account>) -> Step {
     match grant.state {
@@ -204,11 +186,6 @@ fn next_step(grant: &Grant, service: &Service, account: Option<&Account>) -> Ste
         State::Pending | State::Claimed => {}
     }
     let Some(account) = account else { return Step::SignIn };
-    let needs_mfa = match service.mfa {
-        MfaPolicy::Required => true,
-        MfaPolicy::IfEnrolled => account.enrolled,
-        MfaPolicy::Off => false,
-    };
     let proven = grant.mfa.as_ref().is_some_and(|proof| proof.user_id == account.user.id);
-    if needs_mfa && !proven { Step::Mfa } else { Step::Confirm }
+    if account.needs_mfa(service.mfa) && !proven { Step::Mfa } else { Step::Confirm }
 }

@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 use axum::http::header;
 
 use crate::config::PublicUrl;
-use crate::ids::{GrantId, UserId};
+use crate::ids::{GrantId, SessionId, UserId};
 use crate::secrets::{Keyring, Purpose, base64url, from_base64url};
 
 use super::visitor::Visitor;
@@ -17,6 +17,8 @@ pub struct About {
     pub grant: Option<GrantId>,
     /// The account.
     pub user: Option<UserId>,
+    /// The signed-in device.
+    pub session: Option<SessionId>,
 }
 
 /// The value of the hidden field `csrf_token`.
@@ -32,14 +34,14 @@ pub fn verify(keyring: &Keyring, visitor: &Visitor, about: About, token: Option<
     mac.is_some_and(|mac| keyring.verify(Purpose::Csrf, &parts(visitor, &bytes(about)), &mac))
 }
 
-fn bytes(about: About) -> [Vec<u8>; 2] {
+fn bytes(about: About) -> [Vec<u8>; 3] {
     let of = |id: Option<uuid::Uuid>| id.map(|id| id.into_bytes().to_vec()).unwrap_or_default();
-    [of(about.grant.map(|id| id.0)), of(about.user.map(|id| id.0))]
+    [of(about.grant.map(|id| id.0)), of(about.user.map(|id| id.0)), of(about.session.map(|id| id.0))]
 }
 
-fn parts<'a>(visitor: &'a Visitor, about: &'a [Vec<u8>; 2]) -> [&'a [u8]; 3] {
-    let [grant, user] = about;
-    [visitor.token.expose().as_bytes(), grant, user]
+fn parts<'a>(visitor: &'a Visitor, about: &'a [Vec<u8>; 3]) -> [&'a [u8]; 4] {
+    let [grant, user, session] = about;
+    [visitor.token.expose().as_bytes(), grant, user, session]
 }
 
 /// Whether the browser says that a form came from one of our own pages. Browsers too old for `Sec-Fetch-Site` send

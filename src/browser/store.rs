@@ -150,7 +150,7 @@ pub async fn sign_out(
     Ok(())
 }
 
-/// Who is signed in to an organization here, if the account is still active.
+/// Who is signed in to an organization here, if account and organization are still active.
 pub async fn signed_in(
     conn: &mut PgConnection,
     session: BrowserSessionId,
@@ -158,8 +158,10 @@ pub async fn signed_in(
 ) -> Result<Option<SignIn>, sqlx::Error> {
     let row = sqlx::query!(
         "SELECT b.user_id, b.auth_time, b.amr, b.mfa_at, b.mfa_amr
-         FROM browser_sign_in b JOIN app_user u ON u.id = b.user_id
-         WHERE b.browser_session_id = $1 AND b.organization_id = $2 AND u.status = 'active'",
+         FROM browser_sign_in b
+         JOIN app_user u ON u.id = b.user_id
+         JOIN organization o ON o.id = b.organization_id
+         WHERE b.browser_session_id = $1 AND b.organization_id = $2 AND u.status = 'active' AND o.status = 'active'",
         session.0,
         organization.0,
     )

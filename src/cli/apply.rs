@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::audit::{Event, Kind};
-use crate::config::PublicUrl;
 use crate::directory::apply::{Action, Change, File, Mode, SecretSource, Tools, apply_in};
 use crate::installation::Installation;
 use crate::secrets::SecretText;
 
-use super::{environment, opening};
+use super::environment;
+use super::opening::Where;
 
 /// Make organizations, services, providers and users be as TOML files say
 ///
@@ -28,12 +28,9 @@ pub struct Args {
     /// Also delete what is in these organizations and stands in none of the files
     #[arg(long)]
     pub prune: bool,
-    /// The configuration of the installation [default: countersign.toml, if it is there]
-    #[arg(long, env = "COUNTERSIGN_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The data directory of a running `countersign dev`, instead of a configuration
-    #[arg(long, value_name = "DIRECTORY")]
-    pub data_dir: Option<PathBuf>,
+    /// Which installation
+    #[command(flatten)]
+    pub installation: Where,
 }
 
 /// Writes, and deletes nothing.
@@ -43,10 +40,7 @@ pub const AS_WRITTEN: Mode = Mode { dry_run: false, prune: false };
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Read before anything is opened: a fault in a file needs no database to be told.
     read(&args.files, &environment::variable)?;
-    let opened = match &args.data_dir {
-        Some(data_dir) => opening::in_data_dir(data_dir, PublicUrl::parse("http://localhost")?).await?,
-        None => opening::configured(&opening::configuration(args.config.as_deref())?).await?,
-    };
+    let opened = args.installation.open().await?;
     let outcome = run_on(&opened.installation, &args, &environment::variable, &mut std::io::stdout()).await;
     opened.close().await?;
     outcome

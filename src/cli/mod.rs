@@ -3,6 +3,7 @@
 pub mod apply;
 mod dev;
 mod environment;
+mod keys;
 mod login;
 mod opening;
 mod serve;
@@ -26,6 +27,7 @@ enum Command {
     Dev(dev::Args),
     Serve(serve::Args),
     Apply(apply::Args),
+    Keys(keys::Args),
     Login(login::LoginArgs),
 }
 
@@ -41,6 +43,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Apply(args) => apply::run(args).await,
+            Command::Keys(args) => keys::run(args).await,
             Command::Login(args) => Ok(login::run(args).await),
         };
         // With its causes, on as few lines as they have.

@@ -29,6 +29,27 @@ const DATABASE: &str = "countersign";
 /// How many passwords are hashed at once: one a core, half of them left for everything else.
 const HASHES_AT_ONCE: usize = 2;
 
+/// Which installation a command is about.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Where {
+    /// The configuration of the installation [default: countersign.toml, if it is there]
+    #[arg(long, env = "COUNTERSIGN_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// The data directory of a `countersign dev`, running or not, instead of a configuration
+    #[arg(long, value_name = "DIRECTORY", global = true)]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Where {
+    /// Opens it.
+    pub async fn open(&self) -> anyhow::Result<Opened> {
+        match &self.data_dir {
+            Some(data_dir) => in_data_dir(data_dir, PublicUrl::parse("http://localhost")?).await,
+            None => configured(&configuration(self.config.as_deref())?).await,
+        }
+    }
+}
+
 /// An open installation.
 pub struct Opened {
     /// The installation.

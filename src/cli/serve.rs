@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use crate::http::client_address::TrustedProxies;
-use crate::server::Server;
+use crate::server::{Server, Settings};
+use crate::session::signing_keys::life;
 use crate::telemetry;
 
 use super::opening;
@@ -28,7 +29,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
     telemetry::start(config.log.format, &config.log.filter);
     let opened = opening::configured(&config).await?;
-    let server = Server::new(opened.installation.clone(), TrustedProxies::from(config.trusted_proxies)).await?;
+    let settings = Settings {
+        proxies: TrustedProxies::from(config.trusted_proxies),
+        keys: life::Policy { rotation: config.keys.rotation },
+    };
+    let server = Server::new(opened.installation.clone(), settings).await?;
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("can't listen on {}", config.listen))?;
     tracing::info!(listen = %listener.local_addr()?, issuer = config.public_url.issuer(), "ready");

@@ -12,7 +12,7 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 9] = [
+const SETTINGS: [(&str, &[&str], Kind); 10] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DATA_DIR", &["data_dir"], Kind::Text),
@@ -20,6 +20,7 @@ const SETTINGS: [(&str, &[&str], Kind); 9] = [
     ("TRUSTED_PROXIES", &["trusted_proxies"], Kind::List),
     ("DATABASE_URL", &["database", "url"], Kind::Text),
     ("DATABASE_MAX_CONNECTIONS", &["database", "max_connections"], Kind::Number),
+    ("KEYS_ROTATION", &["keys", "rotation"], Kind::Text),
     ("LOG_FORMAT", &["log", "format"], Kind::Text),
     ("LOG_FILTER", &["log", "filter"], Kind::Text),
 ];

@@ -8,9 +8,11 @@ mod public_url;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::secrets::{InstallationSecret, SecretText};
 use crate::telemetry::LogFormat;
@@ -38,6 +40,9 @@ pub struct Config {
     /// PostgreSQL.
     #[serde(default)]
     pub database: Database,
+    /// Signing keys.
+    #[serde(default)]
+    pub keys: Keys,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -57,6 +62,29 @@ impl Default for Database {
     fn default() -> Self {
         Self { url: None, max_connections: 10 }
     }
+}
+
+/// How signing keys live.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// How long a key signs before the next one does: `90d`. At least a day.
+    #[serde(deserialize_with = "at_least_a_day")]
+    pub rotation: Duration,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { rotation: 90 * DAY }
+    }
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn at_least_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
+    if duration < DAY { Err(D::Error::custom("it must be at least a day (\"1d\")")) } else { Ok(duration) }
 }
 
 /// How to log.

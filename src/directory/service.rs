@@ -70,6 +70,8 @@ pub struct Service {
     pub id_token_algorithm: String,
     /// The organization's own activation page.
     pub activation_uri: Option<String>,
+    /// Whether it may introspect the tokens of its organization.
+    pub resource_server: bool,
 }
 
 /// When a refresh token is given.
@@ -189,6 +191,7 @@ async fn find(
         mfa_max_age: row.mfa_max_age_seconds.map(seconds),
         id_token_algorithm: row.id_token_algorithm,
         activation_uri: row.activation_uri,
+        resource_server: row.resource_server,
     }))
 }
 

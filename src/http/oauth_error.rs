@@ -19,10 +19,18 @@ pub struct OAuthError {
     error: &'static str,
     description: Cow<'static, str>,
     error_code: Option<&'static str>,
-    /// WWW-Authenticate: Basic, after a failed Basic attempt with a password.
-    challenge: bool,
+    challenge: Option<Challenge>,
     /// Seconds, for requests that are not polls.
     retry_after: Option<u32>,
+}
+
+/// What WWW-Authenticate asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Challenge {
+    /// A client's credentials: said after a failed Basic attempt with a password only.
+    Basic,
+    /// An access token (RFC 6750 §3).
+    Bearer,
 }
 
 /// The constructors of plain errors: status 400, `error_code` as `error` in capitals.
@@ -53,6 +61,10 @@ errors! {
     invalid_scope,
     /// RFC 8707 §2.
     invalid_target,
+    /// RFC 6750 §3.1.
+    invalid_token,
+    /// RFC 6750 §3.1.
+    insufficient_scope,
     /// RFC 9449 §5.
     invalid_dpop_proof,
     /// RFC 8628 §3.5.
@@ -67,7 +79,7 @@ errors! {
 
 impl OAuthError {
     fn new(error: &'static str, error_code: Option<&'static str>, description: Cow<'static, str>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error, description, error_code, challenge: false, retry_after: None }
+        Self { status: StatusCode::BAD_REQUEST, error, description, error_code, challenge: None, retry_after: None }
     }
 
     /// 503: the database is away. Not for polls (SPEC §2.3).
@@ -100,7 +112,14 @@ impl OAuthError {
     /// 401 with a challenge: what a failed Basic attempt with a password gets, and nothing else.
     #[must_use]
     pub fn with_basic_challenge(mut self) -> Self {
-        self.challenge = true;
+        self.challenge = Some(Challenge::Basic);
+        self.with_status(401)
+    }
+
+    /// 401 with a challenge for an access token (RFC 6750 §3.1).
+    #[must_use]
+    pub fn with_bearer_challenge(mut self) -> Self {
+        self.challenge = Some(Challenge::Bearer);
         self.with_status(401)
     }
 
@@ -186,8 +205,12 @@ pub fn answer(error: &OAuthError, clock: &Clock) -> Response {
     };
     let mut response = (error.status, Json(body)).into_response();
     let headers = response.headers_mut();
-    if error.challenge {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"countersign\""));
+    let challenge = error.challenge.map(|challenge| match challenge {
+        Challenge::Basic => "Basic realm=\"countersign\"".to_owned(),
+        Challenge::Bearer => format!("Bearer realm=\"countersign\", error=\"{}\"", error.error),
+    });
+    if let Some(challenge) = challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok()) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     if let Some(seconds) = error.retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());

@@ -3,8 +3,12 @@
 mod client_auth;
 mod device_authorization;
 mod device_verify;
+mod introspect;
 mod metadata;
+mod refresh;
+mod revoke;
 mod token;
+mod userinfo;
 
 use axum::Router;
 use axum::http::{HeaderName, Method, StatusCode, header};
@@ -44,6 +48,9 @@ pub fn router(endpoints: Endpoints) -> Router {
         .route("/auth/device/code", post(device_authorization::handle))
         .route("/auth/device/verify", post(device_verify::handle))
         .route("/auth/token", post(token::handle))
+        .route("/auth/revoke", post(revoke::handle))
+        .route("/auth/introspect", post(introspect::handle))
+        .route("/auth/userinfo", get(userinfo::handle).post(userinfo::handle))
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
         .route("/.well-known/openid-configuration", get(metadata::metadata))
         .route("/.well-known/jwks.json", get(metadata::jwks))

@@ -29,6 +29,7 @@ use crate::session::{self, Session};
 
 use super::client_auth::Credentials;
 use super::device_authorization::may_log_in;
+use super::refresh;
 use super::{DEVICE_CODE_GRANT, Endpoints};
 
 /// The longest that a poll may ask to be held (SPEC §2.3).
@@ -55,8 +56,12 @@ pub async fn handle(
             }
             Ok(response)
         }
+        "refresh_token" => {
+            let answer = refresh::handle(&endpoints, &caller, &headers, &parameters).await?;
+            Ok(Json(answer).into_response())
+        }
         _ => Err(OAuthError::unsupported_grant_type(
-            "This endpoint takes the grant type urn:ietf:params:oauth:grant-type:device_code.",
+            "This endpoint takes the grant types urn:ietf:params:oauth:grant-type:device_code and refresh_token.",
         )),
     }
 }
@@ -207,7 +212,14 @@ impl<'a> Poll<'a> {
             .await?;
         let user = user::by_id(&mut tx, approval.user_id).await?.ok_or_else(OAuthError::server_error)?;
         // Minted before the commit: a key that can't sign leaves the grant approved, and the device polls on.
-        let minted = tokens::mint(installation, &self.endpoints.signing_keys, &session, service, &user, now);
+        let given = tokens::Grant {
+            session: &session,
+            service,
+            user: &user,
+            scopes: &session.scopes,
+            refreshable: service.gives_refresh_token(&session.scopes),
+        };
+        let minted = tokens::mint(installation, &self.endpoints.signing_keys, &given, now);
         let answer = minted.map_err(|error| {
             tracing::error!(%error, grant = %grant.id, "tokens can't be minted");
             OAuthError::server_error()

@@ -8,8 +8,9 @@ use crate::directory::service::Service;
 use crate::directory::user::User;
 use crate::installation::Installation;
 
+use super::access_token::Claims;
 use super::signing_keys::{SigningKeys, SigningKeysError};
-use super::{Session, refresh_token};
+use super::{Session, access_token, refresh_token};
 
 /// The answer of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 #[derive(Serialize)]
@@ -23,27 +24,6 @@ pub struct TokenAnswer {
     refresh_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<String>,
-}
-
-/// The claims of an access token (RFC 9068 §2.2).
-#[derive(Serialize)]
-struct AccessTokenClaims<'a> {
-    iss: &'a str,
-    sub: String,
-    /// The service itself, unless the request named resources.
-    aud: &'a str,
-    client_id: &'a str,
-    iat: i64,
-    exp: i64,
-    jti: String,
-    scope: &'a str,
-    sid: String,
-    auth_time: i64,
-    amr: &'a [String],
-    org: &'a str,
-    service: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
 }
 
 /// The claims of an `id_token` (OpenID Connect Core §2, §5.1).
@@ -66,43 +46,54 @@ struct IdTokenClaims<'a> {
     name: Option<&'a str>,
 }
 
-/// Mints what a session may have.
+/// What a session is given.
+pub struct Grant<'a> {
+    /// The session.
+    pub session: &'a Session,
+    /// What acts.
+    pub service: &'a Service,
+    /// As whom.
+    pub user: &'a User,
+    /// What these tokens may be used for: the session's scopes or fewer.
+    pub scopes: &'a [String],
+    /// Whether a refresh token goes along.
+    pub refreshable: bool,
+}
+
+/// Mints the tokens of a grant.
 pub fn mint(
     installation: &Installation,
     keys: &SigningKeys,
-    session: &Session,
-    service: &Service,
-    user: &User,
+    grant: &Grant<'_>,
     now: DateTime<Utc>,
 ) -> Result<TokenAnswer, SigningKeysError> {
-    let granted = |scope: &str| session.scopes.iter().any(|granted| granted == scope);
+    let Grant { session, service, user, .. } = grant;
+    let granted = |scope: &str| grant.scopes.iter().any(|granted| granted == scope);
     let email = user.email.as_deref().filter(|_| granted("email"));
     let lifetime = service.access_token_lifetime.as_secs();
     let expires_at = now.timestamp() + i64::try_from(lifetime).unwrap_or(i64::from(i32::MAX));
-    let scope = session.scopes.join(" ");
-    let access_token = keys.sign(
-        Algorithm::ES256,
-        "at+jwt",
-        &AccessTokenClaims {
-            iss: installation.public_url.issuer(),
-            sub: user.id.to_string(),
-            aud: &service.client_id,
-            client_id: &service.client_id,
-            iat: now.timestamp(),
-            exp: expires_at,
-            jti: crate::ids::uuid_v7(now, &installation.random.bytes()).to_string(),
-            scope: &scope,
-            sid: session.id.to_string(),
-            auth_time: session.auth_time.timestamp(),
-            amr: &session.amr,
-            org: &service.organization_slug,
-            service: &service.slug,
-            email,
-        },
-    )?;
+    let scope = grant.scopes.join(" ");
+    let issuer = installation.public_url.issuer();
+    let claims = Claims {
+        iss: issuer.to_owned(),
+        sub: user.id.0,
+        aud: service.client_id.clone(),
+        client_id: service.client_id.clone(),
+        iat: now.timestamp(),
+        exp: expires_at,
+        jti: crate::ids::uuid_v7(now, &installation.random.bytes()),
+        scope: scope.clone(),
+        sid: session.id.0,
+        auth_time: session.auth_time.timestamp(),
+        amr: session.amr.clone(),
+        org: service.organization_slug.clone(),
+        service: service.slug.clone(),
+        email: email.map(str::to_owned),
+    };
+    let access_token = keys.sign(Algorithm::ES256, access_token::TYP, &claims, now)?;
     let id_token = if granted("openid") {
         let claims = IdTokenClaims {
-            iss: installation.public_url.issuer(),
+            iss: issuer,
             sub: user.id.to_string(),
             aud: &service.client_id,
             iat: now.timestamp(),
@@ -115,18 +106,18 @@ pub fn mint(
             email_verified: email.map(|_| user.email_verified),
             name: Some(user.name.as_str()).filter(|name| !name.is_empty() && granted("profile")),
         };
-        Some(keys.sign(id_token_algorithm(service), "JWT", &claims)?)
+        Some(keys.sign(id_token_algorithm(service), "JWT", &claims, now)?)
     } else {
         None
     };
-    let refresh_token = service.gives_refresh_token(&session.scopes).then(|| {
+    let refresh_token = grant.refreshable.then(|| {
         refresh_token::refresh_token(&installation.keyring, session.id, session.generation).expose().to_owned()
     });
     Ok(TokenAnswer { access_token, token_type: "Bearer", expires_in: lifetime, scope, refresh_token, id_token })
 }
 
 fn id_token_algorithm(service: &Service) -> Algorithm {
-    if service.id_token_algorithm == "ES256" { Algorithm::ES256 } else { Algorithm::RS256 }
+    service.id_token_algorithm.parse().unwrap_or(Algorithm::RS256)
 }
 
 /// The left half of the access token's SHA-256 (OpenID Connect Core §3.1.3.6).

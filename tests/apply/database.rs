@@ -18,24 +18,22 @@ pub struct Database {
 /// Runs a test with a database of its own, which is closed afterwards however the test ends.
 pub async fn with_database<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Database) -> F) {
     let pool = super::test_database::database().await;
-    let ended = tokio::spawn(test(Database { installation: installation(pool.clone(), &[1]) })).await;
+    let ended = tokio::spawn(test(Database { installation: installation(pool.clone(), &[FIRST]) })).await;
     pool.close().await;
     if let Err(error) = ended {
         std::panic::resume_unwind(error.into_panic());
     }
 }
 
-/// An installation whose secrets are the given bytes, 32 times each.
-pub fn installation(pool: PgPool, secrets: &[u8]) -> Installation {
-    const ENCODED: [&str; 3] = [
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-        "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
-        "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",
-    ];
-    let secrets: Vec<_> = secrets
-        .iter()
-        .map(|byte| InstallationSecret::parse(&SecretText::from(ENCODED[usize::from(*byte)])).unwrap())
-        .collect();
+/// A secret of an installation.
+pub const FIRST: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+/// Another one.
+pub const SECOND: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+
+/// An installation with these secrets.
+pub fn installation(pool: PgPool, secrets: &[&str]) -> Installation {
+    let secrets: Vec<_> =
+        secrets.iter().map(|secret| InstallationSecret::parse(&SecretText::from(*secret)).unwrap()).collect();
     let random = Random::system();
     Installation::from(Parts {
         pool,
@@ -50,7 +48,7 @@ pub fn installation(pool: PgPool, secrets: &[u8]) -> Installation {
 
 impl Database {
     /// The same database under other secrets of the installation.
-    pub fn under_secrets(&self, secrets: &[u8]) -> Self {
+    pub fn under_secrets(&self, secrets: &[&str]) -> Self {
         Self { installation: installation(self.installation.pool.clone(), secrets) }
     }
 
@@ -78,7 +76,7 @@ impl Database {
             let sql =
                 format!("SELECT coalesce(string_agg(row_to_json(t)::text, E'\\n' ORDER BY t.id), '') FROM {table} t");
             let rows: String = sqlx::query(AssertSqlSafe(sql)).fetch_one(&self.installation.pool).await.unwrap().get(0);
-            dump.push_str(&format!("{table}\n{rows}\n"));
+            dump.extend([table, "\n", rows.as_str(), "\n"]);
         }
         dump
     }

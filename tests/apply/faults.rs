@@ -5,10 +5,8 @@ use insta::assert_snapshot;
 
 use super::{read, secret};
 
-#[test]
-fn all_at_once() {
-    let faults = read(
-        r#"
+/// One of every fault.
+const BAD: &str = r#"
 mfa = "required"
 
 [[organization]]
@@ -81,9 +79,11 @@ email = "BOB@acme.example"
 [[organization]]
 slug = "platform"
 status = "suspended"
-"#,
-    )
-    .unwrap_err();
+"#;
+
+#[test]
+fn all_at_once() {
+    let faults = read(BAD).unwrap_err();
     assert!(!faults.to_string().contains("horse") && !faults.to_string().contains("hunter2"));
     assert_snapshot!(faults, @r#"
     acme.toml:2: unknown key "mfa"
@@ -102,7 +102,7 @@ status = "suspended"
     acme.toml:19: organization "acme", service "cli": access_token_lifetime: 900 has no unit; a time span is written as "90s", "15m", "12h" or "30d"
     acme.toml:20: organization "acme", service "cli": refresh_idle is longer than refresh_absolute, after which a session has ended anyway
     acme.toml:21: organization "acme", service "cli": proximity: "wran" is no proximity; it is one of off, warn, block
-    acme.toml:22: organization "acme", service "cli": id_token_algorithm: "none" is no signature algorithm; it is one of RS256, ES256
+    acme.toml:22: organization "acme", service "cli": id_token_algorithm: "none" is no signature algorithm; it is one of RS256, ES256, EdDSA
     acme.toml:23: organization "acme", service "cli": activation_uri: "http://acme.example/activate" must begin with https:// (http:// is for this machine only)
     acme.toml:26: organization "acme", service 2: slug: "CLI" must be 1 to 63 of a-z, 0-9 and - and neither begin nor end with -
     acme.toml:27: organization "acme", service 2: client_secret: the secret is shorter than 22 characters and could be guessed; `openssl rand -base64 32` makes a good one
@@ -163,4 +163,17 @@ fn a_secret_file_is_beside_the_file_that_names_it() {
     })
     .unwrap();
     assert_eq!(looked.into_inner(), ["File(\"etc/a.txt\")", "File(\"/run/b\")"]);
+}
+
+#[test]
+fn the_examples_of_the_reference_have_none() {
+    let reference = include_str!("../../docs/directory.md");
+    let examples: Vec<&str> =
+        reference.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(toml, _)| toml).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        if let Err(faults) = read(example) {
+            panic!("{faults}\n{example}");
+        }
+    }
 }

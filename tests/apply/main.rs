@@ -3,7 +3,6 @@
 
 mod command;
 mod database;
-
 mod faults;
 mod prune;
 mod repeat;

@@ -51,7 +51,8 @@ fn file() -> impl Strategy<Value = String> {
             let numbered = parts.iter().enumerate();
             numbered
                 .map(|(n, part)| format!("[[organization.{kind}]]\n{}\n", part.replace('#', &n.to_string())))
-                .collect::<String>()
+                .collect::<Vec<_>>()
+                .concat()
         })
     };
     let organization =

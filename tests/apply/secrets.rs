@@ -4,7 +4,7 @@ use countersign::directory::{provider, service, user};
 use countersign::ids::OrganizationId;
 use insta::assert_snapshot;
 
-use super::database::with_database;
+use super::database::{FIRST, SECOND, with_database};
 use super::{ACME, Database, apply, read, told};
 
 #[tokio::test]
@@ -36,8 +36,8 @@ async fn they_still_work_after_the_client_id_changed() {
 async fn another_secret_of_the_installation_changes_nothing_while_the_old_one_is_listed() {
     with_database(async |db| {
         apply(&db, ACME).await;
-        assert_eq!(told(&apply(&db.under_secrets(&[2, 1]), ACME).await), "");
-        let lost = db.under_secrets(&[2]);
+        assert_eq!(told(&apply(&db.under_secrets(&[SECOND, FIRST]), ACME).await), "");
+        let lost = db.under_secrets(&[SECOND]);
         assert_snapshot!(told(&apply(&lost, ACME).await), @r#"
         ~ service "agent" of "acme"
             client_secret: changed
@@ -53,8 +53,7 @@ async fn another_secret_of_the_installation_changes_nothing_while_the_old_one_is
 async fn a_secret_that_the_file_no_longer_names_is_removed() {
     with_database(async |db| {
         apply(&db, ACME).await;
-        let without: String =
-            ACME.lines().filter(|line| !line.contains("env =")).map(|line| format!("{line}\n")).collect();
+        let without = ACME.lines().filter(|line| !line.contains("env =")).collect::<Vec<_>>().join("\n");
         assert_snapshot!(told(&apply(&db, &without).await), @r#"
         ~ service "agent" of "acme"
             client_secret: removed

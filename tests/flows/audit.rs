@@ -29,7 +29,11 @@ async fn every_step_of_a_login_is_one_event() {
 
     let events = app.events().await;
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
-    assert_eq!(kinds, ["requested", "claimed", "signed_in", "mfa_passed", "approved", "redeemed"], "polls are not in it");
+    assert_eq!(
+        kinds,
+        ["requested", "claimed", "signed_in", "mfa_passed", "approved", "redeemed"],
+        "polls are not in it"
+    );
     let [requested, claimed, .., redeemed] = events.as_slice() else { unreachable!() };
     assert!(requested.grant_id.is_some());
     assert!(events.iter().all(|event| event.grant_id == requested.grant_id), "{events:#?}");
@@ -88,7 +92,8 @@ async fn what_went_another_way_is_told_too() {
     forgotten.poll().await;
     let events = app.events().await;
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
-    let expected = ["guess_refused", "requested", "claimed", "refused", "signed_in", "mfa_failed", "mfa_passed", "denied"];
+    let expected =
+        ["guess_refused", "requested", "claimed", "refused", "signed_in", "mfa_failed", "mfa_passed", "denied"];
     assert_eq!(kinds[..8], expected);
     assert_eq!(kinds[8..], ["requested", "expired"]);
     assert_eq!(events[0].grant_id, None, "a wrong code is of no login");

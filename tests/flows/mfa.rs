@@ -114,7 +114,11 @@ async fn another_device_asks_again_and_a_used_code_is_refused() {
     assert_eq!(page.path, "/activate/mfa", "signed in already, and asked again");
     assert_eq!(browser.prove(&page, &code).await.status, StatusCode::BAD_REQUEST);
     app.advance(30);
-    assert_eq!(browser.prove(&page, &code).await.status, StatusCode::BAD_REQUEST, "still within the tolerance, but used");
+    assert_eq!(
+        browser.prove(&page, &code).await.status,
+        StatusCode::BAD_REQUEST,
+        "still within the tolerance, but used"
+    );
     let confirm = browser.prove(&page, &app.totp(TOTP_SECRET)).await;
     assert_eq!(browser.approve(&confirm).await.path, "/activate/done");
     assert_eq!(second.poll().await.status, StatusCode::OK);

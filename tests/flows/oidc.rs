@@ -275,7 +275,8 @@ async fn only_a_verified_address_matches_an_invited_person() {
     let scene = scene_with("", |toml| format!("{toml}\n{invited}")).await;
     let device = Device::ask(&scene.app, "email").await;
     let mut browser = Browser::new(&scene.app);
-    let claim = |verified| json!({ "account": { "sub": "g", "email": "grace@acme.example", "email_verified": verified } });
+    let claim =
+        |verified| json!({ "account": { "sub": "g", "email": "grace@acme.example", "email_verified": verified } });
     scene.issuer.control(claim(false)).await;
     let page = scene.sign_in(&mut browser, &device, "g").await;
     assert_eq!(page.status, StatusCode::FORBIDDEN, "{}", page.text());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,10 +17,13 @@ use countersign::installation::{Installation, Parts};
 use countersign::mfa::totp;
 use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
-use countersign::server::Server;
+use countersign::server::{Server, Settings};
+use countersign::session::signing_keys::SigningKeys;
 use http_body_util::BodyExt as _;
 use ipnet::IpNet;
+use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -70,17 +74,18 @@ pub const BOB_PASSWORD: &str = "bob's password";
 pub const TOTP_SECRET: &str = "KRSXG5DTEBQXEZJAMVXGI3DFONZSA33O";
 
 /// What the TOML files of tests mean by `{ env = … }`.
-const SECRETS: [(&str, &str); 5] = [
+pub const SECRETS: [(&str, &str); 5] = [
     ("ADA_PASSWORD", ADA_PASSWORD),
-    ("BOB_PASSWORD", BOB_PASSWORD),
     ("AGENT_SECRET", "agent-secret-of-the-tests+%/"),
     ("SSO_SECRET", "a-secret-of-the-tests-and-nobody-else"),
     ("GITHUB_SECRET", "github-secret-of-the-tests"),
+    ("BOB_PASSWORD", BOB_PASSWORD),
 ];
 
 /// An installation under test.
 pub struct App {
     pub installation: Installation,
+    pub signing_keys: SigningKeys,
     router: Router,
     stop: CancellationToken,
     _tasks: JoinSet<()>,
@@ -124,23 +129,47 @@ impl App {
 
     /// On this database.
     pub async fn on(pool: PgPool, issuer: &str, toml: &str) -> Self {
+        let app = Self::of(Self::parts(pool, issuer)).await;
+        app.apply(toml).await;
+        app
+    }
+
+    /// Another node of this installation: the same database, secret and time, and nothing else in common.
+    pub async fn another_node(&self) -> Self {
+        let pool = PgPoolOptions::new().connect_lazy_with((*self.installation.pool.connect_options()).clone());
+        let clock = self.installation.clock.clone();
+        Self::of(Parts { clock, ..Self::parts(pool, self.installation.public_url.issuer()) }).await
+    }
+
+    /// What an installation under test is made of. All have one secret.
+    pub fn parts(pool: PgPool, issuer: &str) -> Parts {
         let random = Random::system();
-        let keyring = Keyring::new(&[InstallationSecret::generate(&random)]).unwrap();
-        let installation = Installation::from(Parts {
+        Parts {
             pool,
             clock: Clock::manual(Clock::system().now()),
-            keyring,
+            keyring: Keyring::new(&[secret_of_all()]).unwrap(),
             passwords: Passwords::new(random.clone(), 2),
             random,
             public_url: PublicUrl::parse(issuer).unwrap(),
             dev_mode: false,
-        });
-        let server = Server::new(installation.clone(), TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()])).await;
-        let server = server.unwrap();
+        }
+    }
+
+    /// Made of these parts, with an empty directory.
+    pub async fn of(parts: Parts) -> Self {
+        let installation = Installation::from(parts);
+        signing_keys(&installation).await;
+        let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()]);
+        let settings = Settings { proxies, ..Settings::default() };
+        let server = Server::new(installation.clone(), settings).await.unwrap();
         let stop = CancellationToken::new();
-        let app = Self { installation, router: server.router(), _tasks: server.attend(&stop), stop };
-        app.apply(toml).await;
-        app
+        Self {
+            installation,
+            signing_keys: server.signing_keys().clone(),
+            router: server.router(),
+            _tasks: server.attend(&stop),
+            stop,
+        }
     }
 
     /// Makes the directory be as this TOML says.
@@ -246,6 +275,26 @@ impl Drop for App {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// The secret of every installation under test.
+pub fn secret_of_all() -> InstallationSecret {
+    static SECRET: OnceLock<InstallationSecret> = OnceLock::new();
+    SECRET.get_or_init(|| InstallationSecret::generate(&Random::system())).clone()
+}
+
+/// Gives an installation the signing keys of the first one: an RSA key takes longer to make than most tests to run.
+async fn signing_keys(installation: &Installation) {
+    static KEYS: OnceCell<serde_json::Value> = OnceCell::const_new();
+    let pool = &installation.pool;
+    let make = || async {
+        SigningKeys::load(installation).await.unwrap();
+        sqlx::query_scalar("SELECT jsonb_agg(signing_key) FROM signing_key").fetch_one(pool).await.unwrap()
+    };
+    let keys = KEYS.get_or_init(make).await;
+    let copy =
+        "INSERT INTO signing_key SELECT * FROM jsonb_populate_recordset(NULL::signing_key, $1) ON CONFLICT DO NOTHING";
+    sqlx::query(copy).bind(keys).execute(pool).await.unwrap();
 }
 
 /// A form as a request.

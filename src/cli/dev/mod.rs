@@ -13,8 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::PublicUrl;
-use crate::http::client_address::TrustedProxies;
-use crate::server::Server;
+use crate::server::{Server, Settings};
 use crate::telemetry::{self, LogFormat};
 
 use super::opening::{self, Opened};
@@ -78,7 +77,7 @@ async fn serve(args: &Args, opened: &Opened, listener: TcpListener) -> anyhow::R
         let file = apply::read(&args.apply, &environment::variable)?;
         apply::apply_and_audit(installation, &file, apply::AS_WRITTEN).await?;
     }
-    let server = Server::new(installation.clone(), TrustedProxies::default()).await?;
+    let server = Server::new(installation.clone(), Settings::default()).await?;
     let issuer = installation.public_url.issuer();
     say_what_runs(args, issuer)?;
     let (stop, done) = (CancellationToken::new(), CancellationToken::new());

@@ -88,6 +88,7 @@ fn service(
         reader.fault("refresh_idle", " is longer than refresh_absolute, after which a session has ended anyway");
     }
     set(&mut settings.prefill, reader.get("prefill", Ok));
+    set(&mut settings.resource_server, reader.get("resource_server", Ok));
     set(&mut settings.proximity, reader.get("proximity", Ok));
     settings.mfa = reader.get("mfa", Ok);
     settings.mfa_max_age = reader.get("mfa_max_age", check::lifetime(1..=LONGEST));

@@ -68,6 +68,7 @@ pub(super) struct ServiceSettings {
     pub mfa_max_age: Option<Duration>,
     pub id_token_algorithm: IdTokenAlgorithm,
     pub activation_uri: Option<String>,
+    pub resource_server: bool,
 }
 
 impl ServiceSettings {
@@ -93,6 +94,7 @@ impl ServiceSettings {
             mfa_max_age: None,
             id_token_algorithm: IdTokenAlgorithm::Rs256,
             activation_uri: None,
+            resource_server: false,
         }
     }
 }
@@ -119,6 +121,7 @@ impl Settings for ServiceSettings {
             ("mfa_max_age", self.mfa_max_age.map_or_else(none, duration)),
             ("id_token_algorithm", self.id_token_algorithm.as_str().to_owned()),
             ("activation_uri", optional(self.activation_uri.as_deref())),
+            ("resource_server", self.resource_server.to_string()),
         ]
     }
 }
@@ -128,8 +131,13 @@ impl Settings for ServiceSettings {
 pub(super) enum IdTokenAlgorithm {
     Rs256,
     Es256,
+    EdDsa,
 }
-crate::directory::stored_as_text!("signature algorithm", IdTokenAlgorithm { Rs256 = "RS256", Es256 = "ES256" });
+crate::directory::stored_as_text!("signature algorithm", IdTokenAlgorithm {
+    Rs256 = "RS256",
+    Es256 = "ES256",
+    EdDsa = "EdDSA",
+});
 
 /// A provider but for its secret.
 #[derive(Clone, Debug)]

@@ -90,6 +90,7 @@ async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
                 mfa_max_age: row.mfa_max_age_seconds.map(seconds),
                 id_token_algorithm: word(&row.id_token_algorithm)?,
                 activation_uri: row.activation_uri,
+                resource_server: row.resource_server,
             };
             Ok(StoredService { id: row.id.into(), settings, secret_mac: row.client_secret_mac })
         })

@@ -108,8 +108,10 @@ impl Writing<'_> {
                  id, organization_id, slug, name, client_id, client_secret_mac, device_login,
                  scopes, default_scopes, required_scopes, code_lifetime_seconds, poll_interval_seconds,
                  access_token_lifetime_seconds, refresh, refresh_idle_seconds, refresh_absolute_seconds,
-                 prefill, proximity, mfa, mfa_max_age_seconds, id_token_algorithm, activation_uri, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+                 prefill, proximity, mfa, mfa_max_age_seconds, id_token_algorithm, activation_uri,
+                 resource_server, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+                 $25, $23)
              ON CONFLICT (id) DO UPDATE SET
                  name = excluded.name,
                  client_id = excluded.client_id,
@@ -129,7 +131,8 @@ impl Writing<'_> {
                  mfa = excluded.mfa,
                  mfa_max_age_seconds = excluded.mfa_max_age_seconds,
                  id_token_algorithm = excluded.id_token_algorithm,
-                 activation_uri = excluded.activation_uri",
+                 activation_uri = excluded.activation_uri,
+                 resource_server = excluded.resource_server",
             id.0,
             self.organization.0,
             settings.slug,
@@ -154,6 +157,7 @@ impl Writing<'_> {
             settings.activation_uri,
             self.tools.clock.now(),
             keep,
+            settings.resource_server,
         )
         .execute(self.conn)
         .await?;

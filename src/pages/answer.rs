@@ -13,7 +13,8 @@ use crate::http::fields::{Fields, FieldsError};
 use crate::mfa::totp::TotpError;
 
 use super::Pages;
-use super::pages::{Frame, Message, Trouble};
+use super::frame::{Door, Frame};
+use super::message::{Message, Trouble};
 
 /// Why there is no page as asked.
 #[derive(Debug)]
@@ -72,10 +73,15 @@ impl IntoResponse for PageError {
 
 /// Middleware: writes out the page for a [`PageError`].
 pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, next: Next) -> Response {
+    let base = pages.installation.public_url.base_path();
+    let path = request.uri().path();
+    // Inside the base path's own router the base is gone already.
+    let of_account = path.strip_prefix(base).unwrap_or(path).starts_with("/account");
+    let door = if of_account { Door::Account(None) } else { Door::Activation };
     let mut response = next.run(request).await;
     let Some(trouble) = response.extensions_mut().remove::<Trouble<'static>>() else { return response };
     let host = pages.installation.public_url.host();
-    let frame = Frame { base: pages.installation.public_url.base_path(), host: &host, ..Frame::default() };
+    let frame = Frame { door, base, host: &host, ..Frame::default() };
     let mut page = render(response.status(), &Message { frame, trouble });
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

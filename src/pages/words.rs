@@ -33,6 +33,7 @@ const SYSTEMS: [(&str, &str); 7] = [
 ];
 
 /// What a user agent says, in words: a claim, like the device's name.
+#[must_use]
 pub fn program(user_agent: Option<&str>) -> String {
     let Some(agent) = user_agent.map(str::trim).filter(|agent| !agent.is_empty()) else {
         return "It did not say".to_owned();
@@ -50,6 +51,7 @@ pub fn program(user_agent: Option<&str>) -> String {
 }
 
 /// How long ago something was, as people say it.
+#[must_use]
 pub fn how_long_ago(passed: TimeDelta) -> String {
     let count = |n: i64, unit: &str| format!("{n} {unit}{} ago", if n == 1 { "" } else { "s" });
     match passed.num_seconds() {

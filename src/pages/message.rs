@@ -1,0 +1,89 @@
+//! Pages that stand in for the one that was asked for.
+
+use std::borrow::Cow;
+
+use askama::Template;
+
+use super::frame::Frame;
+
+/// Any page that ends the walk, or interrupts it: what happened, and what to do next.
+#[derive(Debug, Template)]
+#[template(path = "message.html")]
+pub struct Message<'a> {
+    /// What surrounds the page. With [`Trouble::Server`] give it the request's id.
+    pub frame: Frame<'a>,
+    /// What happened.
+    pub trouble: Trouble<'a>,
+}
+
+/// What can stand between a person and a decision.
+#[derive(Debug, Clone, Copy)]
+pub enum Trouble<'a> {
+    /// The code ran out (410).
+    Expired,
+    /// The login is unknown to this browser session: another browser holds it, or the cookie is gone (409).
+    Elsewhere,
+    /// The decision was taken already (409).
+    Decided,
+    /// The form was open too long, or came from another site: its token or origin is not right (403).
+    StaleForm,
+    /// The provider signed the person in, but admission keeps them out (403).
+    Refused {
+        /// The provider's name.
+        provider: &'a str,
+        /// As whom the provider signed them in, if it said so.
+        identity: Option<&'a str>,
+        /// Complete link that lets them choose another way to sign in.
+        retry_href: &'a str,
+    },
+    /// The provider did not answer (502, 504).
+    Unreachable {
+        /// The provider's name.
+        provider: &'a str,
+        /// Complete link that tries again.
+        retry_href: &'a str,
+    },
+    /// The provider's answer could not be accepted: wrong state, issuer or signature, or an error of its own (400, 502).
+    Unusable {
+        /// The provider's name.
+        provider: &'a str,
+        /// Complete link that tries again.
+        retry_href: &'a str,
+    },
+    /// The service or its organization does not offer device login now (403).
+    Unavailable,
+    /// The organization is suspended (403).
+    Suspended,
+    /// The device asks from another network and the service forbids that (403).
+    OtherNetwork,
+    /// Too many wrong codes (429).
+    TooManyAttempts {
+        /// How long to wait: "5 minutes".
+        wait: &'a str,
+    },
+    /// No such page (404, 405).
+    NotFound,
+    /// Something failed here (500, 503).
+    Server,
+}
+
+impl Trouble<'_> {
+    /// The heading, which is also the title.
+    fn heading(&self) -> Cow<'static, str> {
+        match self {
+            Self::Expired => "This code has expired".into(),
+            Self::Elsewhere => "This sign-in is not open in this browser".into(),
+            Self::Decided => "This sign-in has been decided already".into(),
+            Self::StaleForm => "This page is out of date".into(),
+            Self::Refused { .. } => "This account has no access here".into(),
+            Self::Unreachable { provider, .. } => format!("{provider} can’t be reached just now").into(),
+            Self::Unusable { provider, .. } => format!("The sign-in with {provider} did not work").into(),
+            Self::Unavailable => "Device sign-in is switched off".into(),
+            Self::Suspended => "Nobody can sign in here at the moment".into(),
+            Self::OtherNetwork => "Your device is on another network".into(),
+            Self::TooManyAttempts { .. } => "Too many attempts".into(),
+            Self::NotFound => "There is no such page".into(),
+            Self::Server => "Something went wrong on our side".into(),
+        }
+    }
+}

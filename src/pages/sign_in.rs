@@ -1,0 +1,125 @@
+//! Signing in, at whatever door.
+
+use std::borrow::Cow;
+
+use askama::Template;
+use axum::http::{HeaderMap, StatusCode};
+
+use crate::directory::provider::{Kind, Provider};
+use crate::directory::user::{self, Status, User};
+use crate::ids::OrganizationId;
+use crate::installation::Installation;
+use crate::secrets::SecretText;
+use crate::upstream::UpstreamError;
+
+use super::frame::Frame;
+use super::message::Trouble;
+
+/// The organization's providers: step 2, `/activate/sign-in`, and `/account/…`.
+#[derive(Debug, Template)]
+#[template(path = "activation/sign_in.html")]
+pub struct SignIn<'a> {
+    /// What surrounds the page.
+    pub frame: Frame<'a>,
+    /// The form for local accounts, if the organization has a `password` provider.
+    pub password: Option<PasswordForm<'a>>,
+    /// The other providers. With none of either kind the page says whom to turn to.
+    pub providers: Vec<ProviderLink<'a>>,
+    /// Why the last attempt at a provider came to nothing, for instance that the person cancelled there.
+    pub notice: Option<&'a str>,
+}
+
+/// The form for local accounts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PasswordForm<'a> {
+    /// Address as it was typed.
+    pub email: &'a str,
+    /// Message beside the address.
+    pub email_error: Option<&'a str>,
+    /// Message beside the password. A wrong pair belongs here: it must not tell which of the two was wrong.
+    pub password_error: Option<&'a str>,
+}
+
+/// A link that starts an upstream sign-in.
+#[derive(Debug, Clone)]
+pub struct ProviderLink<'a> {
+    /// Name in "Continue with …".
+    pub name: Cow<'a, str>,
+    /// Complete target, base path included.
+    pub href: Cow<'a, str>,
+}
+
+const NO_EMAIL: &str = "Enter your e-mail address.";
+const NO_PASSWORD: &str = "Enter your password.";
+const WRONG: &str = "E-mail address and password don't fit together. Check both.";
+
+/// How an account of Countersign's own is proven (RFC 8176).
+pub const PASSWORD_AMR: &str = "pwd";
+
+impl<'a> PasswordForm<'a> {
+    /// The form once more if something is missing in it.
+    #[must_use]
+    pub fn incomplete(email: &'a str, password: &SecretText) -> Option<Self> {
+        let email_error = email.is_empty().then_some(NO_EMAIL);
+        let password_error = password.expose().is_empty().then_some(NO_PASSWORD);
+        let incomplete = email_error.or(password_error).is_some();
+        incomplete.then_some(Self { email, email_error, password_error })
+    }
+
+    /// The form once more after a wrong pair.
+    #[must_use]
+    pub fn wrong(email: &'a str) -> Self {
+        Self { email, email_error: None, password_error: Some(WRONG) }
+    }
+}
+
+/// The account that address and password fit, if it may sign in. Call it without a connection in hand: hashing takes
+/// long.
+pub async fn account(
+    installation: &Installation,
+    organization: OrganizationId,
+    email: &str,
+    password: &SecretText,
+) -> Result<Option<User>, sqlx::Error> {
+    let mut conn = installation.pool.acquire().await?;
+    let user = user::by_email(&mut conn, organization, email).await?;
+    drop(conn);
+    let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
+    let right = installation.passwords.verify(password, hash).await;
+    Ok(user.filter(|user| right && user.status != Status::Locked))
+}
+
+/// The organization's ways to sign in. `start` says where a sign-in at a provider begins.
+pub fn page<'a>(
+    frame: Frame<'a>,
+    providers: &'a [Provider],
+    form: PasswordForm<'a>,
+    notice: Option<&'a str>,
+    start: impl Fn(&Provider) -> String,
+) -> SignIn<'a> {
+    let password = providers.iter().any(|provider| provider.kind == Kind::Password).then_some(form);
+    let upstream = providers.iter().filter(|provider| provider.kind != Kind::Password);
+    let links =
+        upstream.map(|provider| ProviderLink { name: provider.name.as_str().into(), href: start(provider).into() });
+    SignIn { frame, password, providers: links.collect(), notice }
+}
+
+/// What to tell somebody whose sign-in at a provider failed; `None` when they did not want it after all.
+#[must_use]
+pub fn trouble<'a>(error: &UpstreamError, provider: &'a str, retry_href: &'a str) -> Option<(StatusCode, Trouble<'a>)> {
+    match error {
+        UpstreamError::Denied => None,
+        UpstreamError::Unreachable { .. } => {
+            Some((StatusCode::BAD_GATEWAY, Trouble::Unreachable { provider, retry_href }))
+        }
+        UpstreamError::Provider(_) | UpstreamError::Misconfigured(_) | UpstreamError::Untrusted(_) => {
+            Some((StatusCode::BAD_GATEWAY, Trouble::Unusable { provider, retry_href }))
+        }
+    }
+}
+
+/// Whether a link is followed: a picture or a script of another site is no person who does.
+#[must_use]
+pub fn is_followed(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-mode").and_then(|mode| mode.to_str().ok()).is_none_or(|mode| mode == "navigate")
+}

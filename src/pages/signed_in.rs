@@ -1,0 +1,44 @@
+//! Who is signed in to an organization in this browser.
+
+use crate::browser;
+use crate::browser::store::SignIn;
+use crate::directory::organization::MfaPolicy;
+use crate::directory::user::{self, User};
+use crate::ids::{BrowserSessionId, OrganizationId};
+use crate::mfa;
+use crate::postgres::PgConnection;
+
+/// Who is signed in to the organization in this browser.
+pub struct Account {
+    /// The person.
+    pub user: User,
+    /// When and how they signed in.
+    pub sign_in: SignIn,
+    /// Whether they have a second factor.
+    pub enrolled: bool,
+}
+
+impl Account {
+    /// Whoever is signed in to `organization` here, while account and organization are active.
+    pub async fn signed_in(
+        conn: &mut PgConnection,
+        browser: BrowserSessionId,
+        organization: OrganizationId,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        let sign_in = browser::store::signed_in(conn, browser, organization).await?;
+        let Some(sign_in) = sign_in else { return Ok(None) };
+        let Some(user) = user::by_id(conn, sign_in.user_id).await? else { return Ok(None) };
+        let enrolled = mfa::is_enrolled(conn, user.id).await?;
+        Ok(Some(Self { user, sign_in, enrolled }))
+    }
+
+    /// Whether this policy asks them for a second factor.
+    #[must_use]
+    pub fn needs_mfa(&self, policy: MfaPolicy) -> bool {
+        match policy {
+            MfaPolicy::Required => true,
+            MfaPolicy::IfEnrolled => self.enrolled,
+            MfaPolicy::Off => false,
+        }
+    }
+}

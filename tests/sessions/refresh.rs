@@ -1,0 +1,126 @@
+//! `grant_type=refresh_token` (SPEC §2.3).
+
+use axum::http::StatusCode;
+
+use super::{app, log_in, refresh, refresh_with};
+use crate::support::{App, Browser, Device};
+
+#[tokio::test]
+async fn a_session_goes_on_under_new_tokens() {
+    let app = app().await;
+    let first = log_in(&app, "openid read deploy offline_access").await;
+    let second = refresh(&app, &first.text("refresh_token")).await;
+    assert_eq!(second.status, StatusCode::OK, "{}", second.body);
+    assert_ne!(second.text("refresh_token"), first.text("refresh_token"));
+    assert_ne!(second.text("access_token"), first.text("access_token"));
+    assert!(second.json()["id_token"].is_string());
+    assert_eq!(second.text("scope"), "openid read deploy offline_access");
+    let third = refresh(&app, &second.text("refresh_token")).await;
+    assert_eq!(third.status, StatusCode::OK);
+    assert_eq!(app.audit().await["refreshed"], 2);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_given_again_and_an_old_token_ends_the_session() {
+    let app = app().await;
+    let first = log_in(&app, "read offline_access").await.text("refresh_token");
+    let second = refresh(&app, &first).await.text("refresh_token");
+    app.advance(30);
+    assert_eq!(refresh(&app, &first).await.text("refresh_token"), second);
+    app.advance(1);
+    let reused = refresh(&app, &first).await;
+    assert_eq!((reused.status, reused.error().as_str()), (StatusCode::BAD_REQUEST, "invalid_grant"));
+    let ended = refresh(&app, &second).await;
+    assert_eq!(ended.error(), "invalid_grant");
+    assert!(ended.text("error_description").contains("signed out"), "{}", ended.body);
+    assert_eq!(app.audit().await["reuse_detected"], 1);
+}
+
+#[tokio::test]
+async fn of_64_refreshes_at_once_one_rotates_and_all_get_the_same_successor() {
+    let app = app().await;
+    let first = log_in(&app, "read offline_access").await.text("refresh_token");
+    let answers = futures_util::future::join_all((0..64).map(|_| refresh(&app, &first))).await;
+    let mut successors: Vec<String> = answers.iter().map(|answer| answer.text("refresh_token")).collect();
+    successors.dedup();
+    assert_eq!(successors.len(), 1);
+    assert_eq!(app.audit().await["refreshed"], 1);
+}
+
+#[tokio::test]
+async fn scopes_may_narrow_for_one_access_token_and_never_widen() {
+    let app = app().await;
+    let first = log_in(&app, "openid read deploy offline_access").await.text("refresh_token");
+    let narrow = refresh_with(&app, &first, &[("scope", "read")]).await;
+    assert_eq!(narrow.text("scope"), "read");
+    assert!(narrow.json()["id_token"].is_null());
+    let wide = refresh_with(&app, &narrow.text("refresh_token"), &[("scope", "read email")]).await;
+    assert_eq!(wide.error(), "invalid_scope");
+    // Nothing was used up by asking too much.
+    let again = refresh(&app, &narrow.text("refresh_token")).await;
+    assert_eq!(again.text("scope"), "openid read deploy offline_access");
+}
+
+#[tokio::test]
+async fn a_session_ends_unused_and_at_its_longest_life() {
+    const DAY: i64 = 24 * 60 * 60;
+    let app = app().await;
+    let unused = log_in(&app, "read offline_access").await.text("refresh_token");
+    let mut used = log_in(&app, "read offline_access").await.text("refresh_token");
+    for _ in 0..4 {
+        app.advance(20 * DAY);
+        used = refresh(&app, &used).await.text("refresh_token");
+    }
+    assert!(refresh(&app, &unused).await.text("error_description").contains("not used for too long"));
+    app.advance(11 * DAY);
+    assert!(refresh(&app, &used).await.text("error_description").contains("longest life"));
+}
+
+#[tokio::test]
+async fn a_token_is_its_own_clients_and_nobody_elses() {
+    let app = app().await;
+    let token = log_in(&app, "read offline_access").await.text("refresh_token");
+    let secret = crate::support::app::SECRETS[1].1;
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", token.as_str()),
+        ("client_id", "acme-agent"),
+        ("client_secret", secret),
+    ];
+    assert_eq!(app.post("/auth/token", &form).await.error(), "invalid_grant");
+    assert_eq!(refresh(&app, "csr_AAAA").await.error(), "invalid_grant");
+    assert_eq!(refresh(&app, &token).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn locking_an_account_or_suspending_its_organization_ends_its_sessions_for_good() {
+    for (end, mend, because) in [
+        ("UPDATE app_user SET status = 'locked'", "UPDATE app_user SET status = 'active'", "locked"),
+        ("UPDATE organization SET status = 'suspended'", "UPDATE organization SET status = 'active'", "suspended"),
+    ] {
+        let app = app().await;
+        let token = log_in(&app, "read offline_access").await.text("refresh_token");
+        app.execute(end).await;
+        app.execute(mend).await;
+        let ended = refresh(&app, &token).await;
+        assert_eq!(ended.error(), "invalid_grant");
+        assert!(ended.text("error_description").contains(because), "{}", ended.body);
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_comes_as_the_service_says() {
+    let acme = crate::support::app::ACME;
+    for (policy, scope, given) in [
+        ("offline_access", "read", false),
+        ("offline_access", "read offline_access", true),
+        ("always", "read", true),
+        ("never", "read offline_access", false),
+    ] {
+        let with = format!("client_id = \"acme-cli\"\nrefresh = \"{policy}\"");
+        let app = App::with(&acme.replace("client_id = \"acme-cli\"", &with)).await;
+        let device = Device::ask(&app, scope).await;
+        Browser::new(&app).approve_code(&device.user_code).await;
+        assert_eq!(device.poll().await.json()["refresh_token"].is_string(), given, "{policy} {scope}");
+    }
+}
