@@ -36,8 +36,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let server = Server::new(opened.installation.clone(), settings).await?;
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("can't listen on {}", config.listen))?;
+    let asked = asked_to_stop();
     tracing::info!(listen = %listener.local_addr()?, issuer = config.public_url.issuer(), "ready");
-    server.serve(listener, asked_to_stop()).await?;
+    server.serve(listener, asked).await?;
     tracing::info!("every request is answered; ending");
     opened.close().await?;
     Ok(ExitCode::SUCCESS)

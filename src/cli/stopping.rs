@@ -1,25 +1,29 @@
 //! What ends a server: Ctrl-C, or SIGTERM of whoever supervises it.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::io;
 
-/// Ends with the first signal that asks the process to end.
-pub async fn asked_to_stop() {
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM can't be listened for");
-            return wait_for_ctrl_c().await;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Ends with the first signal that asks the process to end. From this call on, and not only once it is awaited, signals
+/// end nothing by themselves: call it before saying that the server runs.
+pub fn asked_to_stop() -> impl Future<Output = ()> {
+    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        tokio::select! {
+            () = arrival(interrupt) => {}
+            () = arrival(terminate) => {}
         }
-    };
-    tokio::select! {
-        () = wait_for_ctrl_c() => {}
-        _ = terminate.recv() => {}
     }
 }
 
-async fn wait_for_ctrl_c() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!(%error, "Ctrl-C can't be listened for");
-        std::future::pending::<()>().await;
+async fn arrival(signal: io::Result<Signal>) {
+    match signal {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a signal can't be listened for");
+            std::future::pending::<()>().await;
+        }
     }
 }
