@@ -127,7 +127,7 @@ fn enrol(gallery: &Gallery) -> Result {
     gallery.add("3-enrol-error", &page(Some("This code is not right. Wait for the next one."), Some("123456")))?;
     gallery.add(
         "3-recovery-codes",
-        &RecoveryCodes { frame: SIGNED_IN, occasion: Occasion::Required, codes: &codes, then: "confirm" },
+        &RecoveryCodes { frame: SIGNED_IN, occasion: Occasion::Required, codes: &codes, then: "/confirm" },
     )
 }
 

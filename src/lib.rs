@@ -32,6 +32,7 @@ pub mod upstream; // signing in at an organization's own provider
 pub mod pages; // how pages are answered, signing in, second factors
 
 // 4: the doors.
+pub mod account; // a person's own devices and factors
 pub mod activation; // the activation page
 pub mod oauth; // the endpoints that devices call
 

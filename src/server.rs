@@ -1,5 +1,7 @@
 //! The server: its rooms put together, its listener, and how it ends.
 
+pub mod housekeeping;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,8 +19,6 @@ use tower::Layer as _;
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::trace::TraceLayer;
 
-use crate::activation;
-use crate::device::expiry;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::http::client_address::{self, TrustedProxies};
@@ -27,6 +27,7 @@ use crate::oauth::{self, Endpoints};
 use crate::pages::{self, Pages};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::upstream::{NoHttpClient, Upstream};
+use crate::{account, activation};
 
 /// How long requests that are under way may take once the server was asked to end.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -84,8 +85,10 @@ impl Server {
 
     /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
     pub fn router(&self) -> Router {
-        let rooms =
-            oauth::router(self.endpoints.clone()).merge(activation::router(self.pages.clone())).merge(pages::assets());
+        let rooms = oauth::router(self.endpoints.clone())
+            .merge(activation::router(self.pages.clone(), account::finish_sign_in))
+            .merge(account::router(self.pages.clone()))
+            .merge(pages::assets());
         let base = self.installation.public_url.base_path().to_owned();
         let rooms = if base.is_empty() {
             rooms
@@ -119,7 +122,7 @@ impl Server {
     pub fn attend(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.endpoints.waiting.clone().listen(self.installation.pool.clone(), stop.clone()));
-        tasks.spawn(expiry::watch(self.installation.clone(), stop.clone()));
+        tasks.spawn(housekeeping::watch(self.installation.clone(), stop.clone()));
         let keys = self.endpoints.signing_keys.clone();
         tasks.spawn(life::watch(keys, self.installation.clone(), self.settings.keys, stop.clone()));
         tasks

@@ -15,6 +15,7 @@ use crate::http::page_headers::FormMayEndAt;
 use crate::pages::answer::{self, Form, PageError};
 use crate::pages::message::Trouble;
 use crate::pages::{Pages, words};
+use crate::postgres::PgConnection;
 
 use super::pages::{Confirm, Network, Outcome, RequestingDevice, ScopeChoice};
 use super::walk::{Step, Walk};
@@ -27,7 +28,7 @@ pub async fn show(State(pages): State<Pages>, caller: Caller, headers: HeaderMap
     let mut conn = pages.installation.pool.acquire().await?;
     let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::Confirm)?;
     if is_too_far(&walk, &caller) {
-        return Ok(walk.trouble(&pages, StatusCode::FORBIDDEN, Trouble::OtherNetwork));
+        return too_far(&mut conn, &pages, &walk, &caller).await;
     }
     page(&pages, &caller, &walk, StatusCode::OK, &walk.grant.scopes, None)
 }
@@ -52,7 +53,9 @@ pub async fn submit(
             denied.then(|| walk.event_by(&pages, audit::Kind::Denied, &caller))
         }
         Some("approve") if is_too_far(&walk, &caller) => {
-            return Ok(walk.trouble(&pages, StatusCode::FORBIDDEN, Trouble::OtherNetwork));
+            let refused = too_far(&mut tx, &pages, &walk, &caller).await;
+            tx.commit().await?;
+            return refused;
         }
         Some("approve") if !mine => {
             return page(&pages, &caller, &walk, StatusCode::BAD_REQUEST, &granted, Some(NOT_TICKED));
@@ -106,7 +109,14 @@ fn is_required(walk: &Walk, scope: &str) -> bool {
 
 /// Whether the service lets only those approve who are on the device's network, and this browser isn't.
 fn is_too_far(walk: &Walk, caller: &Caller) -> bool {
-    walk.service.proximity == Proximity::Block && !same_network(walk.grant.device.ip, caller.ip)
+    walk.service.proximity == Proximity::Block
+        && (caller.may_be_proxy || !same_network(walk.grant.device.ip, caller.ip))
+}
+
+async fn too_far(conn: &mut PgConnection, pages: &Pages, walk: &Walk, caller: &Caller) -> Result<Response, PageError> {
+    let because = serde_json::json!({ "because": "the approver is on another network than the device" });
+    walk.event_by(pages, audit::Kind::Refused, caller).detail(because).append(conn).await?;
+    Ok(walk.trouble(pages, StatusCode::FORBIDDEN, Trouble::OtherNetwork))
 }
 
 fn page(
@@ -125,6 +135,7 @@ fn page(
     let (program, address) = (words::program(device.user_agent.as_deref()), device.ip.to_string());
     let network = match walk.service.proximity {
         Proximity::Off => Network::Unknown,
+        _ if caller.may_be_proxy => Network::Unknown,
         _ if same_network(device.ip, caller.ip) => Network::Same,
         _ => Network::Other,
     };

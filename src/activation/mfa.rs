@@ -3,17 +3,20 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 
 use crate::audit;
 use crate::browser;
 use crate::device;
 use crate::device::grant::MfaProof;
 use crate::http::client_address::Caller;
-use crate::mfa::{recovery, totp};
+use crate::mfa::recovery::NewCodes;
+use crate::mfa::totp;
 use crate::pages::Pages;
 use crate::pages::answer::{Form, PageError};
 use crate::pages::factor::{Mfa, MfaError, Occasion};
-use crate::pages::second_factor::{self, Method};
+use crate::pages::second_factor::{self, Method, Typed};
 use crate::postgres::PgConnection;
 
 use super::walk::{Step, Walk};
@@ -36,32 +39,44 @@ pub async fn submit(
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, PageError> {
-    let mut tx = pages.installation.pool.begin().await?;
-    let walk = Walk::resume(&mut tx, &pages, &headers).await?.at(&pages, Step::Mfa)?;
+    let mut conn = pages.installation.pool.acquire().await?;
+    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::Mfa)?;
     let fields = form.of(&pages, &walk.visitor, walk.about())?;
     let typed = fields.get("code").unwrap_or_default().trim();
     if !walk.account()?.enrolled {
-        let answer = enrol(&mut tx, &pages, &caller, &walk, typed).await?;
-        tx.commit().await?;
-        return Ok(answer);
+        return enrol(conn, &pages, &caller, walk, typed).await;
     }
     if typed.is_empty() {
-        return challenge(&mut tx, &pages, &walk, StatusCode::BAD_REQUEST, Some(MfaError::Totp(second_factor::EMPTY)))
-            .await;
+        return challenge(
+            &mut conn,
+            &pages,
+            &walk,
+            StatusCode::BAD_REQUEST,
+            Some(MfaError::Totp(second_factor::EMPTY)),
+        )
+        .await;
     }
+    // Hashing takes long: not with a connection in hand.
+    drop(conn);
     let user = walk.account()?.user.id;
-    let (method, spent) = second_factor::spend(&mut tx, &pages.installation, user, typed).await?;
-    let answer = if spent && prove(&mut tx, &pages, &caller, &walk, method).await? {
-        pages.lead_to(Step::Confirm.path())
-    } else {
-        walk.event_by(&pages, audit::Kind::MfaFailed, &caller)
-            .detail(serde_json::json!({ "method": method.as_str() }))
-            .append(&mut tx)
-            .await?;
-        challenge(&mut tx, &pages, &walk, StatusCode::BAD_REQUEST, Some(method.refusal())).await?
-    };
+    let typed = Typed::read(&pages.installation, user, typed).await?;
+    let mut tx = pages.installation.pool.begin().await?;
+    let right = typed.spend(&mut tx, &pages.installation, user).await?;
+    if right && prove(&mut tx, &pages, &caller, &walk, typed.method()).await? {
+        tx.commit().await?;
+        return Ok(pages.lead_to(Step::Confirm.path()));
+    }
+    if right {
+        // The walk went elsewhere meanwhile, and knows where. The code is good for another time.
+        return Ok(pages.lead_to(Step::Mfa.path()));
+    }
+    walk.event_by(&pages, audit::Kind::MfaFailed, &caller)
+        .detail(serde_json::json!({ "method": typed.method().as_str() }))
+        .append(&mut tx)
+        .await?;
+    let again = challenge(&mut tx, &pages, &walk, StatusCode::BAD_REQUEST, Some(typed.method().refusal())).await?;
     tx.commit().await?;
-    Ok(answer)
+    Ok(again)
 }
 
 /// Notes the proof, for this grant and for services that let one serve several devices.
@@ -88,31 +103,40 @@ async fn prove(
 
 /// Takes the first code of a new factor, and shows the recovery codes, once.
 async fn enrol(
-    conn: &mut PgConnection,
+    mut conn: PoolConnection<Postgres>,
     pages: &Pages,
     caller: &Caller,
-    walk: &Walk,
+    walk: Walk,
     typed: &str,
 ) -> Result<Response, PageError> {
     let installation = &pages.installation;
     let user = walk.account()?.user.id;
-    let shown = shown_secret(conn, pages, walk).await?;
+    let shown = shown_secret(&mut conn, pages, &walk).await?;
     let now = installation.clock.now();
     let Some(step) = shown.step_of(typed, now) else {
-        return enrolment(pages, walk, &shown, Some(second_factor::first_refused(typed)));
+        let failed = walk.event_by(pages, audit::Kind::MfaFailed, caller);
+        failed.detail(serde_json::json!({ "method": "enrolment" })).append(&mut conn).await?;
+        return enrolment(pages, &walk, &shown, Some(second_factor::first_refused(typed)));
     };
+    drop(conn);
+    let codes = NewCodes::draw(installation).await;
+    let mut tx = installation.pool.begin().await?;
     // Somebody else set one up meanwhile, in another browser: that one is asked for.
-    if !totp::enrol(conn, &installation.keyring, user, &shown, step, now).await? {
+    if !totp::enrol(&mut tx, &installation.keyring, user, &shown, step, now).await? {
         return Ok(pages.lead_to(Step::Mfa.path()));
     }
     walk.event_by(pages, audit::Kind::Enrolled, caller)
         .detail(serde_json::json!({ "method": "totp" }))
-        .append(conn)
+        .append(&mut tx)
         .await?;
-    let codes = recovery::replace(conn, installation, user).await?;
-    prove(conn, pages, caller, walk, Method::Totp).await?;
+    let codes = codes.give(&mut tx, user).await?;
+    // The time ran out meanwhile: no factor is set up whose recovery codes nobody sees.
+    if !prove(&mut tx, pages, caller, &walk, Method::Totp).await? {
+        return Ok(pages.lead_to(Step::Mfa.path()));
+    }
+    tx.commit().await?;
     let csrf_token = walk.csrf_token(pages);
-    Ok(second_factor::recovery_codes(walk.frame(pages, &csrf_token), &codes, Occasion::Required, "confirm"))
+    Ok(second_factor::recovery_codes(walk.frame(pages, &csrf_token), &codes, Occasion::Required, "/confirm"))
 }
 
 async fn shown_secret(conn: &mut PgConnection, pages: &Pages, walk: &Walk) -> Result<totp::Enrolment, PageError> {

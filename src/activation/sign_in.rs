@@ -6,7 +6,9 @@ use axum::response::Response;
 
 use crate::audit;
 use crate::browser;
+use crate::browser::csrf::About;
 use crate::browser::store::NewSignIn;
+use crate::browser::visitor::Visitor;
 use crate::directory::provider::{self, Kind, Provider};
 use crate::directory::user;
 use crate::http::client_address::Caller;
@@ -33,7 +35,15 @@ pub async fn submit(
     form: Form,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::SignIn)?;
+    let visitor = Visitor::recognize(&mut conn, &pages.installation, &headers).await?;
+    if visitor.session.is_none()
+        && let Some(visitor) = Visitor::clicked_again(&mut conn, &pages.installation, &headers).await?
+    {
+        let walk = Walk::of(&mut conn, &pages, visitor).await?;
+        drop(conn);
+        return second_click(&pages, walk, &form).await;
+    }
+    let walk = Walk::of(&mut conn, &pages, visitor).await?.at(&pages, Step::SignIn)?;
     let fields = form.of(&pages, &walk.visitor, walk.about())?;
     let email = fields.get("email").unwrap_or_default().trim();
     let password = SecretText::from(fields.get("password").unwrap_or_default());
@@ -48,10 +58,14 @@ pub async fn submit(
     let user = shared::account(&pages.installation, walk.grant.organization_id, email, &password).await?;
     let Some(user) = user else {
         let mut conn = pages.installation.pool.acquire().await?;
-        walk.event_by(&pages, audit::Kind::Refused, &caller)
-            .detail(serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" }))
-            .append(&mut conn)
-            .await?;
+        let because = serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" });
+        let event = walk.event_by(&pages, audit::Kind::Refused, &caller).detail(because);
+        // The page doesn't tell whether there is such an account; the audit does.
+        let event = match user::by_email(&mut conn, walk.grant.organization_id, email).await? {
+            Some(user) => event.user(user.id),
+            None => event,
+        };
+        event.append(&mut conn).await?;
         return page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, PasswordForm::wrong(email), None).await;
     };
     let mut tx = pages.installation.pool.begin().await?;
@@ -69,6 +83,22 @@ pub async fn submit(
     Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
 }
 
+/// The form came twice. The first one signed the person in and gave the session a new cookie, which the browser dropped
+/// with the answer: whoever proves the same account again gets another.
+async fn second_click(pages: &Pages, mut walk: Walk, form: &Form) -> Result<Response, PageError> {
+    let fields = form.of(pages, &walk.visitor, About { user: None, ..walk.about() })?;
+    let email = fields.get("email").unwrap_or_default().trim();
+    let password = SecretText::from(fields.get("password").unwrap_or_default());
+    let user = shared::account(&pages.installation, walk.grant.organization_id, email, &password).await?;
+    let same = user.zip(walk.account.as_ref()).is_some_and(|(user, account)| user.id == account.user.id);
+    if !same {
+        return Ok(pages.lead_to("/activate"));
+    }
+    let mut conn = pages.installation.pool.acquire().await?;
+    walk.visitor.renew(&mut conn, &pages.installation).await?;
+    Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
+}
+
 /// Notes a sign-in in this browser, under a new cookie value, and says where the walk stands then.
 pub async fn signed_in(
     conn: &mut PgConnection,
@@ -78,7 +108,7 @@ pub async fn signed_in(
     provider: &Provider,
     sign_in: &NewSignIn<'_>,
 ) -> Result<Walk, PageError> {
-    browser::store::sign_in(conn, walk.browser.id, sign_in).await?;
+    browser::store::sign_in(conn, walk.browser.id, sign_in, pages.installation.clock.now()).await?;
     walk.visitor.renew(conn, &pages.installation).await?;
     let walk = Walk::of(conn, pages, walk.visitor).await?;
     walk.event_by(pages, audit::Kind::SignedIn, caller)

@@ -1,5 +1,6 @@
 //! Step 2 at an organization's own provider: out, and back once.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -12,14 +13,17 @@ use crate::device;
 use crate::device::codes::UserCode;
 use crate::device::grant::MfaProof;
 use crate::directory::provider::{self, Kind, Provider};
+use crate::directory::service::{self, Service};
 use crate::http::client_address::Caller;
+use crate::ids::{GrantId, OrganizationId};
 use crate::pages::Pages;
 use crate::pages::answer::PageError;
 use crate::pages::message::Trouble;
-use crate::pages::sign_in::{PasswordForm, is_followed, trouble};
+use crate::pages::sign_in::{PasswordForm, Return, is_followed, trouble};
+use crate::postgres::PgConnection;
 use crate::upstream::admission::{self, AdmissionError};
 use crate::upstream::round_trip;
-use crate::upstream::{Callback, Identity, UpstreamError};
+use crate::upstream::{Identity, UpstreamError};
 
 use super::code::{self, Outcome};
 use super::sign_in;
@@ -37,44 +41,80 @@ pub struct Link {
     user_code: Option<String>,
 }
 
+impl Link {
+    /// Whether the link is for this service.
+    fn is_for(&self, service: &Service) -> bool {
+        let agrees = |given: &Option<String>, own: &str| given.as_deref().is_none_or(|given| given == own);
+        agrees(&self.org, &service.organization_slug) && agrees(&self.service, &service.slug)
+    }
+}
+
 /// `GET /auth/{provider}?org=&service=&user_code=`: leads to the provider.
 pub async fn start(
     State(pages): State<Pages>,
     caller: Caller,
     headers: HeaderMap,
     Path(slug): Path<String>,
-    Query(link): Query<Link>,
+    link: Result<Query<Link>, QueryRejection>,
 ) -> Result<Response, PageError> {
-    if !is_followed(&headers) {
+    let Query(link) = link.map_err(not_understood)?;
+    begin(&pages, &caller, &headers, &slug, &link).await
+}
+
+/// `GET /auth/admin/{provider}?user_code=`: the same for the organization `platform`.
+pub async fn start_for_platform(
+    State(pages): State<Pages>,
+    caller: Caller,
+    headers: HeaderMap,
+    Path(slug): Path<String>,
+    link: Result<Query<Link>, QueryRejection>,
+) -> Result<Response, PageError> {
+    let Query(link) = link.map_err(not_understood)?;
+    let link = Link { org: Some(PLATFORM.to_owned()), ..link };
+    begin(&pages, &caller, &headers, &slug, &link).await
+}
+
+/// `HEAD /auth/{provider}`: somebody looks whether the link works, and no code is claimed for that.
+pub async fn look(State(pages): State<Pages>) -> Response {
+    pages.lead_to("/activate")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
+pub fn not_understood(_: QueryRejection) -> PageError {
+    PageError::Trouble(StatusCode::BAD_REQUEST, Trouble::NotFound)
+}
+
+async fn begin(
+    pages: &Pages,
+    caller: &Caller,
+    headers: &HeaderMap,
+    slug: &str,
+    link: &Link,
+) -> Result<Response, PageError> {
+    if !is_followed(headers) {
         return Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm));
     }
     let mut tx = pages.installation.pool.begin().await?;
-    let mut visitor = Visitor::recognize(&mut tx, &pages.installation, &headers).await?;
+    let mut visitor = Visitor::recognize(&mut tx, &pages.installation, headers).await?;
     if let Some(typed) = &link.user_code {
-        let code = UserCode::parse(typed);
-        let outcome = match &code {
-            Some(code) => code::claim(&mut tx, &pages, &caller, &mut visitor, code, false).await?,
-            None => Outcome::NotValid,
-        };
-        let Outcome::Claimed(grant) = outcome else {
+        let Some(grant) = claim(&mut tx, pages, caller, &mut visitor, slug, link, typed).await? else {
             tx.commit().await?;
             // The code page says what is wrong with a code, and takes another.
             let typed = serde_urlencoded::to_string([("user_code", typed)]).unwrap_or_default();
             return Ok(pages.lead_to(&format!("/activate?{typed}")));
         };
-        visitor.session = visitor.session.map(|session| session.about(grant.id));
+        visitor.session = visitor.session.map(|session| session.about(grant));
     }
-    let walk = Walk::of(&mut tx, &pages, visitor).await?;
-    let agrees = |given: &Option<String>, own: &str| given.as_deref().is_none_or(|given| given == own);
-    if !agrees(&link.org, &walk.service.organization_slug) || !agrees(&link.service, &walk.service.slug) {
-        return Err(walk.trouble(&pages, StatusCode::NOT_FOUND, Trouble::NotFound).into());
+    let walk = Walk::of(&mut tx, pages, visitor).await?;
+    if !link.is_for(&walk.service) {
+        return Err(walk.trouble(pages, StatusCode::NOT_FOUND, Trouble::NotFound).into());
     }
     if walk.step != Step::SignIn {
         tx.commit().await?;
         return Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())));
     }
-    let Some(provider) = provider::by_slug(&mut tx, walk.grant.organization_id, &slug).await? else {
-        return Err(walk.trouble(&pages, StatusCode::NOT_FOUND, Trouble::NotFound).into());
+    let Some(provider) = known_provider(&mut tx, walk.grant.organization_id, slug).await? else {
+        return Err(walk.trouble(pages, StatusCode::NOT_FOUND, Trouble::NotFound).into());
     };
     if provider.kind == Kind::Password {
         tx.commit().await?;
@@ -84,42 +124,77 @@ pub async fn start(
     tx.commit().await?;
     let response = match pages.upstream.authorization_url(&pages.installation, &provider, &trip).await {
         Ok(url) => Redirect::to(url.as_str()).into_response(),
-        Err(error) => failed(&pages, &caller, &walk, &provider, &error).await?,
+        Err(error) => failed(pages, caller, &walk, &provider, &error).await?,
     };
     Ok(pages.with_cookie(&walk.visitor, response))
 }
 
-/// `GET /auth/admin/{provider}?user_code=`: the same for the organization `platform`.
-pub async fn start_for_platform(
-    state: State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    slug: Path<String>,
-    Query(link): Query<Link>,
-) -> Result<Response, PageError> {
-    start(state, caller, headers, slug, Query(Link { org: Some(PLATFORM.to_owned()), ..link })).await
+/// Claims the code of a link from an organization's own page. A link that doesn't fit its code, or whose service wants
+/// the code typed, claims nothing; a wrong one is a guess like any other.
+async fn claim(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    caller: &Caller,
+    visitor: &mut Visitor,
+    slug: &str,
+    link: &Link,
+    typed: &str,
+) -> Result<Option<GrantId>, PageError> {
+    let installation = &pages.installation;
+    let browser = visitor.session.map(|session| session.id);
+    let code = UserCode::parse(typed);
+    let macs = code.as_ref().map(|code| code.macs(&installation.keyring)).unwrap_or_default();
+    let found = device::store::by_user_code(conn, &macs, browser, installation.clock.now()).await?;
+    let fitting = match &found {
+        Some(grant) => {
+            let service = service::by_id(conn, grant.service_id).await?.filter(|service| link.is_for(service));
+            let provider = known_provider(conn, grant.organization_id, slug).await?;
+            service.filter(|_| provider.is_some())
+        }
+        None => None,
+    };
+    let (Some(code), Some(service)) = (code, fitting) else {
+        audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
+            .caller(caller)
+            .append(conn)
+            .await?;
+        return Ok(None);
+    };
+    if !service.prefill && service.activation_uri.is_none() {
+        return Ok(None);
+    }
+    match code::claim(conn, pages, caller, visitor, &code, false).await? {
+        Outcome::Claimed(grant) => Ok(Some(grant.id)),
+        Outcome::NotValid | Outcome::MustBeTyped => Ok(None),
+    }
+}
+
+/// The organization's provider with this slug. What can be no slug is nobody's.
+async fn known_provider(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    slug: &str,
+) -> Result<Option<Provider>, sqlx::Error> {
+    if !slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        return Ok(None);
+    }
+    provider::by_slug(conn, organization, slug).await
 }
 
 /// `GET /auth/{provider}/callback`: the person is back.
-pub async fn finish(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(slug): Path<String>,
-    Query(callback): Query<Callback>,
-) -> Result<Response, PageError> {
+pub async fn finish(pages: Pages, back: Return) -> Result<Response, PageError> {
+    let (caller, slug) = (&back.caller, &back.provider);
     let mut conn = pages.installation.pool.acquire().await?;
-    let walk = Walk::resume(&mut conn, &pages, &headers).await?;
-    let state = callback.state.as_ref().map_or("", |state| state.expose());
-    let finished = round_trip::finish(&mut conn, &pages.installation, walk.browser.id, &slug, state).await?;
+    let walk = Walk::resume(&mut conn, &pages, &back.headers).await?;
+    let finished = round_trip::finish(&mut conn, &pages.installation, walk.browser.id, slug, back.state()).await?;
     // A state of another browser, of another login, used before or too old. Who comes back twice is led on.
     let Some(finished) = finished.filter(|finished| finished.grant_id == Some(walk.grant.id)) else {
         if walk.step == Step::SignIn {
-            let provider = provider::by_slug(&mut conn, walk.grant.organization_id, &slug).await?;
+            let provider = known_provider(&mut conn, walk.grant.organization_id, slug).await?;
             let name = provider.as_ref().map_or("The provider", |provider| provider.name.as_str());
-            let href = provider.as_ref().map(|provider| sign_in::start_href(&pages, &walk, provider));
-            let retry_href = href.as_deref().unwrap_or("/activate/sign-in");
-            let trouble = Trouble::Unusable { provider: name, retry_href };
+            let here = format!("{}{}", pages.installation.public_url.base_path(), Step::SignIn.path());
+            let retry_href = provider.as_ref().map_or(here, |provider| sign_in::start_href(&pages, &walk, provider));
+            let trouble = Trouble::Unusable { provider: name, retry_href: &retry_href };
             return Ok(walk.trouble(&pages, StatusCode::BAD_REQUEST, trouble));
         }
         return Ok(pages.lead_to(walk.step.path()));
@@ -127,9 +202,9 @@ pub async fn finish(
     let provider = provider::by_id(&mut conn, finished.provider_id).await?;
     let provider = provider.ok_or_else(|| PageError::Fault("a round trip of no provider".into()))?;
     drop(conn);
-    match pages.upstream.identity(&pages.installation, &provider, &finished.round_trip, &callback).await {
-        Ok(identity) => admit(&pages, &caller, walk, &provider, &identity).await,
-        Err(error) => failed(&pages, &caller, &walk, &provider, &error).await,
+    match pages.upstream.identity(&pages.installation, &provider, &finished.round_trip, &back.callback).await {
+        Ok(identity) => admit(&pages, caller, walk, &provider, &identity).await,
+        Err(error) => failed(&pages, caller, &walk, &provider, &error).await,
     }
 }
 
@@ -170,7 +245,8 @@ async fn admit(
     };
     let mut walk = sign_in::signed_in(&mut tx, pages, caller, walk, provider, &sign_in).await?;
     if provider.trust_mfa && identity.second_factor {
-        let proof = MfaProof { user_id: user.id, at: now, amr: vec!["mfa".to_owned()] };
+        // As old as the sign-in over there: a proof of yesterday is none of today.
+        let proof = MfaProof { user_id: user.id, at: sign_in.auth_time, amr: vec!["mfa".to_owned()] };
         if device::store::prove_mfa(&mut tx, walk.grant.id, walk.browser.id, &proof, now).await? {
             walk.event_by(pages, audit::Kind::MfaPassed, caller)
                 .detail(serde_json::json!({ "provider": provider.slug, "amr": identity.amr }))

@@ -88,6 +88,9 @@ impl Walk {
         if walk.service.organization_status == Status::Suspended {
             return Err(walk.trouble(pages, StatusCode::FORBIDDEN, Trouble::Suspended).into());
         }
+        if !walk.service.device_login {
+            return Err(walk.trouble(pages, StatusCode::FORBIDDEN, Trouble::Unavailable).into());
+        }
         if walk.grant.is_expired(now) {
             return Err(walk.trouble(pages, StatusCode::GONE, Trouble::Expired).into());
         }
@@ -187,5 +190,11 @@ fn next_step(grant: &Grant, service: &Service, account: Option<&Account>) -> Ste
     }
     let Some(account) = account else { return Step::SignIn };
     let proven = grant.mfa.as_ref().is_some_and(|proof| proof.user_id == account.user.id);
-    if account.needs_mfa(service.mfa) && !proven { Step::Mfa } else { Step::Confirm }
+    if !account.needs_mfa(service.mfa) || proven {
+        return Step::Confirm;
+    }
+    // Who sets up a factor has signed in for this very login: a browser that was left signed in must not be enough to
+    // make somebody else's authenticator the person's own. And where the provider proves the factor, it does so again.
+    let for_this_login = grant.claimed_at.is_some_and(|at| account.sign_in.signed_in_at >= at);
+    if account.enrolled || for_this_login { Step::Mfa } else { Step::SignIn }
 }

@@ -12,21 +12,66 @@ use super::visitor::BrowserSession;
 /// How long a browser session lives, and so a sign-in on these pages.
 const LIFE: TimeDelta = TimeDelta::hours(12);
 
-/// Finds the session of a cookie's value.
+/// How long after a sign-in the same form may be sent once more: people click twice, and browsers drop the first answer
+/// with its new cookie.
+const SECOND_CLICK: TimeDelta = TimeDelta::seconds(30);
+
+/// What a cookie's value is to the database.
+pub(super) enum Token {
+    /// Of no session: a browser that has claimed nothing yet.
+    Unknown,
+    /// Of a session that goes on.
+    Live(BrowserSession),
+    /// Of a session that is over. It names nothing any more, and nothing new is to be put under it.
+    Over,
+}
+
+/// Looks a cookie's value up.
 pub(super) async fn by_token(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    token: &SecretText,
+) -> Result<Token, sqlx::Error> {
+    let macs = installation.keyring.macs(Purpose::BrowserSession, &[token.expose().as_bytes()]);
+    let row = sqlx::query!("SELECT id, grant_id, expires_at FROM browser_session WHERE token_mac = ANY($1)", &macs,)
+        .fetch_optional(conn)
+        .await?;
+    Ok(match row {
+        None => Token::Unknown,
+        Some(row) if row.expires_at <= installation.clock.now() => Token::Over,
+        Some(row) => Token::Live(BrowserSession { id: row.id.into(), grant_id: row.grant_id.map(GrantId) }),
+    })
+}
+
+/// The session whose cookie was renewed a moment ago and was this value before.
+pub(super) async fn by_previous_token(
     conn: &mut PgConnection,
     installation: &Installation,
     token: &SecretText,
 ) -> Result<Option<BrowserSession>, sqlx::Error> {
     let macs = installation.keyring.macs(Purpose::BrowserSession, &[token.expose().as_bytes()]);
+    let now = installation.clock.now();
     let row = sqlx::query!(
-        "SELECT id, grant_id FROM browser_session WHERE token_mac = ANY($1) AND expires_at > $2",
+        "SELECT id, grant_id FROM browser_session
+         WHERE previous_token_mac = ANY($1) AND renewed_at > $2 AND expires_at > $3",
         &macs,
-        installation.clock.now(),
+        now - SECOND_CLICK,
+        now,
     )
     .fetch_optional(conn)
     .await?;
     Ok(row.map(|row| BrowserSession { id: row.id.into(), grant_id: row.grant_id.map(GrantId) }))
+}
+
+/// Deletes sessions that are over, with all that belongs to them.
+pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "DELETE FROM browser_session WHERE id IN (SELECT id FROM browser_session WHERE expires_at <= $1 LIMIT 500)",
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(deleted.rows_affected())
 }
 
 /// Stores a session. Two requests of one new browser may come at once: both get the same.
@@ -59,7 +104,9 @@ pub(super) async fn set_token(
     token: &SecretText,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE browser_session SET token_mac = $2, last_seen_at = $3 WHERE id = $1",
+        "UPDATE browser_session
+         SET previous_token_mac = token_mac, renewed_at = $3, token_mac = $2, last_seen_at = $3
+         WHERE id = $1",
         session.0,
         &installation.keyring.mac(Purpose::BrowserSession, &[token.expose().as_bytes()]),
         installation.clock.now(),
@@ -87,8 +134,10 @@ pub async fn set_grant(
 pub struct SignIn {
     /// The account.
     pub user_id: UserId,
-    /// When they signed in.
+    /// When they signed in, as their provider says.
     pub auth_time: DateTime<Utc>,
+    /// When they did so here.
+    pub signed_in_at: DateTime<Utc>,
     /// How (RFC 8176).
     pub amr: Vec<String>,
     /// The last second factor in this browser: when and how.
@@ -115,19 +164,22 @@ pub async fn sign_in(
     conn: &mut PgConnection,
     session: BrowserSessionId,
     sign_in: &NewSignIn<'_>,
+    now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO browser_sign_in (browser_session_id, organization_id, user_id, provider_id, auth_time, amr)
-         VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO browser_sign_in
+             (browser_session_id, organization_id, user_id, provider_id, auth_time, amr, signed_in_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (browser_session_id, organization_id) DO UPDATE
              SET user_id = excluded.user_id, provider_id = excluded.provider_id, auth_time = excluded.auth_time,
-                 amr = excluded.amr, mfa_at = NULL, mfa_amr = '{}'",
+                 amr = excluded.amr, signed_in_at = excluded.signed_in_at, mfa_at = NULL, mfa_amr = '{}'",
         session.0,
         sign_in.organization.0,
         sign_in.user.0,
         sign_in.provider.0,
         sign_in.auth_time,
         sign_in.amr,
+        now,
     )
     .execute(conn)
     .await?;
@@ -157,7 +209,7 @@ pub async fn signed_in(
     organization: OrganizationId,
 ) -> Result<Option<SignIn>, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT b.user_id, b.auth_time, b.amr, b.mfa_at, b.mfa_amr
+        "SELECT b.user_id, b.auth_time, b.signed_in_at, b.amr, b.mfa_at, b.mfa_amr
          FROM browser_sign_in b
          JOIN app_user u ON u.id = b.user_id
          JOIN organization o ON o.id = b.organization_id
@@ -170,6 +222,7 @@ pub async fn signed_in(
     Ok(row.map(|row| SignIn {
         user_id: row.user_id.into(),
         auth_time: row.auth_time,
+        signed_in_at: row.signed_in_at,
         amr: row.amr,
         mfa: row.mfa_at.map(|at| (at, row.mfa_amr)),
     }))
@@ -193,4 +246,33 @@ pub async fn note_mfa(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Signs a person out in every browser but this one, and says in how many.
+pub async fn sign_out_elsewhere(
+    conn: &mut PgConnection,
+    session: BrowserSessionId,
+    user: UserId,
+) -> Result<u64, sqlx::Error> {
+    let signed_out =
+        sqlx::query!("DELETE FROM browser_sign_in WHERE user_id = $2 AND browser_session_id <> $1", session.0, user.0)
+            .execute(conn)
+            .await?;
+    Ok(signed_out.rows_affected())
+}
+
+/// Slug and name of the organizations that somebody is signed in to here.
+pub async fn organizations(
+    conn: &mut PgConnection,
+    session: BrowserSessionId,
+) -> Result<Vec<(String, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT o.slug, o.name FROM browser_sign_in b JOIN organization o ON o.id = b.organization_id
+         WHERE b.browser_session_id = $1 AND o.status = 'active'
+         ORDER BY o.name, o.slug",
+        session.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.slug, row.name)).collect())
 }

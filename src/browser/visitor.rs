@@ -7,7 +7,7 @@ use crate::installation::Installation;
 use crate::postgres::PgConnection;
 use crate::secrets::{SecretText, base64url, from_base64url};
 
-use super::store;
+use super::store::{self, Token};
 
 /// A browser, known by its cookie or new.
 #[derive(Clone, Debug)]
@@ -46,8 +46,24 @@ impl Visitor {
         let Some(token) = cookie(headers, name(installation)) else {
             return Ok(Self { token: draw(installation), session: None, send_cookie: true });
         };
-        let session = store::by_token(conn, installation, &token).await?;
-        Ok(Self { token, session, send_cookie: false })
+        Ok(match store::by_token(conn, installation, &token).await? {
+            Token::Live(session) => Self { token, session: Some(session), send_cookie: false },
+            Token::Unknown => Self { token, session: None, send_cookie: false },
+            Token::Over => Self { token: draw(installation), session: None, send_cookie: true },
+        })
+    }
+
+    /// The browser whose sign-in form is sent a second time, with the cookie from before the first. It has the session
+    /// again, and a right to it only if the form proves once more who sends it: a cookie that somebody else planted or
+    /// read does not.
+    pub async fn clicked_again(
+        conn: &mut PgConnection,
+        installation: &Installation,
+        headers: &HeaderMap,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        let Some(token) = cookie(headers, name(installation)) else { return Ok(None) };
+        let session = store::by_previous_token(conn, installation, &token).await?;
+        Ok(session.map(|session| Self { token, session: Some(session), send_cookie: false }))
     }
 
     /// A browser that sends no cookie, which is known without the database.

@@ -1,8 +1,8 @@
 //! Opens an installation: its secret, its database brought up to date, its parts in one value.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -26,8 +26,10 @@ const URL_FILE: &str = "database-url";
 /// The database in a managed PostgreSQL.
 const DATABASE: &str = "countersign";
 
-/// How many passwords are hashed at once: one a core, half of them left for everything else.
-const HASHES_AT_ONCE: usize = 2;
+/// How many passwords are hashed at once: on half of the cores, so that the other half answers polls.
+fn hashes_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}
 
 /// Which installation a command is about.
 #[derive(Clone, Debug, clap::Args)]
@@ -127,7 +129,7 @@ async fn assemble(
         pool,
         clock: Clock::system(),
         keyring: Keyring::new(secrets).context("there is no installation secret")?,
-        passwords: Passwords::new(random.clone(), HASHES_AT_ONCE),
+        passwords: Passwords::new(random.clone(), hashes_at_once()),
         random,
         public_url,
         dev_mode,
@@ -174,7 +176,8 @@ async fn create_database(postgres: &Managed) -> anyhow::Result<()> {
 /// The data directory's own secret, made now if there is none.
 fn own_secret(data_dir: &Path) -> anyhow::Result<InstallationSecret> {
     let path = data_dir.join(SECRET_FILE);
-    fs::create_dir_all(data_dir).with_context(|| format!("{} can't be made", data_dir.display()))?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.with_context(|| format!("{} can't be made", data_dir.display()))?;
     if !path.exists() {
         let secret = InstallationSecret::generate(&Random::system());
         match write_new(&path, &secret.encode()) {

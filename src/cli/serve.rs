@@ -12,7 +12,7 @@ use crate::session::signing_keys::life;
 use crate::telemetry;
 
 use super::opening;
-use super::stopping::asked_to_stop;
+use super::stopping::{End, end_of};
 
 /// Run the server
 ///
@@ -28,7 +28,12 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
     telemetry::start(config.log.format, &config.log.filter);
-    let opened = opening::configured(&config).await?;
+    let mut opened = opening::configured(&config).await?;
+    if config.public_url.is_secure() && config.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "trusted_proxies is empty, and something in front must speak TLS: its address will be everybody's"
+        );
+    }
     let settings = Settings {
         proxies: TrustedProxies::from(config.trusted_proxies),
         keys: life::Policy { rotation: config.keys.rotation },
@@ -36,10 +41,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let server = Server::new(opened.installation.clone(), settings).await?;
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("can't listen on {}", config.listen))?;
-    let asked = asked_to_stop();
+    let ending = end_of(opened.postgres.as_mut());
     tracing::info!(listen = %listener.local_addr()?, issuer = config.public_url.issuer(), "ready");
-    server.serve(listener, asked).await?;
+    let mut end = End::Asked;
+    server.serve(listener, async { end = ending.await }).await?;
     tracing::info!("every request is answered; ending");
     opened.close().await?;
-    Ok(ExitCode::SUCCESS)
+    end.into_code()
 }

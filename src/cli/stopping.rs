@@ -1,17 +1,41 @@
-//! What ends a server: Ctrl-C, or SIGTERM of whoever supervises it.
+//! What ends a server: Ctrl-C, SIGTERM of whoever supervises it, or the end of the PostgreSQL that runs for it.
 
 use std::io;
+use std::process::ExitCode;
 
+use anyhow::bail;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ends with the first signal that asks the process to end. From this call on, and not only once it is awaited, signals
-/// end nothing by themselves: call it before saying that the server runs.
-pub fn asked_to_stop() -> impl Future<Output = ()> {
+use crate::postgres::managed::Managed;
+
+/// Why a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to.
+    Asked,
+    /// Its PostgreSQL ended without having been asked to. Whoever supervises the server starts both anew.
+    WithoutDatabase,
+}
+
+impl End {
+    /// What the command says of it.
+    pub fn into_code(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Asked => Ok(ExitCode::SUCCESS),
+            Self::WithoutDatabase => bail!("PostgreSQL ended by itself; postgres.log in the data directory says why"),
+        }
+    }
+}
+
+/// What ends the server first. From this call on, and not only once it is awaited, signals end nothing by themselves: call
+/// it before saying that the server runs.
+pub fn end_of(postgres: Option<&mut Managed>) -> impl Future<Output = End> {
     let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
     async move {
         tokio::select! {
-            () = arrival(interrupt) => {}
-            () = arrival(terminate) => {}
+            () = arrival(interrupt) => End::Asked,
+            () = arrival(terminate) => End::Asked,
+            () = ended(postgres) => End::WithoutDatabase,
         }
     }
 }
@@ -25,5 +49,12 @@ async fn arrival(signal: io::Result<Signal>) {
             tracing::warn!(%error, "a signal can't be listened for");
             std::future::pending::<()>().await;
         }
+    }
+}
+
+async fn ended(postgres: Option<&mut Managed>) {
+    match postgres {
+        Some(postgres) => drop(postgres.ended().await),
+        None => std::future::pending().await,
     }
 }

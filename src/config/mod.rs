@@ -131,12 +131,12 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// The file is not TOML, has an unknown key, or a value is of another kind.
-    #[error("{path} can't be understood: {error}")]
+    #[error("{path} can't be understood: {what}")]
     Malformed {
-        /// The file, or "the environment".
+        /// The file and its line, or "the environment".
         path: String,
-        /// Where and what.
-        error: Box<toml::de::Error>,
+        /// What, without the values that were found: one may be a secret.
+        what: String,
     },
     /// An environment variable that names no setting.
     #[error("the environment variable {0} names no setting")]
@@ -158,13 +158,13 @@ impl Config {
             Some(path) => {
                 let text = read(path)?;
                 // Checked alone first, so that a fault is told with its line.
-                text.parse::<toml::Table>().map_err(|error| malformed(&path.display().to_string(), error))?
+                text.parse::<toml::Table>().map_err(|error| malformed(&path.display().to_string(), &text, &error))?
             }
             None => toml::Table::new(),
         };
         environment::overlay(&mut table, environment)?;
         let source = file.map_or_else(|| "the environment".into(), |path| path.display().to_string());
-        Self::deserialize(table).map_err(|error| malformed(&source, error))
+        Self::deserialize(table).map_err(|error| malformed(&source, "", &error))
     }
 
     /// The configured secrets; empty when one is to be made in `data_dir`.
@@ -175,8 +175,20 @@ impl Config {
     }
 }
 
-fn malformed(path: &str, error: toml::de::Error) -> ConfigError {
-    ConfigError::Malformed { path: path.to_owned(), error: Box::new(error) }
+/// What is wrong with a file, and in which line; nothing of what stands there.
+fn malformed(path: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let path = before.map_or_else(|| path.to_owned(), |before| format!("{path}:{}", before.lines().count().max(1)));
+    ConfigError::Malformed { path, what: without_values(error.message()) }
+}
+
+/// serde says `invalid type: string "…", expected …`: what was found may be a secret in the wrong place.
+fn without_values(message: &str) -> String {
+    let found = message.split_once('"').zip(message.rsplit_once("\", expected"));
+    match found {
+        Some(((before, _), (_, after))) => format!("{}, expected{after}", before.trim_end()),
+        None => message.to_owned(),
+    }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -207,6 +219,25 @@ mod tests {
         assert_eq!(config.public_url.issuer(), "https://auth.acme.example");
         assert_eq!(config.database.max_connections, 20);
         assert_eq!(config.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn no_error_repeats_a_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("countersign.toml");
+        let told = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            Config::load(Some(&file), environment(&[])).unwrap_err().to_string()
+        };
+        for text in [
+            "public_url = 'https://a.example'\nsecrets = \"hunter2\"",
+            "public_url = 'https://a.example'\n[database]\nurl = \"postgres://u:hunter2@db/x",
+            "public_url = 'https://a.example'\n[database]\nurl = [\"hunter2\"]",
+            "public_url = 'https://a.example'\n[database]\nmax_connections = \"hunter2\"",
+        ] {
+            assert!(!told(text).contains("hunter2"), "{}", told(text));
+        }
+        assert!(told("public_url = 'https://a.example'\nlisten = [").contains("countersign.toml:2"));
     }
 
     #[test]

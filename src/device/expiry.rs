@@ -1,38 +1,11 @@
 //! Notes in the audit that a grant's time ran out, once for each, on one node at a time.
 
-use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
-
 use crate::audit::{Event, Kind};
 use crate::ids::GrantId;
 use crate::installation::Installation;
 
-/// How often to look.
-const EVERY: Duration = Duration::from_secs(20);
-
 /// How many in one transaction.
-const BATCH: i64 = 200;
-
-/// Looks for expired grants until `stop`.
-pub async fn watch(installation: Installation, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-        loop {
-            match note(&installation).await {
-                Ok(noted) if noted == BATCH => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "expired codes can't be noted now");
-                    break;
-                }
-            }
-        }
-    }
-}
+pub const BATCH: i64 = 200;
 
 /// Notes a batch of grants that expired undecided or unredeemed, and says how many.
 pub async fn note(installation: &Installation) -> Result<i64, sqlx::Error> {

@@ -36,6 +36,8 @@ pub struct Grant {
     pub state: State,
     /// The only browser that may act on it.
     pub claimed_by: Option<BrowserSessionId>,
+    /// When it became that browser's.
+    pub claimed_at: Option<DateTime<Utc>>,
     /// What was asked for.
     pub scopes: Vec<String>,
     /// RFC 8707.
@@ -161,12 +163,6 @@ impl Grant {
     }
 }
 
-/// Whether a grant of this id is so old that nothing is known of it, as can be told without the database.
-#[must_use]
-pub fn is_long_forgotten(grant: GrantId, now: DateTime<Utc>) -> bool {
-    now - grant.asked_at() > LONGEST_LIFE + REMEMBERED
-}
-
 /// Whether a code of this grant may still be alive, as far as can be told without the database.
 #[must_use]
 pub fn may_be_alive(grant: GrantId, now: DateTime<Utc>) -> bool {
@@ -188,6 +184,7 @@ mod tests {
             service_id: uuid::Uuid::nil().into(),
             state,
             claimed_by: None,
+            claimed_at: None,
             scopes: vec![],
             resources: vec![],
             dpop_jkt: None,

@@ -163,7 +163,8 @@ pub async fn approve(
         Row,
         "UPDATE device_grant g
          SET state = 'approved', user_id = $3, granted_scopes = $4, decided_at = $5, auth_time = b.auth_time,
-             amr = CASE WHEN g.mfa_user_id = $3 THEN b.amr || g.mfa_amr ELSE b.amr END,
+             amr = CASE WHEN g.mfa_user_id = $3
+                   THEN b.amr || ARRAY(SELECT m FROM unnest(g.mfa_amr) m WHERE m <> ALL (b.amr)) ELSE b.amr END,
              expires_at = greatest(g.expires_at, $5 + make_interval(secs => 3 * g.poll_interval_seconds))
          FROM browser_sign_in b
               JOIN app_user u ON u.id = b.user_id
@@ -261,7 +262,6 @@ struct Row {
     user_agent: Option<String>,
     ip: IpNet,
     claimed_by: Option<Uuid>,
-    #[expect(dead_code, reason = "rows are read whole")]
     claimed_at: Option<DateTime<Utc>>,
     mfa_user_id: Option<Uuid>,
     mfa_at: Option<DateTime<Utc>>,
@@ -302,6 +302,7 @@ impl TryFrom<Row> for Grant {
             service_id: row.service_id.into(),
             state,
             claimed_by: row.claimed_by.map(BrowserSessionId),
+            claimed_at: row.claimed_at,
             scopes: row.scopes,
             resources: row.resources,
             dpop_jkt: row.dpop_jkt,

@@ -67,6 +67,14 @@ pub async fn by_id(conn: &mut PgConnection, id: OrganizationId) -> Result<Option
     .transpose()
 }
 
+/// Finds an organization by slug.
+pub async fn by_slug(conn: &mut PgConnection, slug: &str) -> Result<Option<Organization>, sqlx::Error> {
+    match id_by_slug(conn, slug).await? {
+        Some(id) => by_id(conn, id).await,
+        None => Ok(None),
+    }
+}
+
 /// The id of the organization with this slug.
 pub async fn id_by_slug(conn: &mut PgConnection, slug: &str) -> Result<Option<OrganizationId>, sqlx::Error> {
     let id = sqlx::query_scalar!("SELECT id FROM organization WHERE slug = $1", slug).fetch_optional(conn).await?;

@@ -7,6 +7,12 @@ use crate::postgres::PgConnection;
 
 use super::{stored_as_text, word};
 
+/// The least characters of a password (NIST SP 800-63B §3.1.1.2, with a second factor beside it).
+pub const SHORTEST_PASSWORD: usize = 8;
+
+/// The most characters of a password that a person chooses here.
+pub const LONGEST_PASSWORD: usize = 200;
+
 /// A person in one organization.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -195,4 +201,22 @@ pub async fn accept_invitation(conn: &mut PgConnection, user: UserId) -> Result<
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Puts a password in the place of the one with this hash; `false` when that isn't the user's any more.
+pub async fn change_password(
+    conn: &mut PgConnection,
+    user: UserId,
+    old_hash: &str,
+    new_hash: &str,
+) -> Result<bool, sqlx::Error> {
+    let changed = sqlx::query!(
+        "UPDATE app_user SET password_hash = $3 WHERE id = $1 AND password_hash = $2 AND status = 'active'",
+        user.0,
+        old_hash,
+        new_hash,
+    )
+    .execute(conn)
+    .await?;
+    Ok(changed.rows_affected() == 1)
 }

@@ -58,6 +58,9 @@ fn parse(hop: &str) -> Option<IpAddr> {
 pub struct Caller {
     /// As far as trusted proxies and the connection tell.
     pub ip: IpAddr,
+    /// Whether the address may be a proxy's that isn't listed: the request says that it was forwarded, and the peer isn't
+    /// trusted to say so. Everybody behind that proxy would seem to be in one place.
+    pub may_be_proxy: bool,
     /// User-Agent, cut to 300 characters.
     pub user_agent: Option<String>,
 }
@@ -82,7 +85,9 @@ pub async fn identify(State(proxies): State<TrustedProxies>, mut request: Reques
         .get(header::USER_AGENT)
         .and_then(|value| value.to_str().ok())
         .map(|agent| agent.chars().take(300).collect());
-    let caller = Caller { ip: proxies.client(peer, request.headers()), user_agent };
+    let forwarded = ["x-forwarded-for", "forwarded"].iter().any(|name| request.headers().contains_key(*name));
+    let may_be_proxy = forwarded && !proxies.trusts(peer);
+    let caller = Caller { ip: proxies.client(peer, request.headers()), may_be_proxy, user_agent };
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
@@ -91,11 +96,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .unwrap_or(Self { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None }))
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self {
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            may_be_proxy: false,
+            user_agent: None,
+        }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The fields of a body: form or JSON, read whole up to a limit.
 
+use std::collections::HashSet;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -7,6 +9,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// The most that a body may hold, in bytes.
 pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// The most fields that a body may hold: no request here has a dozen.
+const MOST_FIELDS: usize = 100;
 
 /// Name and value, in order, repeated ones included, blank ones left out.
 #[derive(Clone, Default)]
@@ -46,7 +51,7 @@ impl Fields {
             "application/json" => Self::from_json(&bytes),
             _ => Err(FieldsError::UnsupportedMediaType),
         }?;
-        fields.without_nul()
+        fields.plausible()
     }
 
     /// Reads `a=1&b=2`.
@@ -78,10 +83,9 @@ impl Fields {
     /// The name of a field that stands more than once, apart from those in `may_repeat`.
     #[must_use]
     pub fn repeated(&self, may_repeat: &[&str]) -> Option<&str> {
-        self.0.iter().enumerate().find_map(|(at, (name, _))| {
-            let again = self.0.iter().skip(at + 1).any(|(other, _)| other == name);
-            (again && !may_repeat.contains(&name.as_str())).then_some(name.as_str())
-        })
+        let mut seen = HashSet::with_capacity(self.0.len());
+        let mut names = self.0.iter().map(|(name, _)| name.as_str());
+        names.find(|name| !seen.insert(*name) && !may_repeat.contains(name))
     }
 
     fn without_blanks(mut self) -> Self {
@@ -89,8 +93,11 @@ impl Fields {
         self
     }
 
-    /// PostgreSQL stores no NUL, and nobody types one.
-    fn without_nul(self) -> Result<Self, FieldsError> {
+    fn plausible(self) -> Result<Self, FieldsError> {
+        if self.0.len() > MOST_FIELDS {
+            return Err(FieldsError::Malformed("there are more than 100 fields"));
+        }
+        // PostgreSQL stores no NUL, and nobody types one.
         if self.0.iter().any(|(_, value)| value.contains('\0')) {
             return Err(FieldsError::Malformed("a value contains a NUL character"));
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
@@ -135,6 +135,12 @@ impl OAuthError {
         self.error == "authorization_pending"
     }
 
+    /// Whether it tells a device that it polls too fast.
+    #[must_use]
+    pub fn is_slow_down(&self) -> bool {
+        self.error == "slow_down"
+    }
+
     /// The `error` member.
     #[must_use]
     pub fn error(&self) -> &'static str {
@@ -146,7 +152,21 @@ impl From<sqlx::Error> for OAuthError {
     /// The database is away, or a query is at fault; the log says which, the client only what to do.
     fn from(error: sqlx::Error) -> Self {
         tracing::error!(%error, "the database did not answer a request");
-        if error.as_database_error().is_some() { Self::server_error() } else { Self::temporarily_unavailable() }
+        if is_away(&error) { Self::temporarily_unavailable() } else { Self::server_error() }
+    }
+}
+
+/// Whether the same request may succeed in a while: the database can't be reached, starts, stops, is full, or is a
+/// standby that still has to take over (PostgreSQL's error classes 08, 40, 53 and 57, and 25006).
+fn is_away(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+    match error {
+        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
+        Database(error) => {
+            let code = error.code().unwrap_or_default();
+            code == "25006" || ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+        }
+        _ => false,
     }
 }
 
@@ -167,17 +187,18 @@ impl IntoResponse for OAuthError {
     }
 }
 
+/// The headers that an error takes over from the answer in whose place it is written.
+const KEPT: [HeaderName; 2] = [header::ALLOW, HeaderName::from_static("preference-applied")];
+
 /// Middleware of the OAuth endpoints: writes errors out, gives those of the router (404, 405, …) the same form, and
 /// forbids to store any answer.
 pub async fn shape(State(clock): State<Clock>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let error = response.extensions_mut().remove::<OAuthError>().or_else(|| of_status(response.status()));
     if let Some(error) = error {
-        let allow = response.headers_mut().remove(header::ALLOW);
+        let kept = KEPT.map(|name| response.headers_mut().remove(&name).map(|value| (name, value)));
         response = answer(&error, &clock);
-        if let Some(methods) = allow {
-            response.headers_mut().insert(header::ALLOW, methods);
-        }
+        response.headers_mut().extend(kept.into_iter().flatten());
     }
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

@@ -14,46 +14,73 @@ const COUNT: usize = 10;
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 const LETTERS: usize = 16;
 
-/// Ten new codes for a user, in place of all there were. They are shown once: only their hashes are kept.
-pub async fn replace(
-    conn: &mut PgConnection,
-    installation: &Installation,
-    user: UserId,
-) -> Result<Vec<SecretText>, sqlx::Error> {
-    let codes: Vec<SecretText> = (0..COUNT).map(|_| draw(&installation.random)).collect();
-    let normalized = codes.iter().filter_map(|code| normalize(code.expose())).collect();
-    let hashes = installation.passwords.hash_set(normalized).await;
-    let numbers: Vec<i16> = (1..).take(hashes.len()).collect();
-    sqlx::query!("DELETE FROM recovery_code WHERE user_id = $1", user.0).execute(&mut *conn).await?;
-    sqlx::query!(
-        "INSERT INTO recovery_code (user_id, number, hash) SELECT $1, * FROM unnest($2::smallint[], $3::text[])",
-        user.0,
-        &numbers,
-        &hashes,
-    )
-    .execute(conn)
-    .await?;
-    Ok(codes)
+/// Ten new codes and what is kept of them.
+pub struct NewCodes {
+    codes: Vec<SecretText>,
+    hashes: Vec<String>,
+}
+
+impl NewCodes {
+    /// Draws ten codes. Call it without a connection in hand: hashing takes long.
+    pub async fn draw(installation: &Installation) -> Self {
+        let codes: Vec<SecretText> = (0..COUNT).map(|_| draw(&installation.random)).collect();
+        let normalized = codes.iter().filter_map(|code| normalize(code.expose())).collect();
+        let hashes = installation.passwords.hash_set(normalized).await;
+        Self { codes, hashes }
+    }
+
+    /// Gives them to a user in place of all there were, and hands them out to be shown: once, for only their hashes are
+    /// kept.
+    pub async fn give(self, conn: &mut PgConnection, user: UserId) -> Result<Vec<SecretText>, sqlx::Error> {
+        let numbers: Vec<i16> = (1..).take(self.hashes.len()).collect();
+        sqlx::query!("DELETE FROM recovery_code WHERE user_id = $1", user.0).execute(&mut *conn).await?;
+        sqlx::query!(
+            "INSERT INTO recovery_code (user_id, number, hash) SELECT $1, * FROM unnest($2::smallint[], $3::text[])",
+            user.0,
+            &numbers,
+            &self.hashes,
+        )
+        .execute(conn)
+        .await?;
+        Ok(self.codes)
+    }
+}
+
+/// The hash of a code that somebody typed.
+pub struct Typed(String);
+
+/// Hashes what a user typed; `None` when it can be no code of theirs. Takes a connection only to read, and none while it
+/// hashes.
+pub async fn hash(installation: &Installation, user: UserId, typed: &str) -> Result<Option<Typed>, sqlx::Error> {
+    let Some(code) = normalize(typed) else { return Ok(None) };
+    let mut conn = installation.pool.acquire().await?;
+    let sibling = sqlx::query_scalar!("SELECT hash FROM recovery_code WHERE user_id = $1 LIMIT 1", user.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    drop(conn);
+    let Some(sibling) = sibling else { return Ok(None) };
+    Ok(installation.passwords.hash_beside(&code, &sibling).await.map(Typed))
+}
+
+/// How many codes a user has left.
+pub async fn left(conn: &mut PgConnection, user: UserId) -> Result<i64, sqlx::Error> {
+    let left = sqlx::query_scalar!("SELECT count(*) FROM recovery_code WHERE user_id = $1 AND used_at IS NULL", user.0)
+        .fetch_one(conn)
+        .await?;
+    Ok(left.unwrap_or(0))
 }
 
 /// Spends a code: `true` once for each, however many arrive at once.
 pub async fn spend(
     conn: &mut PgConnection,
-    installation: &Installation,
     user: UserId,
-    typed: &str,
+    typed: &Typed,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
-    let Some(code) = normalize(typed) else { return Ok(false) };
-    let sibling = sqlx::query_scalar!("SELECT hash FROM recovery_code WHERE user_id = $1 LIMIT 1", user.0)
-        .fetch_optional(&mut *conn)
-        .await?;
-    let Some(sibling) = sibling else { return Ok(false) };
-    let Some(hash) = installation.passwords.hash_beside(&code, &sibling).await else { return Ok(false) };
     let spent = sqlx::query!(
         "UPDATE recovery_code SET used_at = $3 WHERE user_id = $1 AND hash = $2 AND used_at IS NULL",
         user.0,
-        hash,
+        typed.0,
         now,
     )
     .execute(conn)

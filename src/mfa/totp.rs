@@ -138,6 +138,34 @@ pub async fn set_factor(
     Ok(written.rows_affected() == 1)
 }
 
+/// Puts the enrolment in the place of the user's factor, its first code spent. `false` when there is none to replace.
+pub async fn replace(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    user: UserId,
+    enrolment: &Enrolment,
+    step: i64,
+    now: DateTime<Utc>,
+) -> Result<bool, TotpError> {
+    let sealed = keyring.seal(&[FACTOR, user.0.as_bytes()], enrolment.secret.as_ref())?;
+    let replaced = sqlx::query!(
+        "UPDATE totp_factor SET secret_sealed = $2, last_step = $3, created_at = $4 WHERE user_id = $1",
+        user.0,
+        sealed.as_bytes(),
+        step,
+        now,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!("DELETE FROM totp_enrolment WHERE user_id = $1", user.0).execute(conn).await?;
+    Ok(replaced.rows_affected() == 1)
+}
+
+/// When the user's factor was set up.
+pub async fn set_up_at(conn: &mut PgConnection, user: UserId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT created_at FROM totp_factor WHERE user_id = $1", user.0).fetch_optional(conn).await
+}
+
 /// Whether a code that was spent may come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {

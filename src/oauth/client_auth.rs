@@ -41,7 +41,7 @@ impl Credentials {
         let challenge = basic.iter().any(|(_, password)| password.is_some());
         if challenge && body_secret.is_some() {
             return Err(OAuthError::invalid_request(
-                "The client authenticates twice, by Basic and by client_secret; use one (RFC 6749 §2.3).",
+                "The client authenticates twice, by Basic and by client_secret; use one (RFC 6749 section 2.3).",
             ));
         }
         let agrees = |(id, _): &(String, _)| body_id.is_none_or(|body_id| body_id == id);
@@ -92,7 +92,7 @@ type Pair = (String, Option<SecretText>);
 /// Reads `Authorization: Basic`, form-decoded and raw. Another scheme is none of ours.
 fn basic(headers: &HeaderMap) -> Result<Option<Vec<Pair>>, OAuthError> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-    let malformed = || OAuthError::invalid_request("The Basic authorization is malformed (RFC 7617 §2).");
+    let malformed = || OAuthError::invalid_request("The Basic authorization is malformed (RFC 7617 section 2).");
     let text = value.to_str().map_err(|_| malformed())?.trim();
     let (scheme, encoded) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("basic") {

@@ -38,7 +38,11 @@ pub async fn handle(
     let mut conn = installation.pool.acquire().await?;
     // What is no code at all is looked up like any other, so that it takes as long.
     let macs = UserCode::parse(typed).map(|code| code.macs(&installation.keyring)).unwrap_or_default();
-    let Some(grant) = store::by_user_code(&mut conn, &macs, None, now).await? else {
+    let found = match store::by_user_code(&mut conn, &macs, None, now).await? {
+        Some(grant) => service::by_id(&mut conn, grant.service_id).await?.map(|service| (grant, service)),
+        None => None,
+    };
+    let Some((grant, service)) = found.filter(|(_, service)| may_log_in(service).is_ok()) else {
         audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
             .caller(&caller)
             .append(&mut conn)
@@ -47,8 +51,6 @@ pub async fn handle(
             "This code is not valid: it may be mistyped, expired, or used already. Ask the device for a new one.",
         ));
     };
-    let service = service::by_id(&mut conn, grant.service_id).await?.ok_or_else(OAuthError::server_error)?;
-    may_log_in(&service)?;
     let providers = provider::of_organization(&mut conn, grant.organization_id).await?;
     Ok(Json(Answer {
         org_slug: service.organization_slug,

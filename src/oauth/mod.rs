@@ -66,6 +66,8 @@ pub fn metadata_before(path: &str, endpoints: Endpoints) -> Router {
     Router::new()
         .route(&format!("/.well-known/oauth-authorization-server{path}"), get(metadata::metadata))
         .route(&format!("/.well-known/openid-configuration{path}"), get(metadata::metadata))
+        .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED.into_response() })
+        .layer(from_fn_with_state(endpoints.installation.clock.clone(), oauth_error::shape))
         .layer(cors())
         .with_state(endpoints)
 }

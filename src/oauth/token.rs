@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Connection as _;
 use tokio::time::Instant;
 
 use crate::audit;
@@ -49,8 +50,9 @@ pub async fn handle(
         DEVICE_CODE_GRANT => {
             let wait = preferred_wait(&headers);
             let answer = Poll::read(&endpoints, &caller, &headers, &parameters)?.answer(wait).await;
+            let told_to_slow_down = answer.as_ref().is_err_and(OAuthError::is_slow_down);
             let mut response = answer.map(Json).into_response();
-            if let Some(wait) = wait {
+            if let Some(wait) = wait.filter(|_| !told_to_slow_down) {
                 let applied = format!("wait={}", wait.as_secs()).parse().map_err(|_| OAuthError::server_error())?;
                 response.headers_mut().insert("preference-applied", applied);
             }
@@ -119,7 +121,7 @@ impl<'a> Poll<'a> {
                 Ok(Look::Decided(answer)) => return *answer,
                 Ok(Look::Undecided(grant)) if !counted && !self.keeps_pace(&grant) => return Err(slow_down(&grant)),
                 Ok(Look::Undecided(grant)) => (not_yet(&grant), grant.poll_interval),
-                Err(error) => (self.while_away(&error), USUAL_INTERVAL),
+                Err(_) => (self.while_away(), USUAL_INTERVAL),
             };
             counted = true;
             let left = until.saturating_duration_since(Instant::now());
@@ -137,13 +139,14 @@ impl<'a> Poll<'a> {
     }
 
     /// The answer while the database is away.
-    fn while_away(&self, error: &OAuthError) -> OAuthError {
+    fn while_away(&self) -> OAuthError {
         match self.grant {
             Some(grant) if grant::may_be_alive(grant, self.at) => OAuthError::authorization_pending(
                 "Not approved yet, as far as is known at this moment: keep polling at the same interval.",
             ),
             Some(_) => OAuthError::expired_token("The code has expired: ask for a new one."),
-            None => error.clone(),
+            // Told without the database, as always.
+            None => unknown_code(),
         }
     }
 
@@ -156,17 +159,10 @@ impl<'a> Poll<'a> {
             Err(error) if error.is_of_the_server() => return Err(error),
             Err(refusal) => return Ok(Look::decided(Err(refusal))),
         };
-        let unknown = || {
-            OAuthError::invalid_grant(
-                "This device code is not known here, or was given to another client. Ask for a new one.",
-            )
-        };
         let now = installation.clock.now();
-        let Some(id) = self.grant.filter(|id| !grant::is_long_forgotten(*id, now)) else {
-            return Ok(Look::decided(Err(unknown())));
-        };
+        let Some(id) = self.grant else { return Ok(Look::decided(Err(unknown_code()))) };
         let Some(grant) = store::by_id(&mut conn, id).await?.filter(|grant| grant.service_id == service.id) else {
-            return Ok(Look::decided(Err(unknown())));
+            return Ok(Look::decided(Err(unknown_code())));
         };
         let refusal = match grant.answer(now) {
             Answer::Pending => match may_log_in(&service) {
@@ -179,7 +175,7 @@ impl<'a> Poll<'a> {
             }
             Answer::Denied => OAuthError::access_denied("The person denied the request."),
             Answer::Expired => OAuthError::expired_token("The code expired before it was approved: ask for a new one."),
-            Answer::Forgotten => unknown(),
+            Answer::Forgotten => unknown_code(),
             Answer::Redeemed => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
             Answer::Replayed(session) => {
                 self.replayed(&mut conn, &grant, session).await?;
@@ -262,26 +258,29 @@ impl<'a> Poll<'a> {
         if current.is_none_or(|current| !matches!(current.answer(now), Answer::Approved(_))) {
             return Ok(OAuthError::invalid_grant("The tokens of this code were sent to another poll."));
         }
-        may_log_in(service)?;
-        Ok(OAuthError::access_denied(
-            "The account was locked, or what is asked of it has changed since the approval: start again.",
-        ))
+        // An answer, and no error: that would be the database's.
+        Ok(may_log_in(service).err().unwrap_or_else(|| {
+            OAuthError::access_denied(
+                "The account was locked, or what is asked of it has changed since the approval: start again.",
+            )
+        }))
     }
 
     /// A code that was redeemed and comes again is in two hands: the session ends.
     async fn replayed(&self, conn: &mut PgConnection, grant: &Grant, session: SessionId) -> Result<(), OAuthError> {
         let installation = &self.endpoints.installation;
-        if session::store::revoke(conn, session, "its device code was used again", installation.clock.now()).await? {
+        let mut tx = conn.begin().await?;
+        if session::store::revoke(&mut tx, session, "its device code was used again", installation.clock.now()).await? {
             audit::Event::new(audit::Kind::Replayed, &installation.clock, &installation.random)
                 .of(grant.organization_id)
                 .service(grant.service_id)
                 .grant(grant.id)
                 .session(session)
                 .caller(self.caller)
-                .append(conn)
+                .append(&mut tx)
                 .await?;
         }
-        Ok(())
+        Ok(tx.commit().await?)
     }
 }
 
@@ -289,6 +288,10 @@ impl Look {
     fn decided(answer: Result<TokenAnswer, OAuthError>) -> Self {
         Self::Decided(Box::new(answer))
     }
+}
+
+fn unknown_code() -> OAuthError {
+    OAuthError::invalid_grant("This device code is not known here, or was given to another client. Ask for a new one.")
 }
 
 fn not_yet(grant: &Grant) -> OAuthError {

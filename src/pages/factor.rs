@@ -119,7 +119,7 @@ pub struct RecoveryCodes<'a> {
     pub occasion: Occasion,
     /// The codes, in the form in which they can be typed.
     pub codes: &'a [&'a str],
-    /// Which page of the door comes next.
+    /// Which page of the door comes next: `/confirm`, or nothing for its first.
     pub then: &'a str,
 }
 

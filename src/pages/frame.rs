@@ -31,6 +31,11 @@ pub enum Door<'a> {
 }
 
 impl Door<'_> {
+    /// What the page is called where no organization is known.
+    pub(crate) fn name(&self) -> &'static str {
+        if self.is_activation() { "Device sign-in" } else { "Your account" }
+    }
+
     /// Whether a device is waiting for the person.
     pub(crate) fn is_activation(&self) -> bool {
         *self == Self::Activation
@@ -72,6 +77,11 @@ impl Frame<'_> {
     /// What the tab says after the page's own title: the service, or the host while no service is known.
     pub(crate) fn site(&self) -> &str {
         self.service.or(self.organization).unwrap_or(self.host)
+    }
+
+    /// Where the door begins, base path included.
+    pub(crate) fn home(&self) -> String {
+        format!("{}{}", self.base, self.door)
     }
 
     /// First letter of the organization, for the mark beside its name.

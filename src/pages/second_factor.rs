@@ -62,19 +62,47 @@ impl Method {
     }
 }
 
-/// Spends a code of either kind, and says of which it was and whether it was right.
-pub async fn spend(
-    conn: &mut PgConnection,
-    installation: &Installation,
-    user: UserId,
-    typed: &str,
-) -> Result<(Method, bool), PageError> {
-    let now = installation.clock.now();
-    if matches!(MfaError::beside(typed, ""), MfaError::Recovery(_)) {
-        return Ok((Method::Recovery, recovery::spend(conn, installation, user, typed, now).await?));
+/// What a person typed, made ready to be spent.
+pub enum Typed {
+    /// An authenticator's code.
+    Totp(String),
+    /// A recovery code's hash; `None` when it can be none of theirs.
+    Recovery(Option<recovery::Typed>),
+}
+
+impl Typed {
+    /// Makes what was typed ready. Call it without a connection in hand: a recovery code is hashed.
+    pub async fn read(installation: &Installation, user: UserId, typed: &str) -> Result<Self, sqlx::Error> {
+        if matches!(MfaError::beside(typed, ""), MfaError::Recovery(_)) {
+            return Ok(Self::Recovery(recovery::hash(installation, user, typed).await?));
+        }
+        Ok(Self::Totp(typed.to_owned()))
     }
-    let again = if installation.dev_mode { totp::Reuse::Allowed } else { totp::Reuse::Refused };
-    Ok((Method::Totp, totp::spend(conn, &installation.keyring, user, typed, again, now).await?))
+
+    /// Of which kind it is.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        match self {
+            Self::Totp(_) => Method::Totp,
+            Self::Recovery(_) => Method::Recovery,
+        }
+    }
+
+    /// Spends it, and says whether it was right.
+    pub async fn spend(
+        &self,
+        conn: &mut PgConnection,
+        installation: &Installation,
+        user: UserId,
+    ) -> Result<bool, PageError> {
+        let now = installation.clock.now();
+        let again = if installation.dev_mode { totp::Reuse::Allowed } else { totp::Reuse::Refused };
+        Ok(match self {
+            Self::Totp(code) => totp::spend(conn, &installation.keyring, user, code, again, now).await?,
+            Self::Recovery(Some(code)) => recovery::spend(conn, user, code, now).await?,
+            Self::Recovery(None) => false,
+        })
+    }
 }
 
 /// The page that asks for a code. In dev mode it shows the one that is right.

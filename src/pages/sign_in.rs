@@ -7,10 +7,11 @@ use axum::http::{HeaderMap, StatusCode};
 
 use crate::directory::provider::{Kind, Provider};
 use crate::directory::user::{self, Status, User};
+use crate::http::client_address::Caller;
 use crate::ids::OrganizationId;
 use crate::installation::Installation;
 use crate::secrets::SecretText;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Callback, UpstreamError};
 
 use super::frame::Frame;
 use super::message::Trouble;
@@ -118,8 +119,33 @@ pub fn trouble<'a>(error: &UpstreamError, provider: &'a str, retry_href: &'a str
     }
 }
 
-/// Whether a link is followed: a picture or a script of another site is no person who does.
+/// Whether a link is followed by a person: a picture or a script of another site is none, nor is a browser that fetches
+/// what a person may want next.
 #[must_use]
 pub fn is_followed(headers: &HeaderMap) -> bool {
-    headers.get("sec-fetch-mode").and_then(|mode| mode.to_str().ok()).is_none_or(|mode| mode == "navigate")
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let fetched_ahead =
+        ["sec-purpose", "purpose"].iter().any(|name| text(name).is_some_and(|why| why.contains("fetch")));
+    !fetched_ahead && text("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
+}
+
+/// A browser that comes back from a provider.
+#[derive(Clone, Debug)]
+pub struct Return {
+    /// Whose request it is.
+    pub caller: Caller,
+    /// The request's headers, with the cookie.
+    pub headers: HeaderMap,
+    /// The provider's slug, from the callback's address.
+    pub provider: String,
+    /// What the browser brings back.
+    pub callback: Callback,
+}
+
+impl Return {
+    /// OAuth's `state`; empty when there is none.
+    #[must_use]
+    pub fn state(&self) -> &str {
+        self.callback.state.as_ref().map_or("", |state| state.expose())
+    }
 }

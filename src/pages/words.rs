@@ -1,6 +1,6 @@
 //! Facts about the requesting device, in words.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// Programs by how their user agent begins, in words. The first that fits counts.
 const PROGRAMS: [(&str, &str); 15] = [
@@ -58,8 +58,15 @@ pub fn how_long_ago(passed: TimeDelta) -> String {
         ..10 => "just now".to_owned(),
         seconds @ 10..60 => count(seconds, "second"),
         seconds @ 60..3600 => count(seconds / 60, "minute"),
-        seconds => count(seconds / 3600, "hour"),
+        seconds @ 3600..172_800 => count(seconds / 3600, "hour"),
+        seconds => count(seconds / 86_400, "day"),
     }
+}
+
+/// A moment, to the minute. Pages don't know where their reader is, so it is UTC and says so.
+#[must_use]
+pub fn date(at: DateTime<Utc>) -> String {
+    at.format("%-d %B %Y, %H:%M UTC").to_string()
 }
 
 #[cfg(test)]
@@ -83,5 +90,7 @@ mod tests {
             [ago(-5), ago(0), ago(42), ago(60), ago(125), ago(3600)],
             ["just now", "just now", "42 seconds ago", "1 minute ago", "2 minutes ago", "1 hour ago"]
         );
+        assert_eq!([ago(172_799), ago(172_800), ago(7_776_000)], ["47 hours ago", "2 days ago", "90 days ago"]);
+        assert_eq!(date(DateTime::from_timestamp(1_793_628_300, 0).unwrap()), "2 November 2026, 14:05 UTC");
     }
 }

@@ -1,6 +1,7 @@
 //! Signed-in devices: what a redeemed grant becomes, and the tokens that it is given.
 
 pub mod access_token;
+pub mod devices;
 pub mod refresh_token;
 pub mod signing_keys;
 pub mod store;

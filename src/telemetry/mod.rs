@@ -17,7 +17,9 @@ pub enum LogFormat {
 
 /// Sends logs to standard error. `filter` is as in `RUST_LOG`; one that can't be read counts as `info`.
 pub fn start(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // sqlx warns of an unknown parameter of the database's URL together with its value.
+    let filter = format!("{filter},sqlx_postgres::options=off");
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info,sqlx_postgres::options=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Whoever started a subscriber before (a test does) keeps it.
     let _already_started = match format {

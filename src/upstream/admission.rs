@@ -40,8 +40,9 @@ pub enum Refusal {
     /// In none of the groups.
     #[error("the person is in none of the admitted groups")]
     NotInGroup,
-    /// A user has this address and has never proven it. An administrator can sort it out.
-    #[error("another account has this address and never proved it")]
+    /// A user has this address already, and this provider isn't the one to say that it is the same person. An
+    /// administrator can sort it out.
+    #[error("another account has this address already")]
     AddressTaken,
 }
 
@@ -183,7 +184,11 @@ fn decide(admission: &Admission, identity: &Identity, known: Option<&Acquaintanc
         // Accepting makes the address a verified one: the identity has to prove it, even where it is theirs already.
         (Status::Invited, _) if proves_address => Ok(Step::Accept),
         (Status::Invited, _) => Err(Refusal::NotInvited),
-        (Status::Active, By::Address) if !known.user.email_verified => Err(Refusal::AddressTaken),
+        // An active account is somebody's: one more identity becomes theirs only where the organization has put the
+        // address's domain into this provider's hands. A provider may well remember who had an address before.
+        (Status::Active, By::Address) if !known.user.email_verified || !vouches_for(admission, identity) => {
+            Err(Refusal::AddressTaken)
+        }
         (Status::Active, by) => {
             if known.admitted_by_rule {
                 still(admission, identity)?;
@@ -191,6 +196,11 @@ fn decide(admission: &Admission, identity: &Identity, known: Option<&Acquaintanc
             Ok(if by == By::Identity { Step::SignIn } else { Step::Link })
         }
     }
+}
+
+/// Whether the provider is the one that the organization trusts with addresses of this domain.
+fn vouches_for(admission: &Admission, identity: &Identity) -> bool {
+    matches!(admission, Admission::Domains(_)) && still(admission, identity).is_ok()
 }
 
 /// Whether the provider's rule lets in somebody whom nobody knows.
@@ -331,7 +341,18 @@ mod tests {
         let claimed = known(By::Address, Status::Active, false, false);
         assert_eq!(decide(&Admission::Anyone, &ada(), Some(&claimed)), Err(AddressTaken));
         let proven = known(By::Address, Status::Active, true, false);
-        assert_eq!(decide(&Admission::Invited, &ada(), Some(&proven)), Ok(Step::Link));
+        assert_eq!(decide(&domains("acme.example"), &ada(), Some(&proven)), Ok(Step::Link));
+    }
+
+    #[test]
+    fn an_active_account_gets_another_identity_only_from_whom_its_domain_is_entrusted_to() {
+        for by_rule in [false, true] {
+            let proven = known(By::Address, Status::Active, true, by_rule);
+            for rule in [Admission::Invited, Admission::Anyone, groups("ops"), domains("elsewhere.example")] {
+                assert_eq!(decide(&rule, &member_of("ops"), Some(&proven)), Err(AddressTaken));
+            }
+            assert_eq!(decide(&domains("acme.example"), &ada(), Some(&proven)), Ok(Step::Link));
+        }
     }
 
     #[test]
@@ -343,15 +364,11 @@ mod tests {
 
     #[test]
     fn who_came_by_a_rule_is_held_to_it() {
-        for by in [By::Identity, By::Address] {
-            let by_rule = known(by, Status::Active, true, true);
-            assert_eq!(decide(&groups("ops"), &member_of("devops"), Some(&by_rule)), Err(NotInGroup));
-            assert_eq!(decide(&domains("elsewhere.example"), &ada(), Some(&by_rule)), Err(DomainNotAdmitted));
-            assert!(decide(&groups("ops"), &member_of("ops"), Some(&by_rule)).is_ok());
-            assert!(decide(&Admission::Invited, &ada(), Some(&by_rule)).is_ok());
-            let invited_once = known(by, Status::Active, true, false);
-            assert!(decide(&groups("ops"), &member_of("devops"), Some(&invited_once)).is_ok());
-        }
+        let by_rule = known(By::Identity, Status::Active, true, true);
+        assert_eq!(decide(&groups("ops"), &member_of("devops"), Some(&by_rule)), Err(NotInGroup));
+        assert_eq!(decide(&domains("elsewhere.example"), &ada(), Some(&by_rule)), Err(DomainNotAdmitted));
+        let invited_once = known(By::Identity, Status::Active, true, false);
+        assert!(decide(&groups("ops"), &member_of("devops"), Some(&invited_once)).is_ok());
         let theirs = known(By::Identity, Status::Active, false, false);
         assert_eq!(decide(&Admission::Invited, &nobody(), Some(&theirs)), Ok(Step::SignIn));
     }

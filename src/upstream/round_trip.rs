@@ -7,7 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::directory::provider::Provider;
-use crate::ids::{BrowserSessionId, GrantId, ProviderId, UpstreamSignInId};
+use crate::ids::{BrowserSessionId, GrantId, OrganizationId, ProviderId, UpstreamSignInId};
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
 use crate::secrets::{Keyring, Purpose, SecretText, base64url};
@@ -127,6 +127,27 @@ pub async fn finish(
     let secret = macs.iter().position(|mac| *mac == row.state_mac).ok_or_else(no_secret)?;
     let round_trip = RoundTrip::derive(&installation.keyring, secret, state.into()).ok_or_else(no_secret)?;
     Ok(Some(Finished { round_trip, provider_id: row.provider_id.into(), grant_id: row.grant_id.map(GrantId) }))
+}
+
+/// The organization that `state`'s round trip goes to, if it began in this browser and is about no device login.
+/// Nothing is spent.
+pub async fn organization_without_grant(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    browser_session: BrowserSessionId,
+    state: &str,
+) -> Result<Option<OrganizationId>, sqlx::Error> {
+    let macs = installation.keyring.macs(Purpose::UpstreamState, &[state.as_bytes()]);
+    let organization = sqlx::query_scalar!(
+        "SELECT provider.organization_id
+         FROM upstream_sign_in AS trip JOIN provider ON provider.id = trip.provider_id
+         WHERE trip.state_mac = ANY($1) AND trip.browser_session_id = $2 AND trip.grant_id IS NULL",
+        &macs,
+        browser_session.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(organization.map(OrganizationId))
 }
 
 /// Deletes the round trips whose time is over, and says how many. Spent ones stay until then: a second callback has to

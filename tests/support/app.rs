@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::database;
+use super::{database, github, oidc_provider};
 
 /// The organization of most tests: a public and a confidential client, password accounts, no second factor asked.
 pub const ACME: &str = r#"
@@ -77,8 +77,8 @@ pub const TOTP_SECRET: &str = "KRSXG5DTEBQXEZJAMVXGI3DFONZSA33O";
 pub const SECRETS: [(&str, &str); 5] = [
     ("ADA_PASSWORD", ADA_PASSWORD),
     ("AGENT_SECRET", "agent-secret-of-the-tests+%/"),
-    ("SSO_SECRET", "a-secret-of-the-tests-and-nobody-else"),
-    ("GITHUB_SECRET", "github-secret-of-the-tests"),
+    ("SSO_SECRET", oidc_provider::CLIENT_SECRET),
+    ("GITHUB_SECRET", github::CLIENT_SECRET),
     ("BOB_PASSWORD", BOB_PASSWORD),
 ];
 

@@ -17,7 +17,7 @@ use crate::server::{Server, Settings};
 use crate::telemetry::{self, LogFormat};
 
 use super::opening::{self, Opened};
-use super::stopping::asked_to_stop;
+use super::stopping::end_of;
 use super::{apply, environment};
 
 /// Run everything on this machine, with a demo organization and nothing to configure
@@ -61,13 +61,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         format!("can't listen on {}: choose another port with --listen 127.0.0.1:PORT", args.listen)
     })?;
     let issuer = format!("http://localhost:{}", listener.local_addr()?.port());
-    let opened = opening::for_dev(&args.data_dir, PublicUrl::parse(&issuer)?).await?;
-    let outcome = serve(&args, &opened, listener).await;
+    let mut opened = opening::for_dev(&args.data_dir, PublicUrl::parse(&issuer)?).await?;
+    let outcome = serve(&args, &mut opened, listener).await;
     opened.close().await?;
     outcome
 }
 
-async fn serve(args: &Args, opened: &Opened, listener: TcpListener) -> anyhow::Result<ExitCode> {
+async fn serve(args: &Args, opened: &mut Opened, listener: TcpListener) -> anyhow::Result<ExitCode> {
     let installation = &opened.installation;
     demo::set_up(installation).await?;
     if !args.apply.is_empty() {
@@ -76,7 +76,7 @@ async fn serve(args: &Args, opened: &Opened, listener: TcpListener) -> anyhow::R
     }
     let server = Server::new(installation.clone(), Settings::default()).await?;
     let issuer = installation.public_url.issuer();
-    let asked = asked_to_stop();
+    let ending = end_of(opened.postgres.as_mut());
     say_what_runs(args, issuer)?;
     let (stop, done) = (CancellationToken::new(), CancellationToken::new());
     let serving = server.serve(listener, stop.clone().cancelled_owned());
@@ -99,7 +99,7 @@ async fn serve(args: &Args, opened: &Opened, listener: TcpListener) -> anyhow::R
     };
     let until = async {
         let code = tokio::select! {
-            () = asked => Ok(ExitCode::SUCCESS),
+            end = ending => end.into_code(),
             code = login => code,
         };
         stop.cancel();

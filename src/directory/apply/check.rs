@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+use crate::directory::user::SHORTEST_PASSWORD;
 use crate::secrets::SecretText;
 
 use super::settings::duration;
@@ -14,9 +15,6 @@ const LONGEST_NAME: usize = 100;
 
 /// The least characters of a client secret: 22 of base64url are 128 bits.
 const SHORTEST_CLIENT_SECRET: usize = 22;
-
-/// The least characters of a password (NIST SP 800-63B §3.1.1.2, with a second factor beside it).
-const SHORTEST_PASSWORD: usize = 8;
 
 /// A name in URLs and files: what a DNS label may be, in lower case.
 pub(super) fn slug(slug: String) -> Result<String, String> {

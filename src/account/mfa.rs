@@ -1,0 +1,205 @@
+//! A second factor: at the beginning of a visit, and once more before something that a thief would like.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use chrono::TimeDelta;
+use serde::Deserialize;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+
+use crate::audit;
+use crate::browser;
+use crate::http::client_address::Caller;
+use crate::mfa::recovery::NewCodes;
+use crate::mfa::totp;
+use crate::pages::Pages;
+use crate::pages::answer::{Form, PageError};
+use crate::pages::factor::{Mfa, MfaError, Occasion};
+use crate::pages::second_factor::{self, Method, Typed};
+use crate::postgres::PgConnection;
+
+use super::visit::{Guarded, Step, Visit};
+
+/// What the page reads of its address. Other parameters are ignored.
+#[derive(Deserialize)]
+pub struct Parameters {
+    next: Option<String>,
+}
+
+/// Shows the challenge, or the enrolment to who must have a factor and has none.
+pub async fn show(
+    State(pages): State<Pages>,
+    headers: HeaderMap,
+    Path(organization): Path<String>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?;
+    let next = parameters.ok().and_then(|Query(parameters)| Guarded::read(&parameters.next?));
+    match asked(&visit, next)? {
+        Asked::Nothing => Ok(visit.lead_on(&pages)),
+        Asked::Code => challenge(&mut conn, &pages, &visit, next, None).await,
+        Asked::Enrolment => {
+            let shown = shown_secret(&mut conn, &pages, &visit).await?;
+            enrolment(&pages, &visit, &shown, Occasion::Required, None)
+        }
+    }
+}
+
+/// Takes a code.
+pub async fn submit(
+    State(pages): State<Pages>,
+    caller: Caller,
+    headers: HeaderMap,
+    Path(organization): Path<String>,
+    form: Form,
+) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?;
+    let fields = form.of(&pages, &visit.visitor, visit.about())?;
+    let typed = fields.get("code").unwrap_or_default().trim();
+    let next = fields.get("next").and_then(Guarded::read);
+    match asked(&visit, next)? {
+        Asked::Nothing => return Ok(visit.lead_on(&pages)),
+        Asked::Enrolment => return enrol(conn, &pages, &caller, &visit, typed).await,
+        Asked::Code if typed.is_empty() => {
+            return challenge(&mut conn, &pages, &visit, next, Some(MfaError::Totp(second_factor::EMPTY))).await;
+        }
+        Asked::Code => {}
+    }
+    // Hashing takes long: not with a connection in hand.
+    drop(conn);
+    let user = visit.account()?.user.id;
+    let typed = Typed::read(&pages.installation, user, typed).await?;
+    let mut tx = pages.installation.pool.begin().await?;
+    let answer = if typed.spend(&mut tx, &pages.installation, user).await? {
+        note(&mut tx, &pages, &caller, &visit, typed.method()).await?;
+        visit.lead_to(&pages, &next.map_or(String::new(), |page| format!("/{}", page.as_str())))
+    } else {
+        visit
+            .event(&pages, audit::Kind::MfaFailed, &caller)
+            .detail(serde_json::json!({ "method": typed.method().as_str(), "at": "account" }))
+            .append(&mut tx)
+            .await?;
+        challenge(&mut tx, &pages, &visit, next, Some(typed.method().refusal())).await?
+    };
+    tx.commit().await?;
+    Ok(answer)
+}
+
+/// What this page asks for.
+enum Asked {
+    /// Nothing: it isn't its turn.
+    Nothing,
+    /// A code.
+    Code,
+    /// Setting up a factor.
+    Enrolment,
+}
+
+fn asked(visit: &Visit, next: Option<Guarded>) -> Result<Asked, PageError> {
+    Ok(match visit.step {
+        Step::Mfa if !visit.account()?.enrolled => Asked::Enrolment,
+        Step::Mfa => Asked::Code,
+        Step::Home if next.is_some() && visit.account()?.enrolled => Asked::Code,
+        Step::SignIn | Step::Home => Asked::Nothing,
+    })
+}
+
+/// Notes a proof of whoever is signed in here.
+pub async fn note(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    method: Method,
+) -> Result<(), PageError> {
+    let (browser, user) = (visit.browser()?.id, visit.account()?.user.id);
+    let now = pages.installation.clock.now();
+    browser::store::note_mfa(conn, browser, user, now, &second_factor::amr()).await?;
+    visit
+        .event(pages, audit::Kind::MfaPassed, caller)
+        .detail(serde_json::json!({ "method": method.as_str(), "at": "account" }))
+        .append(conn)
+        .await?;
+    Ok(())
+}
+
+/// How old a sign-in may be that sets up a first factor: a browser that was left signed in must not be enough to make
+/// somebody else's authenticator the person's own.
+const FRESH: TimeDelta = TimeDelta::minutes(10);
+
+/// Takes the first code of a first factor, and shows the recovery codes, once.
+pub async fn enrol(
+    mut conn: PoolConnection<Postgres>,
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    typed: &str,
+) -> Result<Response, PageError> {
+    let installation = &pages.installation;
+    let (account, now) = (visit.account()?, installation.clock.now());
+    if now - account.sign_in.signed_in_at > FRESH {
+        browser::store::sign_out(&mut conn, visit.browser()?.id, visit.organization.id).await?;
+        return Ok(visit.lead_to(pages, "/sign-in"));
+    }
+    let occasion = if visit.step == Step::Mfa { Occasion::Required } else { Occasion::Chosen };
+    let shown = shown_secret(&mut conn, pages, visit).await?;
+    let Some(step) = shown.step_of(typed, now) else {
+        return enrolment(pages, visit, &shown, occasion, Some(second_factor::first_refused(typed)));
+    };
+    drop(conn);
+    let codes = NewCodes::draw(installation).await;
+    let mut tx = installation.pool.begin().await?;
+    // Somebody else set one up meanwhile, in another browser: that one is asked for.
+    if !totp::enrol(&mut tx, &installation.keyring, account.user.id, &shown, step, now).await? {
+        return Ok(visit.lead_on(pages));
+    }
+    visit
+        .event(pages, audit::Kind::Enrolled, caller)
+        .detail(serde_json::json!({ "method": "totp", "at": "account" }))
+        .append(&mut tx)
+        .await?;
+    let codes = codes.give(&mut tx, account.user.id).await?;
+    note(&mut tx, pages, caller, visit, Method::Totp).await?;
+    tx.commit().await?;
+    let csrf_token = visit.csrf_token(pages, visit.about());
+    let then = if occasion == Occasion::Required { "" } else { "/security" };
+    Ok(second_factor::recovery_codes(visit.frame(pages, &csrf_token), &codes, occasion, then))
+}
+
+/// The secret that this browser is shown.
+pub async fn shown_secret(conn: &mut PgConnection, pages: &Pages, visit: &Visit) -> Result<totp::Enrolment, PageError> {
+    let (browser, user) = (visit.browser()?.id, &visit.account()?.user);
+    let issuer = &visit.organization.name;
+    Ok(totp::enrolment(conn, &pages.installation, browser, user.id, user.label(), issuer).await?)
+}
+
+/// The page that shows it.
+pub fn enrolment(
+    pages: &Pages,
+    visit: &Visit,
+    shown: &totp::Enrolment,
+    occasion: Occasion,
+    error: Option<&str>,
+) -> Result<Response, PageError> {
+    let csrf_token = visit.csrf_token(pages, visit.about());
+    let frame = visit.frame(pages, &csrf_token);
+    second_factor::enrolment(&pages.installation, frame, &visit.account()?.user, shown, occasion, error)
+}
+
+async fn challenge(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    visit: &Visit,
+    next: Option<Guarded>,
+    error: Option<MfaError<'_>>,
+) -> Result<Response, PageError> {
+    let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let csrf_token = visit.csrf_token(pages, visit.about());
+    let frame = visit.frame(pages, &csrf_token);
+    let page = Mfa { frame, error, development_code: None, next: next.map(Guarded::as_str) };
+    second_factor::challenge(conn, &pages.installation, visit.account()?.user.id, page, status).await
+}

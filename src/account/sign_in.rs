@@ -1,0 +1,135 @@
+//! Who the person is.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use crate::audit;
+use crate::browser;
+use crate::browser::store::NewSignIn;
+use crate::directory::provider::{self, Kind, Provider};
+use crate::directory::user;
+use crate::http::client_address::Caller;
+use crate::pages::Pages;
+use crate::pages::answer::{self, Form, PageError};
+use crate::pages::sign_in::{self as shared, PASSWORD_AMR, PasswordForm};
+use crate::postgres::PgConnection;
+use crate::secrets::SecretText;
+
+use super::visit::{Step, Visit};
+
+/// Shows the ways to sign in.
+pub async fn show(
+    State(pages): State<Pages>,
+    headers: HeaderMap,
+    Path(organization): Path<String>,
+) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?.at(&pages, Step::SignIn)?;
+    page(&mut conn, &pages, &visit, StatusCode::OK, PasswordForm::default(), None).await
+}
+
+/// Signs in with address and password.
+pub async fn submit(
+    State(pages): State<Pages>,
+    caller: Caller,
+    headers: HeaderMap,
+    Path(organization): Path<String>,
+    form: Form,
+) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?.at(&pages, Step::SignIn)?;
+    let fields = form.of(&pages, &visit.visitor, visit.about())?;
+    let email = fields.get("email").unwrap_or_default().trim();
+    let password = SecretText::from(fields.get("password").unwrap_or_default());
+    let providers = provider::of_organization(&mut conn, visit.organization.id).await?;
+    let Some(provider) = providers.into_iter().find(|provider| provider.kind == Kind::Password) else {
+        return Ok(visit.lead_on(&pages));
+    };
+    if let Some(form) = PasswordForm::incomplete(email, &password) {
+        return page(&mut conn, &pages, &visit, StatusCode::BAD_REQUEST, form, None).await;
+    }
+    drop(conn);
+    let user = shared::account(&pages.installation, visit.organization.id, email, &password).await?;
+    let Some(user) = user else {
+        let mut conn = pages.installation.pool.acquire().await?;
+        visit
+            .event(&pages, audit::Kind::Refused, &caller)
+            .detail(serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" }))
+            .append(&mut conn)
+            .await?;
+        return page(&mut conn, &pages, &visit, StatusCode::BAD_REQUEST, PasswordForm::wrong(email), None).await;
+    };
+    let mut tx = pages.installation.pool.begin().await?;
+    user::accept_invitation(&mut tx, user.id).await?;
+    let amr = [PASSWORD_AMR.to_owned()];
+    let sign_in = NewSignIn {
+        organization: visit.organization.id,
+        user: user.id,
+        provider: provider.id,
+        auth_time: pages.installation.clock.now(),
+        amr: &amr,
+    };
+    let visit = signed_in(&mut tx, &pages, &caller, visit, &provider, &sign_in).await?;
+    tx.commit().await?;
+    Ok(pages.with_cookie(&visit.visitor, visit.lead_on(&pages)))
+}
+
+/// Notes a sign-in in this browser, under a new cookie value, and says where the visit stands then.
+pub async fn signed_in(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    caller: &Caller,
+    mut visit: Visit,
+    provider: &Provider,
+    sign_in: &NewSignIn<'_>,
+) -> Result<Visit, PageError> {
+    let browser = visit.visitor.session(conn, &pages.installation).await?;
+    browser::store::sign_in(conn, browser.id, sign_in, pages.installation.clock.now()).await?;
+    visit.visitor.renew(conn, &pages.installation).await?;
+    let visit = Visit::of(conn, pages, visit.visitor, visit.organization).await?;
+    visit
+        .event(pages, audit::Kind::SignedIn, caller)
+        .detail(serde_json::json!({ "provider": provider.slug, "amr": sign_in.amr, "at": "account" }))
+        .append(conn)
+        .await?;
+    Ok(visit)
+}
+
+/// "Not you?": forgets who is signed in to this organization and shows the ways to sign in.
+pub async fn sign_out(
+    State(pages): State<Pages>,
+    headers: HeaderMap,
+    Path(organization): Path<String>,
+    form: Form,
+) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?;
+    if visit.account.is_some() {
+        form.of(&pages, &visit.visitor, visit.about())?;
+        browser::store::sign_out(&mut conn, visit.browser()?.id, visit.organization.id).await?;
+    }
+    Ok(visit.lead_to(&pages, "/sign-in"))
+}
+
+/// The page with the organization's providers.
+pub async fn page(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    visit: &Visit,
+    status: StatusCode,
+    form: PasswordForm<'_>,
+    notice: Option<&str>,
+) -> Result<Response, PageError> {
+    let providers = provider::of_organization(conn, visit.organization.id).await?;
+    let csrf_token = visit.csrf_token(pages, visit.about());
+    let start = |provider: &Provider| start_href(pages, visit, provider);
+    let page = shared::page(visit.frame(pages, &csrf_token), &providers, form, notice, start);
+    Ok(pages.with_cookie(&visit.visitor, answer::render(status, &page)))
+}
+
+/// Where a sign-in at a provider begins.
+pub fn start_href(pages: &Pages, visit: &Visit, provider: &Provider) -> String {
+    let base = pages.installation.public_url.base_path();
+    format!("{base}/account/{}/sign-in/{}", visit.organization.slug, provider.slug)
+}

@@ -1,0 +1,151 @@
+//! Signing in at an organization's own provider: out, and back once, about no device login.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Redirect, Response};
+
+use crate::audit;
+use crate::browser;
+use crate::browser::store::NewSignIn;
+use crate::browser::visitor::Visitor;
+use crate::directory::organization;
+use crate::directory::provider::{self, Kind, Provider};
+use crate::http::client_address::Caller;
+use crate::pages::Pages;
+use crate::pages::answer::PageError;
+use crate::pages::message::Trouble;
+use crate::pages::sign_in::{PasswordForm, Return, is_followed, trouble};
+use crate::upstream::admission::{self, AdmissionError};
+use crate::upstream::{Identity, UpstreamError, round_trip};
+
+use super::sign_in;
+use super::visit::{Step, Visit, nowhere};
+
+/// `GET /account/{organization}/sign-in/{provider}`: leads to the provider.
+pub async fn start(
+    State(pages): State<Pages>,
+    caller: Caller,
+    headers: HeaderMap,
+    Path((organization, slug)): Path<(String, String)>,
+) -> Result<Response, PageError> {
+    if !is_followed(&headers) {
+        return Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm));
+    }
+    let mut tx = pages.installation.pool.begin().await?;
+    let mut visit = Visit::begin(&mut tx, &pages, &headers, &organization).await?.at(&pages, Step::SignIn)?;
+    let provider = provider::by_slug(&mut tx, visit.organization.id, &slug).await?.ok_or_else(nowhere)?;
+    if provider.kind == Kind::Password {
+        return Ok(visit.lead_on(&pages));
+    }
+    let browser = visit.visitor.session(&mut tx, &pages.installation).await?;
+    let trip = round_trip::start(&mut tx, &pages.installation, browser.id, &provider, None).await?;
+    tx.commit().await?;
+    let response = match pages.upstream.authorization_url(&pages.installation, &provider, &trip).await {
+        Ok(url) => Redirect::to(url.as_str()).into_response(),
+        Err(error) => failed(&pages, &caller, &visit, &provider, &error).await?,
+    };
+    Ok(pages.with_cookie(&visit.visitor, response))
+}
+
+/// The person is back at the callback's address. `None`: not from a sign-in that began here.
+pub async fn finish(pages: Pages, back: Return) -> Result<Option<Response>, PageError> {
+    let installation = &pages.installation;
+    let mut conn = installation.pool.acquire().await?;
+    let visitor = Visitor::recognize(&mut conn, installation, &back.headers).await?;
+    let Some(browser) = visitor.session else { return Ok(None) };
+    let organization =
+        round_trip::organization_without_grant(&mut conn, installation, browser.id, back.state()).await?;
+    let Some(organization) = organization else { return Ok(None) };
+    let organization = organization::by_id(&mut conn, organization).await?.ok_or_else(nowhere)?;
+    let visit = Visit::of(&mut conn, &pages, visitor, organization).await?;
+    let finished = round_trip::finish(&mut conn, installation, browser.id, &back.provider, back.state()).await?;
+    let Some(finished) = finished else {
+        // Used before, too old, or another provider's. Who comes back twice is led on.
+        return Ok(Some(visit.lead_on(&pages)));
+    };
+    let provider = provider::by_id(&mut conn, finished.provider_id).await?;
+    let provider = provider.ok_or_else(|| PageError::Fault("a round trip of no provider".into()))?;
+    drop(conn);
+    let answer = match pages.upstream.identity(installation, &provider, &finished.round_trip, &back.callback).await {
+        Ok(identity) => admit(&pages, &back.caller, visit, &provider, &identity).await?,
+        Err(error) => failed(&pages, &back.caller, &visit, &provider, &error).await?,
+    };
+    Ok(Some(answer))
+}
+
+/// Makes an identity a user who is signed in here, or says why not.
+async fn admit(
+    pages: &Pages,
+    caller: &Caller,
+    visit: Visit,
+    provider: &Provider,
+    identity: &Identity,
+) -> Result<Response, PageError> {
+    let mut tx = pages.installation.pool.begin().await?;
+    let user = match admission::admit(&mut tx, &pages.installation, provider, identity).await {
+        Ok(user) => user,
+        Err(AdmissionError::Database(error)) => return Err(error.into()),
+        Err(AdmissionError::Refused(refusal)) => {
+            tx.rollback().await?;
+            refused(pages, caller, &visit, provider, refusal.as_str()).await?;
+            let base = pages.installation.public_url.base_path();
+            let trouble = Trouble::Refused {
+                provider: &provider.name,
+                identity: identity.email.as_deref().or(identity.name.as_deref()),
+                retry_href: &format!("{base}/account/{}/sign-in", visit.organization.slug),
+            };
+            return Ok(visit.trouble(pages, StatusCode::FORBIDDEN, trouble));
+        }
+    };
+    let now = pages.installation.clock.now();
+    let sign_in = NewSignIn {
+        organization: visit.organization.id,
+        user: user.id,
+        provider: provider.id,
+        auth_time: identity.auth_time.unwrap_or(now).min(now),
+        amr: &identity.amr,
+    };
+    let mut visit = sign_in::signed_in(&mut tx, pages, caller, visit, provider, &sign_in).await?;
+    if provider.trust_mfa && identity.second_factor {
+        browser::store::note_mfa(&mut tx, visit.browser()?.id, user.id, now, &["mfa".to_owned()]).await?;
+        visit
+            .event(pages, audit::Kind::MfaPassed, caller)
+            .detail(serde_json::json!({ "provider": provider.slug, "amr": identity.amr, "at": "account" }))
+            .append(&mut tx)
+            .await?;
+        visit = Visit::of(&mut tx, pages, visit.visitor, visit.organization).await?;
+    }
+    tx.commit().await?;
+    Ok(pages.with_cookie(&visit.visitor, visit.lead_on(pages)))
+}
+
+/// A page for what went wrong on the way.
+async fn failed(
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    provider: &Provider,
+    error: &UpstreamError,
+) -> Result<Response, PageError> {
+    tracing::warn!(%error, organization = %visit.organization.slug, provider = %provider.slug, "an upstream sign-in failed");
+    refused(pages, caller, visit, provider, &error.to_string()).await?;
+    let (name, retry_href) = (provider.name.as_str(), sign_in::start_href(pages, visit, provider));
+    let Some((status, trouble)) = trouble(error, name, &retry_href) else {
+        let notice = format!("You did not sign in at {name}. Try again, or choose another way.");
+        let mut conn = pages.installation.pool.acquire().await?;
+        return sign_in::page(&mut conn, pages, visit, StatusCode::OK, PasswordForm::default(), Some(&notice)).await;
+    };
+    Ok(visit.trouble(pages, status, trouble))
+}
+
+async fn refused(
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    provider: &Provider,
+    because: &str,
+) -> Result<(), PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let detail = serde_json::json!({ "provider": provider.slug, "because": because, "at": "account" });
+    Ok(visit.event(pages, audit::Kind::Refused, caller).detail(detail).append(&mut conn).await?)
+}
