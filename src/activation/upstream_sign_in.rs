@@ -79,7 +79,6 @@ pub async fn look(State(pages): State<Pages>) -> Response {
     pages.lead_to("/activate")
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
 pub(super) fn not_understood(_: QueryRejection) -> PageError {
     PageError::Trouble(StatusCode::BAD_REQUEST, Trouble::NotFound)
 }

@@ -44,6 +44,7 @@ async fn refresh_with(
     (result, script.asked_at.into_inner().unwrap())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a script is made of answers and of what came in their place")]
 fn answer(status: u16, body: &str) -> Result<Answer, NoAnswer> {
     Ok(Answer { status, retry_after: None, location: None, body: body.as_bytes().to_vec() })
 }
