@@ -7,10 +7,12 @@ use crate::support::github::{self, CLIENT_ID, Fault, GitHub};
 use crate::support::oidc_provider::browser as http_client;
 use crate::support::{App, Browser, Device, Page};
 
+/// GitHub is the only way in, and Ada is invited.
 async fn scene(settings: &str) -> (App, GitHub) {
     let github = github::start().await;
+    let invited = ACME.replace("password = { env = \"ADA_PASSWORD\" }", "");
     let toml = format!(
-        "{ACME}\n[[organization.provider]]\nslug = \"hub\"\nkind = \"github\"\nname = \"GitHub\"\nissuer = \"{}\"\n\
+        "{invited}\n[[organization.provider]]\nslug = \"hub\"\nkind = \"github\"\nname = \"GitHub\"\nissuer = \"{}\"\n\
          client_id = \"{CLIENT_ID}\"\nclient_secret = {{ env = \"GITHUB_SECRET\" }}\n{settings}\n",
         github.base(),
     );
@@ -36,7 +38,7 @@ async fn a_login_with_github() {
     assert!(page.text().contains("Continue with GitHub"), "{}", page.text());
     let confirm = sign_in(&mut browser).await;
     browser.approve(&confirm).await;
-    // Her account was there before: its address is one that GitHub has verified.
+    // She was invited by an address that GitHub has verified.
     assert_eq!(device.poll().await.claims("access_token")["email"], "ada@acme.example");
     assert_eq!(app.events().await.iter().find(|event| event.kind == "signed_in").unwrap().detail["provider"], "hub");
 }

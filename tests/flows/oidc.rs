@@ -11,11 +11,12 @@ use crate::support::{App, Browser, Device, Page};
 
 const REDIRECT_URI: &str = "https://auth.acme.example/auth/sso/callback";
 
-/// [`ACME`] with an issuer beside the passwords. `settings` are the provider's other keys.
+/// [`ACME`] with an issuer beside the passwords, and Grace, who is invited. `settings` are the provider's other keys.
 fn with_issuer(issuer: &str, settings: &str) -> String {
     format!(
         "{ACME}\n[[organization.provider]]\nslug = \"sso\"\nkind = \"oidc\"\nname = \"Acme SSO\"\nissuer = \"{issuer}\"\n\
-         client_id = \"{}\"\nclient_secret = {{ env = \"SSO_SECRET\" }}\n{settings}\n",
+         client_id = \"{}\"\nclient_secret = {{ env = \"SSO_SECRET\" }}\n{settings}\n\
+         [[organization.user]]\nemail = \"grace@acme.example\"\n",
         oidc_provider::CLIENT_ID,
     )
 }
@@ -107,7 +108,7 @@ async fn a_provider_without_a_secret_is_a_public_client_of_the_issuer() {
     let scene = scene_with("", public).await;
     let device = Device::ask(&scene.app, "read").await;
     let mut browser = Browser::new(&scene.app);
-    let confirm = scene.sign_in(&mut browser, &device, "ada").await;
+    let confirm = scene.sign_in(&mut browser, &device, "grace").await;
     assert_eq!(confirm.path, "/activate/confirm", "{}", confirm.text());
 }
 
@@ -120,11 +121,11 @@ async fn a_second_factor_at_the_issuer_counts_where_it_is_trusted() {
         (false, json!(["pwd", "otp"]), "/activate/mfa"),
     ] {
         let scene = scene_with(&format!("trust_mfa = {trusted}"), mfa).await;
-        scene.app.enrol("ada@acme.example").await;
+        scene.app.enrol("grace@acme.example").await;
         scene.issuer.control(json!({ "amr": amr })).await;
         let device = Device::ask(&scene.app, "read").await;
         let mut browser = Browser::new(&scene.app);
-        let mut page = scene.sign_in(&mut browser, &device, "ada").await;
+        let mut page = scene.sign_in(&mut browser, &device, "grace").await;
         assert_eq!(page.path, expected, "trusted: {trusted}, amr: {amr}");
         if page.path == "/activate/mfa" {
             page = browser.prove(&page, &scene.app.totp(TOTP_SECRET)).await;
@@ -162,7 +163,7 @@ async fn an_error_or_an_answer_of_somebody_else_is_a_page_that_lets_one_try_agai
     let mut browser = Browser::new(&scene.app);
     let mut url = scene.leave(&mut browser, &device).await;
     for (name, value) in [("iss", "https://evil.example"), ("error", "server_error"), ("code", "of-nobody")] {
-        let back = with_parameter(&sign_in(&scene.client, &url, "ada").await, name, value);
+        let back = with_parameter(&sign_in(&scene.client, &url, "grace").await, name, value);
         let page = browser.visit(&back).await;
         assert!(matches!(page.status, StatusCode::BAD_GATEWAY | StatusCode::BAD_REQUEST), "{name}: {}", page.status);
         assert_eq!(page.says("h1").len(), 1);
@@ -171,7 +172,7 @@ async fn an_error_or_an_answer_of_somebody_else_is_a_page_that_lets_one_try_agai
         url = scene.follow(&mut browser, &page).await;
     }
     assert_eq!(scene.app.audit().await["refused"], 3);
-    let confirm = scene.come_back(&mut browser, &url, "ada").await;
+    let confirm = scene.come_back(&mut browser, &url, "grace").await;
     assert_eq!(confirm.path, "/activate/confirm");
 }
 
@@ -181,7 +182,7 @@ async fn a_callback_is_used_once() {
     let device = Device::ask(&scene.app, "read").await;
     let mut browser = Browser::new(&scene.app);
     let url = scene.leave(&mut browser, &device).await;
-    let back = sign_in(&scene.client, &url, "ada").await;
+    let back = sign_in(&scene.client, &url, "grace").await;
     let confirm = browser.visit(&back).await;
     assert_eq!(confirm.path, "/activate/confirm");
     // Reloaded, or after the "back" button: the person is where they were.
@@ -209,7 +210,7 @@ async fn a_callback_belongs_to_the_browser_that_left() {
     assert_eq!(victim.open("/activate/confirm").await.path, "/activate/sign-in", "nobody is signed in by it");
     assert!(!scene.app.audit().await.contains_key("signed_in"));
     let url = scene.follow(&mut victim, &page).await;
-    assert_eq!(scene.come_back(&mut victim, &url, "ada").await.path, "/activate/confirm");
+    assert_eq!(scene.come_back(&mut victim, &url, "grace").await.path, "/activate/confirm");
 }
 
 #[tokio::test]
@@ -219,10 +220,10 @@ async fn a_callback_is_about_the_device_that_it_was_begun_for() {
     let mut browser = Browser::new(&scene.app);
     let url = scene.leave(&mut browser, &first).await;
     browser.enter(&second.user_code).await;
-    let page = scene.come_back(&mut browser, &url, "ada").await;
+    let page = scene.come_back(&mut browser, &url, "grace").await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
     let url = scene.follow(&mut browser, &page).await;
-    let confirm = scene.come_back(&mut browser, &url, "ada").await;
+    let confirm = scene.come_back(&mut browser, &url, "grace").await;
     assert!(confirm.text().contains(&second.user_code), "{}", confirm.text());
 }
 
@@ -232,7 +233,7 @@ async fn a_callback_comes_too_late() {
     let device = Device::ask(&scene.app, "read").await;
     let mut browser = Browser::new(&scene.app);
     let url = scene.leave(&mut browser, &device).await;
-    let back = sign_in(&scene.client, &url, "ada").await;
+    let back = sign_in(&scene.client, &url, "grace").await;
     scene.app.advance(601);
     assert_eq!(browser.visit(&back).await.status, StatusCode::BAD_REQUEST);
     scene.app.advance(300);
@@ -260,7 +261,7 @@ async fn an_issuer_that_is_away_can_be_tried_again_until_it_is_back() {
     let mut browser = Browser::new(&scene.app);
     browser.cookie = cookie;
     let url = scene.follow(&mut browser, &page).await;
-    assert_eq!(scene.come_back(&mut browser, &url, "ada").await.path, "/activate/confirm");
+    assert_eq!(scene.come_back(&mut browser, &url, "grace").await.path, "/activate/confirm");
 }
 
 #[tokio::test]
@@ -278,13 +279,23 @@ async fn who_is_not_admitted_is_told_and_changes_nothing() {
     let sign_in = browser.open(&page.attribute("main a.button", "href").unwrap()).await;
     assert_eq!(sign_in.path, "/activate/sign-in", "another way can be chosen");
     let url = scene.follow(&mut browser, &sign_in).await;
-    assert_eq!(scene.come_back(&mut browser, &url, "ada").await.path, "/activate/confirm");
+    assert_eq!(scene.come_back(&mut browser, &url, "grace").await.path, "/activate/confirm");
+}
+
+#[tokio::test]
+async fn an_address_alone_takes_nobodys_account_over() {
+    let scene = scene("").await;
+    let device = Device::ask(&scene.app, "read").await;
+    let mut browser = Browser::new(&scene.app);
+    // Ada signs in with a password of her own, and nobody said that the issuer decides who she is.
+    assert_eq!(scene.sign_in(&mut browser, &device, "ada").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(browser.open("/activate/confirm").await.path, "/activate/sign-in");
+    assert_eq!(scene.app.audit().await["refused"], 1);
 }
 
 #[tokio::test]
 async fn only_a_verified_address_matches_an_invited_person() {
-    let invited = "[[organization.user]]\nemail = \"grace@acme.example\"\n";
-    let scene = scene_with("", |toml| format!("{toml}\n{invited}")).await;
+    let scene = scene("").await;
     let device = Device::ask(&scene.app, "email").await;
     let mut browser = Browser::new(&scene.app);
     let claim =
