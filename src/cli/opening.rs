@@ -94,12 +94,26 @@ pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
     Ok(Opened { installation, postgres })
 }
 
-/// Opens the installation in a data directory, in dev mode.
-pub async fn in_data_dir(data_dir: &Path, public_url: PublicUrl) -> anyhow::Result<Opened> {
+/// Opens the installation in a data directory, in dev mode, as its one process.
+pub async fn for_dev(data_dir: &Path, public_url: PublicUrl) -> anyhow::Result<Opened> {
+    let (url, postgres) = started_database(data_dir).await?;
+    of_data_dir(data_dir, public_url, &url, Some(postgres)).await
+}
+
+/// Opens the installation in a data directory, beside the process that serves it if there is one.
+async fn in_data_dir(data_dir: &Path, public_url: PublicUrl) -> anyhow::Result<Opened> {
     let (url, postgres) = managed_database(data_dir).await?;
+    of_data_dir(data_dir, public_url, &url, postgres).await
+}
+
+async fn of_data_dir(
+    data_dir: &Path,
+    public_url: PublicUrl,
+    url: &SecretText,
+    postgres: Option<Managed>,
+) -> anyhow::Result<Opened> {
     let secrets = [own_secret(data_dir)?];
-    let pool = postgres::pool(url.expose(), 10)?;
-    let installation = assemble(pool, &secrets, public_url, true).await?;
+    let installation = assemble(postgres::pool(url.expose(), 10)?, &secrets, public_url, true).await?;
     Ok(Opened { installation, postgres })
 }
 
@@ -124,21 +138,26 @@ async fn assemble(
 
 /// Starts the data directory's PostgreSQL, or joins the process that runs it.
 async fn managed_database(data_dir: &Path) -> anyhow::Result<(SecretText, Option<Managed>)> {
-    let url_file = data_dir.join(URL_FILE);
-    let options = Options { data_dir: data_dir.to_owned(), durable: true, max_connections: 50 };
-    match Managed::start(options).await {
-        Ok(postgres) => {
-            create_database(&postgres).await?;
-            let url = SecretText::from(postgres.url(DATABASE));
-            write_private(&url_file, &url).with_context(|| format!("{} can't be written", url_file.display()))?;
-            Ok((url, Some(postgres)))
+    match started_database(data_dir).await {
+        Ok((url, postgres)) => Ok((url, Some(postgres))),
+        Err(error) if matches!(error.downcast_ref(), Some(ManagedError::InUse { .. })) => {
+            match fs::read_to_string(data_dir.join(URL_FILE)) {
+                Ok(url) => Ok((SecretText::from(url.trim()), None)),
+                Err(_) => Err(error),
+            }
         }
-        Err(in_use @ ManagedError::InUse { .. }) => match fs::read_to_string(&url_file) {
-            Ok(url) => Ok((SecretText::from(url.trim()), None)),
-            Err(_) => Err(in_use.into()),
-        },
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
+}
+
+/// Starts the data directory's PostgreSQL. That another process runs it is an error that says which.
+async fn started_database(data_dir: &Path) -> anyhow::Result<(SecretText, Managed)> {
+    let options = Options { data_dir: data_dir.to_owned(), durable: true, max_connections: 50 };
+    let postgres = Managed::start(options).await?;
+    create_database(&postgres).await?;
+    let (url, url_file) = (SecretText::from(postgres.url(DATABASE)), data_dir.join(URL_FILE));
+    write_private(&url_file, &url).with_context(|| format!("{} can't be written", url_file.display()))?;
+    Ok((url, postgres))
 }
 
 async fn create_database(postgres: &Managed) -> anyhow::Result<()> {

@@ -41,9 +41,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let server = Server::new(opened.installation.clone(), settings).await?;
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("can't listen on {}", config.listen))?;
+    let ending = end_of(opened.postgres.as_mut());
     tracing::info!(listen = %listener.local_addr()?, issuer = config.public_url.issuer(), "ready");
     let mut end = End::Asked;
-    server.serve(listener, async { end = end_of(opened.postgres.as_mut()).await }).await?;
+    server.serve(listener, async { end = ending.await }).await?;
     tracing::info!("every request is answered; ending");
     opened.close().await?;
     end.into_code()

@@ -1,9 +1,10 @@
 //! What ends a server: Ctrl-C, SIGTERM of whoever supervises it, or the end of the PostgreSQL that runs for it.
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::postgres::managed::Managed;
 
@@ -26,36 +27,39 @@ impl End {
     }
 }
 
-/// Waits for what ends the server first.
-pub async fn end_of(postgres: Option<&mut Managed>) -> End {
-    let Some(postgres) = postgres else {
-        asked_to_stop().await;
-        return End::Asked;
-    };
-    tokio::select! {
-        () = asked_to_stop() => End::Asked,
-        _ended = postgres.ended() => End::WithoutDatabase,
+/// What ends the server first. From this call on, and not only once it is awaited, signals end nothing by themselves: call
+/// it before saying that the server runs.
+pub fn end_of(postgres: Option<&mut Managed>) -> impl Future<Output = End> {
+    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        tokio::select! {
+            () = arrival(interrupt) => End::Asked,
+            () = arrival(terminate) => End::Asked,
+            () = ended(postgres) => End::WithoutDatabase,
+        }
     }
 }
 
 /// Ends with the first signal that asks the process to end.
 pub async fn asked_to_stop() {
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM can't be listened for");
-            return wait_for_ctrl_c().await;
+    end_of(None).await;
+}
+
+async fn arrival(signal: io::Result<Signal>) {
+    match signal {
+        Ok(mut signal) => {
+            signal.recv().await;
         }
-    };
-    tokio::select! {
-        () = wait_for_ctrl_c() => {}
-        _ = terminate.recv() => {}
+        Err(error) => {
+            tracing::warn!(%error, "a signal can't be listened for");
+            std::future::pending::<()>().await;
+        }
     }
 }
 
-async fn wait_for_ctrl_c() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!(%error, "Ctrl-C can't be listened for");
-        std::future::pending::<()>().await;
+async fn ended(postgres: Option<&mut Managed>) {
+    match postgres {
+        Some(postgres) => drop(postgres.ended().await),
+        None => std::future::pending().await,
     }
 }

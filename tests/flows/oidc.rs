@@ -100,6 +100,18 @@ async fn a_login_with_the_organizations_own_issuer() {
 }
 
 #[tokio::test]
+async fn a_provider_without_a_secret_is_a_public_client_of_the_issuer() {
+    let secret = "client_secret = { env = \"SSO_SECRET\" }\n";
+    let public =
+        |toml: String| toml.replace(secret, "").replace(oidc_provider::CLIENT_ID, oidc_provider::PUBLIC_CLIENT_ID);
+    let scene = scene_with("", public).await;
+    let device = Device::ask(&scene.app, "read").await;
+    let mut browser = Browser::new(&scene.app);
+    let confirm = scene.sign_in(&mut browser, &device, "ada").await;
+    assert_eq!(confirm.path, "/activate/confirm", "{}", confirm.text());
+}
+
+#[tokio::test]
 async fn a_second_factor_at_the_issuer_counts_where_it_is_trusted() {
     let mfa = |toml: String| toml.replace("mfa = \"off\"", "mfa = \"required\"");
     for (trusted, amr, expected) in [

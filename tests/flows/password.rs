@@ -43,6 +43,24 @@ async fn a_login_from_the_code_to_the_tokens() {
 }
 
 #[tokio::test]
+async fn a_code_of_one_node_is_approved_at_another_and_polled_at_a_third() {
+    let first = App::acme().await;
+    let (second, third) = (first.another_node().await, first.another_node().await);
+    let device = Device::ask(&first, "read").await;
+    let mut held = device.poll_request();
+    held.headers_mut().insert("prefer", "wait=30".parse().unwrap());
+    let begun = Instant::now();
+    let approve = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Browser::new(&second).approve_code(&device.user_code).await;
+    };
+    let (tokens, ()) = tokio::join!(third.send(held), approve);
+    assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
+    assert!(begun.elapsed() < Duration::from_secs(20), "the held poll hears of it");
+    assert_eq!(device.poll().await.error(), "invalid_grant", "once, on all of them");
+}
+
+#[tokio::test]
 async fn nobody_learns_who_has_an_account() {
     let app = App::with(&with_bob().replace("\"BOB_PASSWORD\" }", "\"BOB_PASSWORD\" }\nstatus = \"locked\"")).await;
     let device = Device::ask(&app, "read").await;

@@ -77,7 +77,7 @@ pub const AGENT_SECRET: &str = "agent-secret-of-the-tests+%/";
 pub const TOTP_SECRET: &str = "KRSXG5DTEBQXEZJAMVXGI3DFONZSA33O";
 
 /// What the TOML files of tests mean by `{ env = … }`.
-const SECRETS: [(&str, &str); 5] = [
+pub const SECRETS: [(&str, &str); 5] = [
     ("ADA_PASSWORD", ADA_PASSWORD),
     ("BOB_PASSWORD", BOB_PASSWORD),
     ("AGENT_SECRET", AGENT_SECRET),

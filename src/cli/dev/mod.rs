@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -61,10 +61,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         format!("can't listen on {}: choose another port with --listen 127.0.0.1:PORT", args.listen)
     })?;
     let issuer = format!("http://localhost:{}", listener.local_addr()?.port());
-    let mut opened = opening::in_data_dir(&args.data_dir, PublicUrl::parse(&issuer)?).await?;
-    if opened.postgres.is_none() {
-        bail!("another process uses {}: stop it, or choose another --data-dir", args.data_dir.display());
-    }
+    let mut opened = opening::for_dev(&args.data_dir, PublicUrl::parse(&issuer)?).await?;
     let outcome = serve(&args, &mut opened, listener).await;
     opened.close().await?;
     outcome
@@ -79,6 +76,7 @@ async fn serve(args: &Args, opened: &mut Opened, listener: TcpListener) -> anyho
     }
     let server = Server::new(installation.clone(), Settings::default()).await?;
     let issuer = installation.public_url.issuer();
+    let ending = end_of(opened.postgres.as_mut());
     say_what_runs(args, issuer)?;
     let (stop, done) = (CancellationToken::new(), CancellationToken::new());
     let serving = server.serve(listener, stop.clone().cancelled_owned());
@@ -101,7 +99,7 @@ async fn serve(args: &Args, opened: &mut Opened, listener: TcpListener) -> anyho
     };
     let until = async {
         let code = tokio::select! {
-            end = end_of(opened.postgres.as_mut()) => end.into_code(),
+            end = ending => end.into_code(),
             code = login => code,
         };
         stop.cancel();
