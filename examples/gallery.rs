@@ -8,6 +8,10 @@ use std::{
 };
 
 use askama::Template;
+use countersign::account::pages::{
+    Device, DevicePage, Devices, End, EndOthers, Notice, OrganizationLink, Password, PasswordErrors, RenewCodes,
+    Security, Start,
+};
 use countersign::activation::pages::{Code, CodeEntry, Confirm, Done, Network, Outcome, RequestingDevice, ScopeChoice};
 use countersign::pages::factor::{Enrol, Mfa, MfaError, Occasion, RecoveryCodes, svg_element};
 use countersign::pages::frame::{Door, Frame, ICON, STYLESHEET};
@@ -28,7 +32,8 @@ fn main() -> Result {
     enrol(&gallery)?;
     confirm(&gallery)?;
     done(&gallery)?;
-    troubles(&gallery)
+    troubles(&gallery)?;
+    account(&gallery)
 }
 
 /// The directory that the pages are written to, with the files that they link to.
@@ -211,4 +216,60 @@ fn troubles(gallery: &Gallery) -> Result {
         ("x-server", reference, Trouble::Server),
     ];
     all.into_iter().try_for_each(|(name, frame, trouble)| gallery.add(name, &Message { frame, trouble }))
+}
+
+const AT_HOME: Frame<'_> = Frame { door: Door::Account(Some("acme")), service: None, ..SIGNED_IN };
+
+fn device(name: &str, last_seen: &str, here: bool) -> Device {
+    Device {
+        id: name.to_lowercase().replace(' ', "-"),
+        name: name.to_owned(),
+        service: "Acme CLI".to_owned(),
+        program: "Countersign's command line on Linux".to_owned(),
+        scopes: vec!["Read your projects".to_owned(), "Stay signed in until you end it".to_owned()],
+        first_seen: "3 November 2026, 14:05 UTC".to_owned(),
+        first_address: "203.0.113.24".to_owned(),
+        last_seen: last_seen.to_owned(),
+        last_address: "2001:db8:85a3:8d3:1319:8a2e:370:7348".to_owned(),
+        here,
+    }
+}
+
+fn account(gallery: &Gallery) -> Result {
+    let devices = || vec![device("Laptop", "2 minutes ago", true), device("build-box", "12 days ago", false)];
+    let nowhere = Frame { door: Door::Account(None), ..NEUTRAL };
+    let organizations = vec![OrganizationLink { slug: "acme", name: "Acme" }];
+    gallery.add("a-start", &Start { frame: nowhere, organizations: vec![], typed: "", error: None })?;
+    let error = Some("There is no organization of this name here.");
+    gallery.add("a-start-error", &Start { frame: nowhere, organizations, typed: "acmee", error })?;
+    gallery.add("a-devices", &Devices { frame: AT_HOME, devices: devices(), notice: Some(Notice::Renamed) })?;
+    gallery.add("a-devices-none", &Devices { frame: AT_HOME, devices: vec![], notice: None })?;
+    let page = DevicePage {
+        frame: AT_HOME,
+        device: device("Laptop", "2 minutes ago", true),
+        device_token: "token",
+        typed: "Laptop",
+        error: None,
+        notice: None,
+    };
+    let error = Some("Enter a name, so that you know the device again.");
+    gallery.add("a-device-error", &DevicePage { device: page.device.clone(), typed: "", error, ..page })?;
+    gallery.add("a-device", &page)?;
+    let end = End { frame: AT_HOME, device: page.device, device_token: "token", minutes: 15 };
+    gallery.add("a-end", &end)?;
+    let error = Some("Choose which device stays signed in.");
+    let others = |keep, error| EndOthers { frame: AT_HOME, devices: devices(), keep, minutes: 15, error };
+    gallery.add("a-end-others", &others("laptop", None))?;
+    gallery.add("a-end-others-error", &others("", error))?;
+    let security =
+        |authenticator, notice| Security { frame: AT_HOME, authenticator, recovery_codes: 9, password: true, notice };
+    gallery.add("a-security", &security(Some("3 November 2026, 14:05 UTC"), Some(Notice::Replaced)))?;
+    gallery.add("a-security-none", &security(None, None))?;
+    gallery.add("a-renew-codes", &RenewCodes { frame: AT_HOME, left: 9 })?;
+    let wrong = PasswordErrors { new: Some("A password has at least 8 characters."), ..PasswordErrors::default() };
+    gallery.add(
+        "a-password",
+        &Password { frame: AT_HOME, email: "ada@acme.example", errors: PasswordErrors::default() },
+    )?;
+    gallery.add("a-password-error", &Password { frame: AT_HOME, email: "ada@acme.example", errors: wrong })
 }
