@@ -13,7 +13,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::Connection as _;
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, Postgres};
 use tokio::time::Instant;
 
 use crate::audit;
@@ -43,6 +44,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Seconds between looks while nothing is known of the grant.
 const USUAL_INTERVAL: i16 = 5;
+
+/// How long a poll waits for the database before it says that nothing is decided as far as is known.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Handles a token request.
 pub async fn handle(
@@ -191,18 +195,14 @@ impl<'a> Poll<'a> {
 
     /// Looks at the client and the grant. An error is the database's, or the refusal of a client without a genuine code.
     async fn look(&mut self) -> Result<Look, OAuthError> {
-        let installation = &self.endpoints.installation;
-        let mut conn = installation.pool.acquire().await?;
-        let service = match self.credentials.authenticate(&mut conn, &installation.keyring).await {
-            Ok(service) => service,
+        // Reading can be given up at any moment; a redemption that was begun is seen through.
+        let found = tokio::time::timeout(PATIENCE, self.find()).await;
+        let (mut conn, service, grant) = match found.map_err(|_| OAuthError::temporarily_unavailable())? {
+            Ok(found) => found,
             Err(error) if error.is_of_the_server() => return Err(error),
             Err(refusal) => return Ok(Look::decided(Err(refusal))),
         };
-        let now = installation.clock.now();
-        let Some(id) = self.grant else { return Ok(Look::decided(Err(unknown_code()))) };
-        let Some(grant) = store::by_id(&mut conn, id).await?.filter(|grant| grant.service_id == service.id) else {
-            return Ok(Look::decided(Err(unknown_code())));
-        };
+        let now = self.endpoints.installation.clock.now();
         let proof = match self.prove(&grant, &service) {
             Ok(proof) => proof,
             Err(refusal) => return Ok(Look::decided(Err(refusal))),
@@ -240,6 +240,16 @@ impl<'a> Poll<'a> {
             }
         };
         Ok(Look::decided(Err(refusal)))
+    }
+
+    /// The client and its grant, and the connection that they were read on.
+    async fn find(&self) -> Result<(PoolConnection<Postgres>, Service, Grant), OAuthError> {
+        let installation = &self.endpoints.installation;
+        let mut conn = installation.pool.acquire().await?;
+        let service = self.credentials.authenticate(&mut conn, &installation.keyring).await?;
+        let grant = store::by_id(&mut conn, self.grant.ok_or_else(unknown_code)?).await?;
+        let grant = grant.filter(|grant| grant.service_id == service.id).ok_or_else(unknown_code)?;
+        Ok((conn, service, grant))
     }
 
     /// Makes a session of an approved grant, once, bound to the key of this thumbprint, and mints its tokens, the first

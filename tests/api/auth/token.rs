@@ -244,14 +244,26 @@ async fn while_the_database_is_away_a_genuine_code_is_pending() {
     is_told(&old.poll().await, "authorization_pending");
     app.advance(2 * 60);
     is_told(&old.poll().await, "expired_token");
-    // Nobody's code is nobody's to wait for.
+    // Nobody's code is told without the database, as always.
     let form = [("grant_type", GRANT), ("device_code", "csd_x"), ("client_id", "acme-cli")];
     let answer = app.post("/auth/token", &form).await;
-    is_refused(&answer, 503, "temporarily_unavailable");
+    is_refused(&answer, 400, "invalid_grant");
     let refresh = [("grant_type", "refresh_token"), ("refresh_token", "csr_x"), ("client_id", "acme-cli")];
     let answer = app.post("/auth/token", &refresh).await;
     is_refused(&answer, 503, "temporarily_unavailable");
     assert_eq!(answer.header("retry-after"), Some("5"));
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_is_as_good_as_away() {
+    let app = App::acme().await;
+    let device = Device::ask(&app, "read").await;
+    let mut busy = app.installation.pool.begin().await.unwrap();
+    sqlx::query("LOCK device_grant IN ACCESS EXCLUSIVE MODE").execute(&mut *busy).await.unwrap();
+    is_told(&device.poll().await, "authorization_pending");
+    busy.rollback().await.unwrap();
+    Browser::new(&app).approve_code(&device.user_code).await;
+    assert_eq!(device.poll().await.status, StatusCode::OK);
 }
 
 #[tokio::test]
