@@ -19,7 +19,7 @@ use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use scraper::{Html, Selector};
 use serde_json::Value;
 
-use app::{ACME, App, SECRETS, secret_of_all};
+use app::{ACME, ADA_PASSWORD, AGENT_SECRET, App, secret_of_all};
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -69,7 +69,7 @@ impl Run {
 
     /// Asks for codes, and keeps both.
     async fn ask(&mut self, scope: &str) -> (String, String) {
-        let form = [("client_id", "acme-agent"), ("client_secret", SECRETS[1].1), ("scope", scope)];
+        let form = [("client_id", "acme-agent"), ("client_secret", AGENT_SECRET), ("scope", scope)];
         let (status, answer) = self.post("/auth/device/code", &form).await;
         assert_eq!(status, 200, "{answer}");
         let user_code = self.secrets.keep("user code", answer["user_code"].as_str().unwrap());
@@ -80,7 +80,7 @@ impl Run {
 
     async fn token(&self, form: &[(&str, &str)]) -> (u16, Value) {
         let mut form = form.to_vec();
-        form.extend([("client_id", "acme-agent"), ("client_secret", SECRETS[1].1)]);
+        form.extend([("client_id", "acme-agent"), ("client_secret", AGENT_SECRET)]);
         self.post("/auth/token", &form).await
     }
 
@@ -141,7 +141,7 @@ impl Run {
         let wrong = self.secrets.keep("wrong password", "nearly ada's password");
         let fields = [("email", "ada@acme.example"), ("password", wrong.as_str())];
         let page = self.submit(&page, &fields, "/activate/sign-in").await;
-        let fields = [("email", "ada@acme.example"), ("password", SECRETS[0].1)];
+        let fields = [("email", "ada@acme.example"), ("password", ADA_PASSWORD)];
         self.submit(&page, &fields, "/activate/mfa").await
     }
 
@@ -172,8 +172,8 @@ async fn a_whole_run_at_trace_level_holds_none_of_its_secrets() {
     // Cookies without `Secure`, which the browser here would send anyway.
     let app = App::at("http://localhost:8080", &ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
     let mut run = Run::new(app.listen().await);
-    run.secrets.keep("password", SECRETS[0].1);
-    run.secrets.keep("client secret", SECRETS[1].1);
+    run.secrets.keep("password", ADA_PASSWORD);
+    run.secrets.keep("client secret", AGENT_SECRET);
     run.secrets.keep("client secret, form-encoded", "agent-secret-of-the-tests%2B%25%2F");
     run.secrets.keep("installation secret", secret_of_all().encode().expose());
 
@@ -220,7 +220,7 @@ async fn a_whole_run_at_trace_level_holds_none_of_its_secrets() {
     let access_token = refreshed["access_token"].as_str().unwrap();
     let userinfo = run.client.get(format!("{}/auth/userinfo", run.base)).bearer_auth(access_token).send().await;
     assert_eq!(userinfo.unwrap().status(), 200);
-    let basic = run.client.post(format!("{}/auth/revoke", run.base)).basic_auth("acme-agent", Some(SECRETS[1].1));
+    let basic = run.client.post(format!("{}/auth/revoke", run.base)).basic_auth("acme-agent", Some(AGENT_SECRET));
     assert_eq!(basic.form(&[("token", access_token)]).send().await.unwrap().status(), 200);
     run.post("/auth/device/verify", &[("user_code", &user_code)]).await;
     app.installation.pool.close().await;

@@ -24,13 +24,20 @@ async fn the_metadata_is_the_same_at_both_addresses() {
         "S256"
       ],
       "device_authorization_endpoint": "https://auth.acme.example/auth/device/code",
+      "dpop_signing_alg_values_supported": [
+        "ES256",
+        "EdDSA",
+        "RS256",
+        "PS256"
+      ],
       "grant_types_supported": [
         "urn:ietf:params:oauth:grant-type:device_code",
         "refresh_token"
       ],
       "id_token_signing_alg_values_supported": [
         "RS256",
-        "ES256"
+        "ES256",
+        "EdDSA"
       ],
       "introspection_endpoint": "https://auth.acme.example/auth/introspect",
       "introspection_endpoint_auth_methods_supported": [
@@ -132,7 +139,7 @@ async fn the_keys_are_public_ones_only() {
         algorithms.push(key["alg"].as_str().unwrap());
     }
     algorithms.sort_unstable();
-    assert_eq!(algorithms, ["ES256", "RS256"]);
+    assert_eq!(algorithms, ["ES256", "EdDSA", "RS256"]);
 }
 
 #[tokio::test]

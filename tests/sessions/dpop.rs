@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::{app, introspect};
-use crate::support::app::{ACME, Answer, SECRETS, form_request};
+use crate::support::app::{ACME, AGENT_SECRET, Answer, form_request};
 use crate::support::dpop::{DeviceKey, ath, claims, with_proof};
 use crate::support::{App, Browser, Device};
 
@@ -21,7 +21,7 @@ struct Login<'a> {
 }
 
 const CLI: &[(&str, &str)] = &[("client_id", "acme-cli")];
-const AGENT: &[(&str, &str)] = &[("client_id", "acme-agent"), ("client_secret", SECRETS[1].1)];
+const AGENT: &[(&str, &str)] = &[("client_id", "acme-agent"), ("client_secret", AGENT_SECRET)];
 
 impl<'a> Login<'a> {
     async fn ask(app: &'a App, client: &'static [(&'static str, &'static str)], key: Option<&DeviceKey>) -> Self {

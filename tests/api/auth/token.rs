@@ -113,7 +113,7 @@ async fn a_code_is_not_used_up_by_who_may_not_have_it() {
         is_told(&app.post("/auth/token", &form).await, "invalid_grant");
     }
     let foreign = form_request("/auth/token", &[("grant_type", GRANT), ("device_code", &device.device_code)]);
-    let secret = crate::support::app::SECRETS[1].1;
+    let secret = crate::support::app::AGENT_SECRET;
     is_told(&app.send(with_header(foreign, "authorization", &basic("acme-agent", secret))).await, "invalid_grant");
     let nobody = [("grant_type", GRANT), ("device_code", device.device_code.as_str()), ("client_id", "nobody")];
     is_told(&app.post("/auth/token", &nobody).await, "invalid_client");

@@ -4,9 +4,9 @@ use axum::http::StatusCode;
 
 use crate::api::{basic, is_refused, with_header};
 use crate::support::App;
-use crate::support::app::{Answer, SECRETS, form_request};
+use crate::support::app::{AGENT_SECRET, Answer, form_request};
 
-const SECRET: &str = SECRETS[1].1;
+const SECRET: &str = AGENT_SECRET;
 const WRONG: &str = "agent-secret-of-somebody-else";
 
 async fn ask(app: &App, authorization: Option<&str>, form: &[(&str, &str)]) -> Answer {

@@ -75,7 +75,7 @@ async fn without_a_code_or_a_service_to_log_in_to_there_is_nothing_to_learn() {
     is_refused(&verify(&app, "").await, 400, "invalid_request");
     let device = Device::ask(&app, "read").await;
     app.execute("UPDATE organization SET status = 'suspended' WHERE slug = 'acme'").await;
-    is_refused(&verify(&app, &device.user_code).await, 400, "unauthorized_client");
+    is_refused(&verify(&app, &device.user_code).await, 400, "invalid_grant");
     app.installation.pool.close().await;
     is_refused(&verify(&app, &device.user_code).await, 503, "temporarily_unavailable");
 }
