@@ -24,6 +24,7 @@ pub mod installation; // the running installation, in one value
 // 3: what happens.
 pub mod browser; // the approving person's browser: its session, its tokens against forgery
 pub mod device; // device logins in progress
+pub mod dpop; // proofs that a device holds its key
 pub mod mfa; // one-time passwords, recovery codes
 pub mod session; // signed-in devices and their tokens
 pub mod upstream; // signing in at an organization's own provider

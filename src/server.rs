@@ -21,6 +21,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
+use crate::dpop::replay;
 use crate::http::client_address::{self, TrustedProxies};
 use crate::installation::Installation;
 use crate::oauth::{self, Endpoints};
@@ -125,6 +126,7 @@ impl Server {
         tasks.spawn(housekeeping::watch(self.installation.clone(), stop.clone()));
         let keys = self.endpoints.signing_keys.clone();
         tasks.spawn(life::watch(keys, self.installation.clone(), self.settings.keys, stop.clone()));
+        tasks.spawn(replay::watch(self.installation.clone(), stop.clone()));
         tasks
     }
 

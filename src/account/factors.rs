@@ -4,7 +4,6 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use sqlx::Connection as _;
 
 use crate::audit;
 use crate::http::client_address::Caller;
@@ -13,7 +12,6 @@ use crate::mfa::totp;
 use crate::pages::answer::{self, Form, PageError};
 use crate::pages::factor::Occasion;
 use crate::pages::{Pages, second_factor, words};
-use crate::postgres::PgConnection;
 
 use super::devices::{Parameters, notice};
 use super::mfa;
@@ -73,34 +71,23 @@ pub async fn set_up(
     if !visit.account()?.enrolled {
         return mfa::enrol(conn, &pages, &caller, &visit, typed).await;
     }
-    let mut tx = conn.begin().await?;
-    let answer = replace(&mut tx, &pages, &caller, &visit, typed).await?;
-    tx.commit().await?;
-    Ok(answer)
-}
-
-async fn replace(
-    conn: &mut PgConnection,
-    pages: &Pages,
-    caller: &Caller,
-    visit: &Visit,
-    typed: &str,
-) -> Result<Response, PageError> {
     let installation = &pages.installation;
     let (user, now) = (visit.account()?.user.id, installation.clock.now());
-    let shown = mfa::shown_secret(conn, pages, visit).await?;
+    let shown = mfa::shown_secret(&mut conn, &pages, &visit).await?;
     let Some(step) = shown.step_of(typed, now) else {
-        let error = Some(second_factor::first_refused(typed));
-        return mfa::enrolment(pages, visit, &shown, Occasion::Replacing, error);
+        return mfa::wrong_first(&mut conn, &pages, &caller, &visit, (&shown, typed), Occasion::Replacing).await;
     };
-    if totp::replace(conn, &installation.keyring, user, &shown, step, now).await? {
+    drop(conn);
+    let mut tx = installation.pool.begin().await?;
+    if totp::replace(&mut tx, &installation.keyring, user, &shown, step, now).await? {
         visit
-            .event(pages, audit::Kind::Enrolled, caller)
+            .event(&pages, audit::Kind::Enrolled, &caller)
             .detail(serde_json::json!({ "method": "totp", "replaced": true, "at": "account" }))
-            .append(conn)
+            .append(&mut tx)
             .await?;
     }
-    Ok(visit.lead_to(pages, &format!("/security?done={}", Notice::Replaced.as_str())))
+    tx.commit().await?;
+    Ok(visit.lead_to(&pages, &format!("/security?done={}", Notice::Replaced.as_str())))
 }
 
 /// Asks whether to make new recovery codes.
@@ -132,14 +119,14 @@ pub async fn renew(
     let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
     let visit = visit.freshly_proven(&pages, Guarded::RecoveryCodes)?;
     form.of(&pages, &visit.visitor, visit.about())?;
-    drop(conn);
-    let account = visit.account()?;
-    if !account.enrolled {
+    if !visit.account()?.enrolled {
         return Ok(visit.lead_to(&pages, "/security"));
     }
+    // Hashing takes long: not with a connection in hand.
+    drop(conn);
     let codes = NewCodes::draw(&pages.installation).await;
     let mut tx = pages.installation.pool.begin().await?;
-    let codes = codes.give(&mut tx, account.user.id).await?;
+    let codes = codes.give(&mut tx, visit.account()?.user.id).await?;
     visit
         .event(&pages, audit::Kind::Enrolled, &caller)
         .detail(serde_json::json!({ "method": "recovery codes", "replaced": true, "at": "account" }))

@@ -4,7 +4,6 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use chrono::TimeDelta;
 use serde::Deserialize;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
@@ -62,28 +61,37 @@ pub async fn submit(
     let typed = fields.get("code").unwrap_or_default().trim();
     let next = fields.get("next").and_then(Guarded::read);
     match asked(&visit, next)? {
-        Asked::Nothing => return Ok(visit.lead_on(&pages)),
-        Asked::Enrolment => return enrol(conn, &pages, &caller, &visit, typed).await,
+        Asked::Nothing => Ok(visit.lead_on(&pages)),
+        Asked::Enrolment => enrol(conn, &pages, &caller, &visit, typed).await,
         Asked::Code if typed.is_empty() => {
-            return challenge(&mut conn, &pages, &visit, next, Some(MfaError::Totp(second_factor::EMPTY))).await;
+            challenge(&mut conn, &pages, &visit, next, Some(MfaError::Totp(second_factor::EMPTY))).await
         }
-        Asked::Code => {}
+        Asked::Code => {
+            drop(conn);
+            take(&pages, &caller, &visit, next, typed).await
+        }
     }
-    // Hashing takes long: not with a connection in hand.
-    drop(conn);
+}
+
+/// Takes the code of a factor that there is, without a connection in hand at first: hashing takes long.
+async fn take(
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    next: Option<Guarded>,
+    typed: &str,
+) -> Result<Response, PageError> {
     let user = visit.account()?.user.id;
     let typed = Typed::read(&pages.installation, user, typed).await?;
     let mut tx = pages.installation.pool.begin().await?;
     let answer = if typed.spend(&mut tx, &pages.installation, user).await? {
-        note(&mut tx, &pages, &caller, &visit, typed.method()).await?;
-        visit.lead_to(&pages, &next.map_or(String::new(), |page| format!("/{}", page.as_str())))
+        note(&mut tx, pages, caller, visit, typed.method()).await?;
+        visit.lead_to(pages, &next.map_or(String::new(), |page| format!("/{}", page.as_str())))
     } else {
-        visit
-            .event(&pages, audit::Kind::MfaFailed, &caller)
-            .detail(serde_json::json!({ "method": typed.method().as_str(), "at": "account" }))
-            .append(&mut tx)
-            .await?;
-        challenge(&mut tx, &pages, &visit, next, Some(typed.method().refusal())).await?
+        let failed = visit.event(pages, audit::Kind::MfaFailed, caller);
+        let detail = serde_json::json!({ "method": typed.method().as_str(), "at": "account" });
+        failed.detail(detail).append(&mut tx).await?;
+        challenge(&mut tx, pages, visit, next, Some(typed.method().refusal())).await?
     };
     tx.commit().await?;
     Ok(answer)
@@ -127,10 +135,6 @@ pub async fn note(
     Ok(())
 }
 
-/// How old a sign-in may be that sets up a first factor: a browser that was left signed in must not be enough to make
-/// somebody else's authenticator the person's own.
-const FRESH: TimeDelta = TimeDelta::minutes(10);
-
 /// Takes the first code of a first factor, and shows the recovery codes, once.
 pub async fn enrol(
     mut conn: PoolConnection<Postgres>,
@@ -140,34 +144,45 @@ pub async fn enrol(
     typed: &str,
 ) -> Result<Response, PageError> {
     let installation = &pages.installation;
-    let (account, now) = (visit.account()?, installation.clock.now());
-    if now - account.sign_in.signed_in_at > FRESH {
-        browser::store::sign_out(&mut conn, visit.browser()?.id, visit.organization.id).await?;
-        return Ok(visit.lead_to(pages, "/sign-in"));
-    }
+    let user = visit.account()?.user.id;
     let occasion = if visit.step == Step::Mfa { Occasion::Required } else { Occasion::Chosen };
     let shown = shown_secret(&mut conn, pages, visit).await?;
+    let now = installation.clock.now();
     let Some(step) = shown.step_of(typed, now) else {
-        return enrolment(pages, visit, &shown, occasion, Some(second_factor::first_refused(typed)));
+        return wrong_first(&mut conn, pages, caller, visit, (&shown, typed), occasion).await;
     };
     drop(conn);
     let codes = NewCodes::draw(installation).await;
     let mut tx = installation.pool.begin().await?;
     // Somebody else set one up meanwhile, in another browser: that one is asked for.
-    if !totp::enrol(&mut tx, &installation.keyring, account.user.id, &shown, step, now).await? {
-        return Ok(visit.lead_on(pages));
+    if !totp::enrol(&mut tx, &installation.keyring, user, &shown, step, now).await? {
+        return Ok(visit.lead_to(pages, ""));
     }
     visit
         .event(pages, audit::Kind::Enrolled, caller)
         .detail(serde_json::json!({ "method": "totp", "at": "account" }))
         .append(&mut tx)
         .await?;
-    let codes = codes.give(&mut tx, account.user.id).await?;
+    let codes = codes.give(&mut tx, user).await?;
     note(&mut tx, pages, caller, visit, Method::Totp).await?;
     tx.commit().await?;
     let csrf_token = visit.csrf_token(pages, visit.about());
     let then = if occasion == Occasion::Required { "" } else { "/security" };
     Ok(second_factor::recovery_codes(visit.frame(pages, &csrf_token), &codes, occasion, then))
+}
+
+/// The page that shows the secret once more, after a wrong code.
+pub async fn wrong_first(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    (shown, typed): (&totp::Enrolment, &str),
+    occasion: Occasion,
+) -> Result<Response, PageError> {
+    let failed = visit.event(pages, audit::Kind::MfaFailed, caller);
+    failed.detail(serde_json::json!({ "method": "enrolment", "at": "account" })).append(conn).await?;
+    enrolment(pages, visit, shown, occasion, Some(second_factor::first_refused(typed)))
 }
 
 /// The secret that this browser is shown.

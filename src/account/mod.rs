@@ -32,7 +32,7 @@ pub fn router(pages: Pages) -> Router {
         .route("/account", get(start::show))
         .route("/account/{organization}", get(devices::list))
         .route("/account/{organization}/sign-in", get(sign_in::show).post(sign_in::submit))
-        .route("/account/{organization}/sign-in/{provider}", get(upstream_sign_in::start))
+        .route("/account/{organization}/sign-in/{provider}", get(upstream_sign_in::start).head(upstream_sign_in::look))
         .route("/account/{organization}/sign-out", post(sign_in::sign_out))
         .route("/account/{organization}/mfa", get(mfa::show).post(mfa::submit))
         .route("/account/{organization}/devices/{device}", get(devices::show).post(devices::rename))

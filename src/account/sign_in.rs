@@ -6,7 +6,9 @@ use axum::response::Response;
 
 use crate::audit;
 use crate::browser;
+use crate::browser::csrf::About;
 use crate::browser::store::NewSignIn;
+use crate::browser::visitor::Visitor;
 use crate::directory::provider::{self, Kind, Provider};
 use crate::directory::user;
 use crate::http::client_address::Caller;
@@ -16,7 +18,7 @@ use crate::pages::sign_in::{self as shared, PASSWORD_AMR, PasswordForm};
 use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
 
-use super::visit::{Step, Visit};
+use super::visit::Visit;
 
 /// Shows the ways to sign in.
 pub async fn show(
@@ -25,7 +27,7 @@ pub async fn show(
     Path(organization): Path<String>,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?.at(&pages, Step::SignIn)?;
+    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?.at_sign_in(&pages)?;
     page(&mut conn, &pages, &visit, StatusCode::OK, PasswordForm::default(), None).await
 }
 
@@ -38,7 +40,15 @@ pub async fn submit(
     form: Form,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?.at(&pages, Step::SignIn)?;
+    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?;
+    if visit.visitor.session.is_none()
+        && let Some(visitor) = Visitor::clicked_again(&mut conn, &pages.installation, &headers).await?
+    {
+        let visit = Visit::of(&mut conn, &pages, visitor, visit.organization).await?;
+        drop(conn);
+        return second_click(&pages, visit, &form).await;
+    }
+    let visit = visit.at_sign_in(&pages)?;
     let fields = form.of(&pages, &visit.visitor, visit.about())?;
     let email = fields.get("email").unwrap_or_default().trim();
     let password = SecretText::from(fields.get("password").unwrap_or_default());
@@ -53,11 +63,14 @@ pub async fn submit(
     let user = shared::account(&pages.installation, visit.organization.id, email, &password).await?;
     let Some(user) = user else {
         let mut conn = pages.installation.pool.acquire().await?;
-        visit
-            .event(&pages, audit::Kind::Refused, &caller)
-            .detail(serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" }))
-            .append(&mut conn)
-            .await?;
+        let because = serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" });
+        let event = visit.event(&pages, audit::Kind::Refused, &caller).detail(because);
+        // The page doesn't tell whether there is such an account; the audit does.
+        let event = match user::by_email(&mut conn, visit.organization.id, email).await? {
+            Some(user) => event.user(user.id),
+            None => event,
+        };
+        event.append(&mut conn).await?;
         return page(&mut conn, &pages, &visit, StatusCode::BAD_REQUEST, PasswordForm::wrong(email), None).await;
     };
     let mut tx = pages.installation.pool.begin().await?;
@@ -73,6 +86,22 @@ pub async fn submit(
     let visit = signed_in(&mut tx, &pages, &caller, visit, &provider, &sign_in).await?;
     tx.commit().await?;
     Ok(pages.with_cookie(&visit.visitor, visit.lead_on(&pages)))
+}
+
+/// The form came twice. The first one signed the person in and gave the session a new cookie, which the browser dropped
+/// with the answer: whoever proves the same account again gets another.
+async fn second_click(pages: &Pages, mut visit: Visit, form: &Form) -> Result<Response, PageError> {
+    let fields = form.of(pages, &visit.visitor, About::default())?;
+    let email = fields.get("email").unwrap_or_default().trim();
+    let password = SecretText::from(fields.get("password").unwrap_or_default());
+    let user = shared::account(&pages.installation, visit.organization.id, email, &password).await?;
+    let same = user.zip(visit.account.as_ref()).is_some_and(|(user, account)| user.id == account.user.id);
+    if !same {
+        return Ok(visit.lead_to(pages, "/sign-in"));
+    }
+    let mut conn = pages.installation.pool.acquire().await?;
+    visit.visitor.renew(&mut conn, &pages.installation).await?;
+    Ok(pages.with_cookie(&visit.visitor, visit.lead_on(pages)))
 }
 
 /// Notes a sign-in in this browser, under a new cookie value, and says where the visit stands then.

@@ -32,8 +32,8 @@ pub async fn show(
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
     let typed = parameters.ok().and_then(|Query(parameters)| parameters.organization).unwrap_or_default();
-    let slug: String = typed.trim().to_lowercase().chars().take(64).filter(|c| *c != '\0').collect();
-    if !slug.is_empty() && organization::id_by_slug(&mut conn, &slug).await?.is_some() {
+    let slug: String = typed.trim().to_lowercase().chars().take(64).collect();
+    if !slug.is_empty() && organization::by_slug(&mut conn, &slug).await?.is_some() {
         return Ok(pages.lead_to(&Door::Account(Some(&slug)).to_string()));
     }
     let visitor = Visitor::recognize(&mut conn, &pages.installation, &headers).await?;

@@ -13,13 +13,14 @@ use crate::directory::provider::{self, Kind, Provider};
 use crate::http::client_address::Caller;
 use crate::pages::Pages;
 use crate::pages::answer::PageError;
+use crate::pages::frame::Door;
 use crate::pages::message::Trouble;
 use crate::pages::sign_in::{PasswordForm, Return, is_followed, trouble};
 use crate::upstream::admission::{self, AdmissionError};
 use crate::upstream::{Identity, UpstreamError, round_trip};
 
 use super::sign_in;
-use super::visit::{Step, Visit, nowhere};
+use super::visit::{Visit, nowhere};
 
 /// `GET /account/{organization}/sign-in/{provider}`: leads to the provider.
 pub async fn start(
@@ -32,7 +33,10 @@ pub async fn start(
         return Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm));
     }
     let mut tx = pages.installation.pool.begin().await?;
-    let mut visit = Visit::begin(&mut tx, &pages, &headers, &organization).await?.at(&pages, Step::SignIn)?;
+    let mut visit = Visit::begin(&mut tx, &pages, &headers, &organization).await?.at_sign_in(&pages)?;
+    if slug.contains('\0') {
+        return Err(nowhere());
+    }
     let provider = provider::by_slug(&mut tx, visit.organization.id, &slug).await?.ok_or_else(nowhere)?;
     if provider.kind == Kind::Password {
         return Ok(visit.lead_on(&pages));
@@ -47,6 +51,11 @@ pub async fn start(
     Ok(pages.with_cookie(&visit.visitor, response))
 }
 
+/// `HEAD` of the same: somebody looks whether the link works, and no sign-in begins for that.
+pub async fn look(State(pages): State<Pages>, Path((organization, _)): Path<(String, String)>) -> Response {
+    pages.lead_to(&format!("{}/sign-in", Door::Account(Some(&organization))))
+}
+
 /// The person is back at the callback's address. `None`: not from a sign-in that began here.
 pub async fn finish(pages: Pages, back: Return) -> Result<Option<Response>, PageError> {
     let installation = &pages.installation;
@@ -58,7 +67,8 @@ pub async fn finish(pages: Pages, back: Return) -> Result<Option<Response>, Page
     let Some(organization) = organization else { return Ok(None) };
     let organization = organization::by_id(&mut conn, organization).await?.ok_or_else(nowhere)?;
     let visit = Visit::of(&mut conn, &pages, visitor, organization).await?;
-    let finished = round_trip::finish(&mut conn, installation, browser.id, &back.provider, back.state()).await?;
+    let slug = if back.provider.contains('\0') { "" } else { &back.provider };
+    let finished = round_trip::finish(&mut conn, installation, browser.id, slug, back.state()).await?;
     let Some(finished) = finished else {
         // Used before, too old, or another provider's. Who comes back twice is led on.
         return Ok(Some(visit.lead_on(&pages)));
@@ -107,7 +117,8 @@ async fn admit(
     };
     let mut visit = sign_in::signed_in(&mut tx, pages, caller, visit, provider, &sign_in).await?;
     if provider.trust_mfa && identity.second_factor {
-        browser::store::note_mfa(&mut tx, visit.browser()?.id, user.id, now, &["mfa".to_owned()]).await?;
+        // As old as the sign-in over there: a proof of yesterday is none of today.
+        browser::store::note_mfa(&mut tx, visit.browser()?.id, user.id, sign_in.auth_time, &["mfa".to_owned()]).await?;
         visit
             .event(pages, audit::Kind::MfaPassed, caller)
             .detail(serde_json::json!({ "provider": provider.slug, "amr": identity.amr, "at": "account" }))

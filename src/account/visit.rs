@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::audit;
 use crate::browser::csrf::{self, About};
@@ -19,6 +19,9 @@ use crate::postgres::PgConnection;
 
 /// How old a second factor may be where one is asked for once more.
 const FRESH: TimeDelta = TimeDelta::minutes(5);
+
+/// How old a sign-in may be that sets up a first factor: long enough to find an app and install it.
+const RECENT: TimeDelta = TimeDelta::minutes(15);
 
 /// What comes next. There is no other order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +99,7 @@ impl Visit {
             None => None,
         };
         let host = pages.installation.public_url.host();
-        let step = next_step(&organization, account.as_ref());
+        let step = next_step(&organization, account.as_ref(), pages.installation.clock.now());
         let visit = Self { visitor, organization, account, step, host };
         if visit.organization.status == Status::Suspended {
             return Err(visit.trouble(pages, StatusCode::FORBIDDEN, Trouble::Suspended).into());
@@ -119,6 +122,13 @@ impl Visit {
         if self.step == step { Ok(self) } else { Err(self.lead_on(pages).into()) }
     }
 
+    /// Leads on unless the person has to sign in, or has to do so once more because they want a first factor.
+    pub fn at_sign_in(self, pages: &Pages) -> Result<Self, PageError> {
+        let now = pages.installation.clock.now();
+        let once_more = self.account.as_ref().is_some_and(|account| !account.enrolled && !is_recent(account, now));
+        if self.step == Step::SignIn || once_more { Ok(self) } else { Err(self.lead_on(pages).into()) }
+    }
+
     /// Leads to what comes next.
     pub fn lead_on(&self, pages: &Pages) -> Response {
         self.lead_to(
@@ -136,12 +146,13 @@ impl Visit {
         pages.lead_to(&format!("{}{page}", self.door()))
     }
 
-    /// Lets nobody on without a second factor of the last five minutes, unless they have none.
+    /// Lets nobody on without a second factor of the last five minutes. Who has none sets one up after a recent sign-in.
     pub fn freshly_proven(self, pages: &Pages, page: Guarded) -> Result<Self, PageError> {
-        let account = self.account()?;
-        let oldest = pages.installation.clock.now() - FRESH;
-        let fresh = account.sign_in.mfa.as_ref().is_some_and(|(at, _)| *at >= oldest);
-        if fresh || !account.enrolled {
+        let (account, now) = (self.account()?, pages.installation.clock.now());
+        let fresh = account.sign_in.mfa.as_ref().is_some_and(|(at, _)| *at >= now - FRESH);
+        if !account.enrolled && page == Guarded::Authenticator && !is_recent(account, now) {
+            Err(self.lead_to(pages, "/sign-in").into())
+        } else if fresh || !account.enrolled {
             Ok(self)
         } else {
             Err(self.lead_to(pages, &format!("/mfa?next={}", page.as_str())).into())
@@ -213,8 +224,17 @@ pub fn nowhere() -> PageError {
     PageError::Trouble(StatusCode::NOT_FOUND, Trouble::NotFound)
 }
 
+/// Whether somebody signed in here a short while ago: a browser that was left signed in must not be enough to make
+/// somebody else's authenticator the person's own.
+fn is_recent(account: &Account, now: DateTime<Utc>) -> bool {
+    account.sign_in.signed_in_at >= now - RECENT
+}
+
 /// The one place that knows the order.
-fn next_step(organization: &Organization, account: Option<&Account>) -> Step {
+fn next_step(organization: &Organization, account: Option<&Account>, now: DateTime<Utc>) -> Step {
     let Some(account) = account else { return Step::SignIn };
-    if account.needs_mfa(organization.mfa) && account.sign_in.mfa.is_none() { Step::Mfa } else { Step::Home }
+    if !account.needs_mfa(organization.mfa) || account.sign_in.mfa.is_some() {
+        return Step::Home;
+    }
+    if account.enrolled || is_recent(account, now) { Step::Mfa } else { Step::SignIn }
 }

@@ -79,8 +79,7 @@ pub async fn look(State(pages): State<Pages>) -> Response {
     pages.lead_to("/activate")
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
-pub fn not_understood(_: QueryRejection) -> PageError {
+pub(super) fn not_understood(_: QueryRejection) -> PageError {
     PageError::Trouble(StatusCode::BAD_REQUEST, Trouble::NotFound)
 }
 
@@ -183,9 +182,10 @@ async fn known_provider(
 
 /// `GET /auth/{provider}/callback`: the person is back.
 pub async fn finish(pages: Pages, back: Return) -> Result<Response, PageError> {
-    let (caller, slug) = (&back.caller, &back.provider);
+    let (caller, slug) = (&back.caller, back.provider.as_str());
     let mut conn = pages.installation.pool.acquire().await?;
     let walk = Walk::resume(&mut conn, &pages, &back.headers).await?;
+    let slug = if slug.contains('\0') { "" } else { slug };
     let finished = round_trip::finish(&mut conn, &pages.installation, walk.browser.id, slug, back.state()).await?;
     // A state of another browser, of another login, used before or too old. Who comes back twice is led on.
     let Some(finished) = finished.filter(|finished| finished.grant_id == Some(walk.grant.id)) else {

@@ -160,7 +160,9 @@ impl Walk {
     /// A page that says what stands in the way.
     pub fn trouble(&self, pages: &Pages, status: StatusCode, trouble: Trouble<'_>) -> Response {
         let csrf_token = self.csrf_token(pages);
-        answer::render(status, &Message { frame: self.frame(pages, &csrf_token), trouble })
+        // "Not you?" belongs to a step, and from here there is none to come back to.
+        let frame = Frame { account: None, ..self.frame(pages, &csrf_token) };
+        answer::render(status, &Message { frame, trouble })
     }
 
     /// An event of this walk.

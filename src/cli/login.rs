@@ -1,16 +1,15 @@
 //! `countersign login`: the reference client as a command.
 
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use crate::client::environment::{self, Terminal};
-use crate::client::{
-    CredentialsError, CredentialsFile, Event, Issuer, JsonLines, LoginError, Options, Reporter, Screen, login_and_keep,
-};
-use crate::clock::Clock;
+use crate::client::{Event, Issuer, JsonLines, LoginError, Options, Reporter, Screen, login_and_keep};
+
+use super::kept::{StoreArgs, say};
 
 /// What `countersign dev` sets up, and nothing but a server on this machine.
 const DEMO_CLIENT: &str = "demo-cli";
@@ -28,7 +27,8 @@ Exit codes:
   6    the server refused (invalid_client, invalid_scope, unauthorized_client, …)
   130  interrupted
 
-The tokens are written to countersign/credentials.json under $XDG_CONFIG_HOME (or ~/.config), readable by you alone.";
+The tokens are kept in the operating system's keyring where there is one, otherwise in countersign/credentials.json under
+$XDG_CONFIG_HOME (or ~/.config), readable by you alone. COUNTERSIGN_KEYRING=off says the same as --no-keyring.";
 
 /// Log in to an authorization server from this device.
 ///
@@ -76,36 +76,47 @@ pub struct LoginArgs {
     /// Allow plain http to another machine. Whoever can listen on the network can take the tokens
     #[arg(long)]
     insecure_http: bool,
+
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Logs in, or tells why not.
 pub(super) async fn run(args: LoginArgs) -> ExitCode {
     let (json, no_qr) = (args.json, args.no_qr);
-    let Some(options) = args.into_options() else {
+    let (options, store) = args.into_options();
+    let Some(options) = options else {
         let message = "error: --client-id is required for a server that is not on this machine\n\n\
                        Its administrator knows the client id of the tool that you log in for; \
                        COUNTERSIGN_CLIENT_ID can hold it, too.";
-        drop(writeln!(io::stderr(), "{message}"));
+        say(message);
         return ExitCode::from(2);
     };
+    if !json && environment::is_desktop() {
+        say(
+            "This machine seems to have a browser of its own. Device login is made for those that have none; it works here, too.",
+        );
+    }
     let result = if json {
-        until_interrupted(&options, &mut JsonLines::new(io::stdout())).await
+        until_interrupted(&options, &store, &mut JsonLines::new(io::stdout())).await
     } else if no_qr {
-        until_interrupted(&options, &mut Screen::of_process().without_qr()).await
+        until_interrupted(&options, &store, &mut Screen::of_process().without_qr()).await
     } else {
-        until_interrupted(&options, &mut Screen::of_process()).await
+        until_interrupted(&options, &store, &mut Screen::of_process()).await
     };
     ExitCode::from(result.map_or_else(|error| exit_code(&error), |()| 0))
 }
 
 impl LoginArgs {
     /// `None`: there is no client to log in as.
-    fn into_options(self) -> Option<Options> {
+    fn into_options(self) -> (Option<Options>, StoreArgs) {
         let given = self.client_id.filter(|id| !id.trim().is_empty());
-        let client_id = given.or_else(|| self.issuer.is_loopback().then(|| DEMO_CLIENT.to_owned()))?;
+        let Some(client_id) = given.or_else(|| self.issuer.is_loopback().then(|| DEMO_CLIENT.to_owned())) else {
+            return (None, self.store);
+        };
         let default_codes = if Terminal::of_stdout().is_some() { CODES_FOR_A_PERSON } else { NonZeroU32::MIN };
         let scope = self.scope.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
-        Some(Options {
+        let options = Options {
             scope: not_blank(scope),
             organization: self.org.and_then(not_blank),
             service: self.service.and_then(not_blank),
@@ -113,7 +124,8 @@ impl LoginArgs {
             max_codes: self.max_codes.unwrap_or(default_codes),
             insecure_http: self.insecure_http,
             ..Options::new(self.issuer, client_id)
-        })
+        };
+        (Some(options), self.store)
     }
 }
 
@@ -122,13 +134,19 @@ fn not_blank(text: String) -> Option<String> {
 }
 
 /// The login, or Ctrl-C, whichever comes first.
-async fn until_interrupted<R: Reporter>(options: &Options, reporter: &mut R) -> Result<(), LoginError> {
-    let Some(configuration) = environment::configuration_directory() else {
-        let error = LoginError::from(CredentialsError::NoDirectory);
-        drop(reporter.report(&Event::Failed(&error)));
-        return Err(error);
+async fn until_interrupted<R: Reporter>(
+    options: &Options,
+    store: &StoreArgs,
+    reporter: &mut R,
+) -> Result<(), LoginError> {
+    let credentials = match store.open() {
+        Ok(credentials) => credentials,
+        Err(error) => {
+            let error = LoginError::from(error);
+            drop(reporter.report(&Event::Failed(&error)));
+            return Err(error);
+        }
     };
-    let credentials = CredentialsFile::under(&configuration, Clock::system());
     tokio::select! {
         result = login_and_keep(options, &credentials, reporter) => return result.map(drop),
         Ok(()) = tokio::signal::ctrl_c() => {}

@@ -3,11 +3,16 @@
 pub mod apply;
 mod dev;
 mod environment;
+mod kept;
 mod keys;
 mod login;
+mod logout;
 mod opening;
 mod serve;
+mod status;
 mod stopping;
+mod token;
+mod whoami;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,6 +34,10 @@ enum Command {
     Apply(apply::Args),
     Keys(keys::Args),
     Login(login::LoginArgs),
+    Token(token::TokenArgs),
+    Whoami(whoami::WhoamiArgs),
+    Status(status::StatusArgs),
+    Logout(logout::LogoutArgs),
 }
 
 /// Runs the command to its end and says how it ended.
@@ -45,6 +54,10 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
             Command::Login(args) => Ok(login::run(args).await),
+            Command::Token(args) => Ok(token::run(args).await),
+            Command::Whoami(args) => Ok(whoami::run(args).await),
+            Command::Status(args) => Ok(status::run(args).await),
+            Command::Logout(args) => Ok(logout::run(args).await),
         };
         // With its causes, on as few lines as they have.
         outcome.unwrap_or_else(|error| fail(&format!("countersign: {error:#}")))

@@ -40,6 +40,11 @@ pub fn end_of(postgres: Option<&mut Managed>) -> impl Future<Output = End> {
     }
 }
 
+/// Ends with the first signal that asks the process to end.
+pub async fn asked_to_stop() {
+    end_of(None).await;
+}
+
 async fn arrival(signal: io::Result<Signal>) {
     match signal {
         Ok(mut signal) => {

@@ -124,7 +124,7 @@ impl<T: Transport> Wait<'_, T> {
         ];
         match self.transport.post_form(&self.endpoints.token, &parameters).await {
             Ok(answer) => Poll::read(&answer),
-            Err(NoAnswer(reason)) => Poll::Unavailable { reason, retry_after: None },
+            Err(NoAnswer { reason, .. }) => Poll::Unavailable { reason, retry_after: None },
         }
     }
 
@@ -154,7 +154,7 @@ impl<T: Transport> Wait<'_, T> {
     }
 
     fn gone(&self, reason: String) -> LoginError {
-        LoginError::unreachable(&self.endpoints.token, NoAnswer(reason))
+        LoginError::unreachable(&self.endpoints.token, NoAnswer { reason, sent: true })
     }
 }
 

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::*;
 use crate::client::http::Answer;
+use crate::client::secret::Secret;
 
 /// Answers in the order written, and notes when each poll came.
 struct Script {
@@ -44,7 +45,7 @@ impl Script {
 }
 
 impl Transport for Script {
-    async fn get(&self, _: &Url) -> Result<Answer, NoAnswer> {
+    async fn get(&self, _: &Url, _: Option<&Secret>) -> Result<Answer, NoAnswer> {
         unreachable!("the endpoints are known")
     }
 
@@ -81,7 +82,7 @@ fn tokens() -> Result<Answer, NoAnswer> {
 }
 
 fn dropped() -> Result<Answer, NoAnswer> {
-    Err(NoAnswer("connection closed".to_owned()))
+    Err(NoAnswer { reason: "connection closed".to_owned(), sent: true })
 }
 
 /// Runs the script with at most `max_codes` codes; gives the outcome and what was told besides the countdown.
@@ -89,6 +90,8 @@ async fn run_script(script: &Script, max_codes: u32) -> (Result<Tokens, LoginErr
     let endpoints = Endpoints {
         device_authorization: "https://acme.example/code".parse().unwrap(),
         token: "https://acme.example/token".parse().unwrap(),
+        revocation: None,
+        userinfo: None,
     };
     let options = Options {
         scope: Some("read write".to_owned()),
@@ -217,6 +220,8 @@ async fn the_time_left_counts_down_by_the_second() {
     let endpoints = Endpoints {
         device_authorization: "https://acme.example/code".parse().unwrap(),
         token: "https://acme.example/token".parse().unwrap(),
+        revocation: None,
+        userinfo: None,
     };
     let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
     let mut left = Vec::new();
@@ -236,6 +241,8 @@ async fn a_code_that_nobody_can_see_ends_the_login() {
     let endpoints = Endpoints {
         device_authorization: "https://acme.example/code".parse().unwrap(),
         token: "https://acme.example/token".parse().unwrap(),
+        revocation: None,
+        userinfo: None,
     };
     let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
     let mut reporter = |_: &Event<'_>| -> io::Result<()> { Err(io::ErrorKind::BrokenPipe.into()) };

@@ -51,6 +51,19 @@ pub fn configuration_directory() -> Option<PathBuf> {
     absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))
 }
 
+/// Whether this session has a display, on which a person can be asked something.
+#[must_use]
+pub fn has_display() -> bool {
+    ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(|name| variable(name).is_some())
+}
+
+/// Whether a browser can be expected on this very machine: a display, or macOS, and nobody who sits elsewhere.
+#[must_use]
+pub fn is_desktop() -> bool {
+    let from_elsewhere = ["SSH_CONNECTION", "SSH_TTY"].into_iter().any(|name| variable(name).is_some());
+    (has_display() || cfg!(target_os = "macos")) && !from_elsewhere
+}
+
 /// The first one set decides (POSIX).
 fn locale_is_utf8() -> bool {
     ["LC_ALL", "LC_CTYPE", "LANG"]

@@ -112,7 +112,7 @@ impl LoginError {
         }
     }
 
-    pub(crate) fn unreachable(address: &impl ToString, NoAnswer(reason): NoAnswer) -> Self {
+    pub(crate) fn unreachable(address: &impl ToString, NoAnswer { reason, .. }: NoAnswer) -> Self {
         Self::Unreachable { address: address.to_string(), reason }
     }
 

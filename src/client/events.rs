@@ -1,12 +1,12 @@
 //! `--json`: one JSON object per event and line, for scripts and build logs.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::SignedIn;
+use super::credentials::KeptIn;
 use super::reporter::{Event, Reporter};
 
 /// Writes events as JSON lines. `event` is `code`, `waiting`, `retrying`, `expired`, `done` or `error`; the last line is
@@ -61,7 +61,7 @@ impl<W: Write> Reporter for JsonLines<W> {
     }
 }
 
-fn done(signed_in: &SignedIn, kept_in: Option<&Path>) -> Value {
+fn done(signed_in: &SignedIn, kept_in: Option<&KeptIn>) -> Value {
     json!({
         "issuer": signed_in.issuer,
         "client_id": signed_in.client_id,
@@ -69,6 +69,7 @@ fn done(signed_in: &SignedIn, kept_in: Option<&Path>) -> Value {
         "not_granted": signed_in.not_granted(),
         "token_type": signed_in.tokens.token_type,
         "expires_in": signed_in.tokens.expires_in.map(|life| life.as_secs()),
-        "credentials_file": kept_in,
+        "kept_in": kept_in.map(KeptIn::word),
+        "credentials_file": kept_in.and_then(KeptIn::file),
     })
 }

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::issuer::Issuer;
 use super::printable::printable;
+use super::secret::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -16,8 +17,8 @@ const LARGEST_BODY: usize = 256 * 1024;
 
 /// Whatever carries the client's requests. The protocol is tested without a network through this.
 pub(crate) trait Transport {
-    /// GET.
-    async fn get(&self, url: &Url) -> Result<Answer, NoAnswer>;
+    /// GET, with an access token where one is given (RFC 6750 §2.1).
+    async fn get(&self, url: &Url, access_token: Option<&Secret>) -> Result<Answer, NoAnswer>;
     /// POST with an `application/x-www-form-urlencoded` body.
     async fn post_form(&self, url: &Url, parameters: &[(&str, &str)]) -> Result<Answer, NoAnswer>;
 }
@@ -41,9 +42,14 @@ impl Answer {
     }
 }
 
-/// Why there was no HTTP answer: in words, without the URL.
+/// Why there was no HTTP answer.
 #[derive(Debug)]
-pub(crate) struct NoAnswer(pub(crate) String);
+pub(crate) struct NoAnswer {
+    /// In words, without the URL.
+    pub(crate) reason: String,
+    /// Whether there was a connection, so that the server may have acted on the request.
+    pub(crate) sent: bool,
+}
 
 /// The network.
 pub(crate) struct Http(reqwest::Client);
@@ -60,7 +66,7 @@ impl Http {
         let builder = if issuer.is_loopback() { builder.no_proxy() } else { builder };
         // Without TLS no certificate is needed, and a machine that has none can still log in to itself.
         let builder = if issuer.url().scheme() == "http" { builder.tls_certs_only([]) } else { builder };
-        builder.build().map(Self).map_err(|error| NoAnswer(root_cause(&error)))
+        builder.build().map(Self).map_err(|error| NoAnswer { reason: root_cause(&error), sent: false })
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, NoAnswer> {
@@ -75,7 +81,8 @@ impl Http {
         };
         while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
             if answer.body.len() + chunk.len() > LARGEST_BODY {
-                return Err(NoAnswer(format!("the answer is larger than {} KiB", LARGEST_BODY / 1024)));
+                let reason = format!("the answer is larger than {} KiB", LARGEST_BODY / 1024);
+                return Err(NoAnswer { reason, sent: true });
             }
             answer.body.extend_from_slice(&chunk);
         }
@@ -84,8 +91,13 @@ impl Http {
 }
 
 impl Transport for Http {
-    async fn get(&self, url: &Url) -> Result<Answer, NoAnswer> {
-        self.send(self.0.get(url.clone())).await
+    async fn get(&self, url: &Url, access_token: Option<&Secret>) -> Result<Answer, NoAnswer> {
+        let request = self.0.get(url.clone());
+        self.send(match access_token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        })
+        .await
     }
 
     async fn post_form(&self, url: &Url, parameters: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
@@ -99,11 +111,12 @@ fn user_agent() -> String {
 }
 
 fn no_answer(error: &reqwest::Error) -> NoAnswer {
+    let sent = !error.is_connect();
     if error.is_timeout() {
-        let patience = if error.is_connect() { CONNECT_TIMEOUT } else { TOTAL_TIMEOUT };
-        return NoAnswer(format!("no answer within {} s", patience.as_secs()));
+        let patience = if sent { TOTAL_TIMEOUT } else { CONNECT_TIMEOUT };
+        return NoAnswer { reason: format!("no answer within {} s", patience.as_secs()), sent };
     }
-    NoAnswer(root_cause(error))
+    NoAnswer { reason: root_cause(error), sent }
 }
 
 /// The innermost error says what happened ("Connection refused"); those around it only where.

@@ -11,13 +11,17 @@ use super::printable::printable;
 const OAUTH: &str = "oauth-authorization-server";
 const OPENID: &str = "openid-configuration";
 
-/// The two addresses that a device login needs.
+/// The addresses that a login needs, and those that it can do without.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     /// RFC 8628 §3.1.
     pub(crate) device_authorization: Url,
     /// RFC 8628 §3.4.
     pub(crate) token: Url,
+    /// RFC 7009.
+    pub(crate) revocation: Option<Url>,
+    /// OpenID Connect Core §5.3.
+    pub(crate) userinfo: Option<Url>,
 }
 
 #[derive(Deserialize)]
@@ -25,6 +29,8 @@ struct Document {
     issuer: String,
     device_authorization_endpoint: Option<String>,
     token_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+    userinfo_endpoint: Option<String>,
 }
 
 /// Asks the well-known addresses in turn until one answers with the metadata of this very issuer.
@@ -38,7 +44,7 @@ pub(crate) async fn discover(
 ) -> Result<Endpoints, LoginError> {
     let mut finding = None;
     for address in well_known(issuer.url()) {
-        let answer = transport.get(&address).await.map_err(|error| LoginError::unreachable(issuer, error))?;
+        let answer = transport.get(&address, None).await.map_err(|error| LoginError::unreachable(issuer, error))?;
         if answer.is_unavailable() {
             return Err(LoginError::unavailable(issuer, &answer));
         }
@@ -83,15 +89,17 @@ fn read(answer: &Answer, issuer: &Issuer, insecure_http: bool) -> Result<Option<
     let Some(device_authorization) = document.device_authorization_endpoint else {
         return Err(LoginError::NoDeviceLogin { issuer: issuer.to_string() });
     };
-    let endpoint = |name, address: Option<String>| {
-        address
-            .and_then(|address| Url::parse(&address).ok())
-            .filter(|url| is_protected(url) || (insecure_http && url.scheme() == "http"))
-            .ok_or_else(|| not_a_server(issuer, format!("its {name} is no https address")))
+    let safe = |address: Option<String>| {
+        let url = address.and_then(|address| Url::parse(&address).ok());
+        url.filter(|url| is_protected(url) || (insecure_http && url.scheme() == "http"))
     };
+    let endpoint =
+        |name, address| safe(address).ok_or_else(|| not_a_server(issuer, format!("its {name} is no https address")));
     Ok(Some(Endpoints {
         device_authorization: endpoint("device_authorization_endpoint", Some(device_authorization))?,
         token: endpoint("token_endpoint", document.token_endpoint)?,
+        revocation: safe(document.revocation_endpoint),
+        userinfo: safe(document.userinfo_endpoint),
     }))
 }
 

@@ -13,11 +13,16 @@
 //!    ask again after twice the time (§3.4, §3.5; `device_login`, `pacing`).
 //! 5. **End.** Tokens; or `access_denied`; or `expired_token`, after which a person who is still there gets a new code
 //!    instead of an endless wait.
-//! 6. **Keep the tokens** in a file that only its owner can read (`credentials`).
+//! 6. **Keep the tokens** in the keyring, or in a file that only its owner can read (`credentials`, `keyring`).
+//!
+//! From then on a login is used without anybody being asked: an access token whenever one is needed (`session`, `refresh`), who
+//! it belongs to (`person`), and its end (`logout`).
 //!
 //! It knows HTTP and nothing of the server in the rest of this crate, so it can be read as an example for other tools.
 
 mod answer;
+mod choice;
+mod claims;
 mod credentials;
 mod device_login;
 pub mod environment;
@@ -25,27 +30,38 @@ mod error;
 mod events;
 mod http;
 mod issuer;
+mod keyring;
+mod logout;
 mod metadata;
 mod pacing;
+mod person;
 mod printable;
 mod qr;
+mod refresh;
 mod reporter;
 mod screen;
 mod secret;
+mod server;
+mod session;
 
 use std::num::NonZeroU32;
 
 pub use answer::{Code, Tokens};
-pub use credentials::{CredentialsError, CredentialsFile};
+pub use choice::Choice;
+pub use claims::Claims;
+pub use credentials::{Credentials, CredentialsError, KeptIn, Login, LoginKey};
 pub use error::LoginError;
 pub use events::JsonLines;
 pub use issuer::{InvalidIssuer, Issuer};
+pub use keyring::{Keyring, KeyringError};
+pub use logout::{LoggedOut, log_out};
+pub use person::{Person, who_is};
 pub use reporter::{Event, Reporter};
 pub use screen::Screen;
 pub use secret::Secret;
+pub use session::{Access, Need, SessionError, TokenState, access, token_state};
 
-use http::{Http, NoAnswer};
-use issuer::is_protected;
+use server::Server;
 
 /// What to log in to, as what, and for what.
 #[derive(Clone, Debug)]
@@ -116,16 +132,10 @@ impl SignedIn {
 
 /// Logs in: steps 1 to 5. Tells `reporter` everything but the end, which it returns. Dropped, it just stops.
 pub async fn login<R: Reporter>(options: &Options, reporter: &mut R) -> Result<SignedIn, LoginError> {
-    let issuer = &options.issuer;
-    if !options.insecure_http && !is_protected(issuer.url()) {
-        return Err(LoginError::InsecureIssuer { issuer: issuer.to_string() });
-    }
-    let http =
-        Http::for_issuer(issuer).map_err(|NoAnswer(reason)| LoginError::unreachable(issuer, NoAnswer(reason)))?;
-    let endpoints = metadata::discover(&http, issuer, options.insecure_http).await?;
-    let tokens = device_login::run(&http, &endpoints, options, reporter).await?;
+    let server = Server::find(&options.issuer, options.insecure_http).await?;
+    let tokens = device_login::run(&server.http, &server.endpoints, options, reporter).await?;
     Ok(SignedIn {
-        issuer: issuer.to_string(),
+        issuer: options.issuer.to_string(),
         client_id: options.client_id.clone(),
         asked_scope: options.scope.clone(),
         tokens,
@@ -135,25 +145,25 @@ pub async fn login<R: Reporter>(options: &Options, reporter: &mut R) -> Result<S
 /// Logs in, keeps the tokens in `credentials`, and tells `reporter` the end too: steps 1 to 6.
 pub async fn login_and_keep<R: Reporter>(
     options: &Options,
-    credentials: &CredentialsFile,
+    credentials: &Credentials,
     reporter: &mut R,
 ) -> Result<SignedIn, LoginError> {
     let result = kept(options, credentials, reporter).await;
     // Whoever reads the events may be gone by now; what was reached stands.
     drop(match &result {
-        Ok(signed_in) => reporter.report(&Event::SignedIn { signed_in, kept_in: Some(credentials.path()) }),
+        Ok((signed_in, kept_in)) => reporter.report(&Event::SignedIn { signed_in, kept_in: Some(kept_in) }),
         Err(error) => reporter.report(&Event::Failed(error)),
     });
-    result
+    result.map(|(signed_in, _)| signed_in)
 }
 
 async fn kept<R: Reporter>(
     options: &Options,
-    credentials: &CredentialsFile,
+    credentials: &Credentials,
     reporter: &mut R,
-) -> Result<SignedIn, LoginError> {
+) -> Result<(SignedIn, KeptIn), LoginError> {
     credentials.prepare()?;
     let signed_in = login(options, reporter).await?;
-    credentials.save(&signed_in)?;
-    Ok(signed_in)
+    let kept_in = credentials.save(&signed_in).await?;
+    Ok((signed_in, kept_in))
 }

@@ -1,11 +1,11 @@
 //! What a login tells while it goes on, to whoever shows it.
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use super::SignedIn;
 use super::answer::Code;
+use super::credentials::KeptIn;
 use super::error::LoginError;
 
 /// One thing worth knowing.
@@ -31,8 +31,8 @@ pub enum Event<'a> {
     SignedIn {
         /// Where, with what.
         signed_in: &'a SignedIn,
-        /// The file that holds the tokens now.
-        kept_in: Option<&'a Path>,
+        /// Where the tokens are now.
+        kept_in: Option<&'a KeptIn>,
     },
     /// The end: not signed in.
     Failed(&'a LoginError),

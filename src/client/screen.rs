@@ -7,6 +7,7 @@ use url::Url;
 
 use super::SignedIn;
 use super::answer::Code;
+use super::credentials::KeptIn;
 use super::environment::Terminal;
 use super::issuer::is_protected;
 use super::qr;
@@ -103,7 +104,7 @@ impl<O: Write, E: Write> Screen<O, E> {
         self.err.flush()
     }
 
-    fn signed_in(&mut self, signed_in: &SignedIn, kept_in: Option<&std::path::Path>) -> io::Result<()> {
+    fn signed_in(&mut self, signed_in: &SignedIn, kept_in: Option<&KeptIn>) -> io::Result<()> {
         self.clear_countdown()?;
         match signed_in.granted_scope() {
             Some(scope) if !scope.is_empty() => writeln!(self.out, "Signed in. Granted: {scope}")?,
@@ -115,8 +116,8 @@ impl<O: Write, E: Write> Screen<O, E> {
             let verb = if quoted.len() == 1 { "was" } else { "were" };
             writeln!(self.out, "You asked for \"{asked}\"; {} {verb} not granted.", quoted.join(", "))?;
         }
-        if let Some(path) = kept_in {
-            writeln!(self.out, "The token is in {}", path.display())?;
+        if let Some(place) = kept_in {
+            writeln!(self.out, "The token is in {place}")?;
         }
         self.out.flush()
     }

@@ -26,7 +26,7 @@ const SETTINGS: [(&str, &[&str], Kind); 10] = [
 ];
 
 /// Variables that belong to the commands and not to the configuration.
-const OF_COMMANDS: [&str; 2] = ["CONFIG", "CLIENT_ID"];
+const OF_COMMANDS: [&str; 3] = ["CONFIG", "CLIENT_ID", "KEYRING"];
 
 const PREFIX: &str = "COUNTERSIGN_";
 

@@ -28,6 +28,10 @@ pub struct NewGrant<'a> {
     pub user_code_length: Length,
     /// What is asked for.
     pub scopes: &'a [String],
+    /// For which APIs (RFC 8707).
+    pub resources: &'a [String],
+    /// The thumbprint of the key to which it is bound (RFC 9449).
+    pub dpop_jkt: Option<&'a str>,
     /// What is known of the device.
     pub device: &'a Device,
     /// Now.
@@ -40,8 +44,8 @@ pub struct NewGrant<'a> {
 pub async fn insert(conn: &mut PgConnection, grant: &NewGrant<'_>) -> Result<bool, sqlx::Error> {
     let written = sqlx::query!(
         "INSERT INTO device_grant (id, organization_id, service_id, user_code_mac, user_code_length, scopes,
-             poll_interval_seconds, created_at, expires_at, device_name, user_agent, ip)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             poll_interval_seconds, created_at, expires_at, device_name, user_agent, ip, resources, dpop_jkt)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT (user_code_mac) WHERE state IN ('pending', 'claimed') DO NOTHING",
         grant.id.0,
         grant.service.organization_id.0,
@@ -55,6 +59,8 @@ pub async fn insert(conn: &mut PgConnection, grant: &NewGrant<'_>) -> Result<boo
         grant.device.name,
         grant.device.user_agent,
         IpNet::from(grant.device.ip),
+        grant.resources,
+        grant.dpop_jkt,
     )
     .execute(conn)
     .await?;

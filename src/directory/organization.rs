@@ -67,8 +67,11 @@ pub async fn by_id(conn: &mut PgConnection, id: OrganizationId) -> Result<Option
     .transpose()
 }
 
-/// Finds an organization by slug.
+/// Finds an organization by slug. What can be no slug is nobody's.
 pub async fn by_slug(conn: &mut PgConnection, slug: &str) -> Result<Option<Organization>, sqlx::Error> {
+    if !slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        return Ok(None);
+    }
     match id_by_slug(conn, slug).await? {
         Some(id) => by_id(conn, id).await,
         None => Ok(None),

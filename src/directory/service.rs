@@ -72,6 +72,10 @@ pub struct Service {
     pub activation_uri: Option<String>,
     /// Whether it may introspect the tokens of its organization.
     pub resource_server: bool,
+    /// Whether its tokens are bound to a key of the device.
+    pub dpop: Dpop,
+    /// The APIs for which it may ask for tokens (RFC 8707): absolute URIs without a fragment.
+    pub resources: Vec<String>,
 }
 
 /// When a refresh token is given.
@@ -97,6 +101,18 @@ pub enum Proximity {
     Block,
 }
 stored_as_text!("proximity", Proximity { Off = "off", Warn = "warn", Block = "block" });
+
+/// Whether tokens are bound to a key that the device proves to hold (RFC 9449).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dpop {
+    /// Never: a proof is ignored, unless a login was bound before.
+    Off,
+    /// When the client proves a key.
+    Optional,
+    /// Always, and each proof carries a nonce of this server.
+    Required,
+}
+stored_as_text!("DPoP policy", Dpop { Off = "off", Optional = "optional", Required = "required" });
 
 impl Service {
     /// Whether it authenticates with a secret.
@@ -192,6 +208,8 @@ async fn find(
         id_token_algorithm: row.id_token_algorithm,
         activation_uri: row.activation_uri,
         resource_server: row.resource_server,
+        dpop: word(&row.dpop)?,
+        resources: row.resources,
     }))
 }
 

@@ -31,6 +31,8 @@ enum Challenge {
     Basic,
     /// An access token (RFC 6750 §3).
     Bearer,
+    /// An access token and a proof by its key, signed with one of these algorithms (RFC 9449 §7.1).
+    Dpop(&'static str),
 }
 
 /// The constructors of plain errors: status 400, `error_code` as `error` in capitals.
@@ -67,6 +69,8 @@ errors! {
     insufficient_scope,
     /// RFC 9449 §5.
     invalid_dpop_proof,
+    /// RFC 9449 §8.
+    use_dpop_nonce,
     /// RFC 8628 §3.5.
     authorization_pending as "DEVICE_CODE_PENDING",
     /// RFC 8628 §3.5.
@@ -120,6 +124,13 @@ impl OAuthError {
     #[must_use]
     pub fn with_bearer_challenge(mut self) -> Self {
         self.challenge = Some(Challenge::Bearer);
+        self.with_status(401)
+    }
+
+    /// 401 with a challenge for an access token and a proof by its key, signed with one of `algorithms` (RFC 9449 §7.1).
+    #[must_use]
+    pub fn with_dpop_challenge(mut self, algorithms: &'static str) -> Self {
+        self.challenge = Some(Challenge::Dpop(algorithms));
         self.with_status(401)
     }
 
@@ -229,6 +240,7 @@ pub fn answer(error: &OAuthError, clock: &Clock) -> Response {
     let challenge = error.challenge.map(|challenge| match challenge {
         Challenge::Basic => "Basic realm=\"countersign\"".to_owned(),
         Challenge::Bearer => format!("Bearer realm=\"countersign\", error=\"{}\"", error.error),
+        Challenge::Dpop(algs) => format!("DPoP realm=\"countersign\", error=\"{}\", algs=\"{algs}\"", error.error),
     });
     if let Some(challenge) = challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok()) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);

@@ -19,6 +19,8 @@ use crate::ids::GrantId;
 
 use super::Endpoints;
 use super::client_auth::Credentials;
+use super::possession::{self, Possession};
+use super::resources;
 
 /// How often a user code is drawn again that somebody has: with a million live codes, once in 25,000 requests at all.
 const DRAWS: usize = 8;
@@ -54,8 +56,12 @@ pub async fn handle(
     may_log_in(&service)?;
     is_named(&service, &parameters)?;
     let scopes = scopes(&service, parameters.get("scope"))?;
-    if parameters.get("resource").is_some() {
-        return Err(OAuthError::invalid_target("This service has no resources that could be asked for by name."));
+    let resources = resources::asked(&parameters, &service.resources)?;
+    // From here on the login is bound to this key: polls and refreshes have to prove it again (RFC 9449 §5).
+    let possession = Possession::of_post(installation, &headers, "/auth/device/code");
+    let proof = possession.proof(&service, false)?;
+    if let Some(proof) = proof {
+        possession::spend(&mut tx, installation, proof).await?;
     }
     let device = Device {
         name: device_name(parameters.get("device_name"))?,
@@ -74,6 +80,8 @@ pub async fn handle(
             user_code_mac: user_code.mac(&installation.keyring),
             user_code_length: Length::Eight,
             scopes: &scopes,
+            resources: &resources,
+            dpop_jkt: proof.map(|proof| &*proof.jkt),
             device: &device,
             created_at: now,
             expires_at: now + lifetime,

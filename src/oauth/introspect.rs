@@ -62,7 +62,7 @@ async fn access_token(
     let mut answer = json!(claims);
     if let Some(members) = answer.as_object_mut() {
         members.insert("active".into(), true.into());
-        members.insert("token_type".into(), "Bearer".into());
+        members.insert("token_type".into(), claims.token_type().into());
         if let Some(email) = &claims.email {
             members.insert("username".into(), email.as_str().into());
         }
@@ -88,7 +88,9 @@ async fn refresh_token(
         return Ok(None);
     }
     let Some(service) = service::by_id(conn, session.service_id).await? else { return Ok(None) };
-    Ok(Some(json!({
+    // A confidential client's refresh token is bound to its secret, and not to a key (RFC 9449 §5).
+    let bound_to = session.dpop_jkt.as_deref().filter(|_| !service.is_confidential());
+    let mut answer = json!({
         "active": true,
         "iss": endpoints.installation.public_url.issuer(),
         "sub": session.user_id,
@@ -98,5 +100,9 @@ async fn refresh_token(
         "exp": session.idle_expires_at.min(session.expires_at).timestamp(),
         "org": service.organization_slug,
         "service": service.slug,
-    })))
+    });
+    if let (Some(members), Some(jkt)) = (answer.as_object_mut(), bound_to) {
+        members.insert("cnf".into(), json!({ "jkt": jkt }));
+    }
+    Ok(Some(answer))
 }

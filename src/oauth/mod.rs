@@ -5,7 +5,9 @@ mod device_authorization;
 mod device_verify;
 mod introspect;
 mod metadata;
+mod possession;
 mod refresh;
+mod resources;
 mod revoke;
 mod token;
 mod userinfo;
@@ -43,7 +45,8 @@ pub const DEVICE_CODE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_cod
 
 /// The endpoints, with answers in OAuth's form whatever happens, and open to every web origin without credentials.
 pub fn router(endpoints: Endpoints) -> Router {
-    let clock = endpoints.installation.clock.clone();
+    let installation = endpoints.installation.clone();
+    let clock = installation.clock.clone();
     Router::new()
         .route("/auth/device/code", post(device_authorization::handle))
         .route("/auth/device/verify", post(device_verify::handle))
@@ -57,6 +60,7 @@ pub fn router(endpoints: Endpoints) -> Router {
         .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED.into_response() })
         .layer(CatchPanicLayer::custom(|_| OAuthError::server_error().into_response()))
         .layer(from_fn_with_state(clock, oauth_error::shape))
+        .layer(from_fn_with_state(installation, possession::give_nonce))
         .layer(cors())
         .with_state(endpoints)
 }
@@ -86,8 +90,13 @@ fn cors() -> CorsLayer {
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
-            HeaderName::from_static("dpop"),
+            possession::DPOP,
             HeaderName::from_static("prefer"),
         ])
-        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER, HeaderName::from_static("preference-applied")])
+        .expose_headers([
+            header::WWW_AUTHENTICATE,
+            header::RETRY_AFTER,
+            possession::DPOP_NONCE,
+            HeaderName::from_static("preference-applied"),
+        ])
 }

@@ -2,6 +2,9 @@
 //!
 //! A poll never fails for our reasons: a device that is told "server error" gives up, and the person approves into the
 //! void. While the database is away, a genuine code that may be alive is pending.
+//!
+//! A grant that its request bound to a key is redeemed with a proof of that key only (RFC 9449 §5). One that was bound to
+//! none is redeemed with or without: with a proof, its tokens are bound to that key from then on.
 
 use std::time::Duration;
 
@@ -20,6 +23,7 @@ use crate::device::store;
 use crate::device::waiting::Place;
 use crate::directory::service::Service;
 use crate::directory::user;
+use crate::dpop::{Proof, replay};
 use crate::http::client_address::Caller;
 use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
@@ -30,8 +34,9 @@ use crate::session::{self, Session};
 
 use super::client_auth::Credentials;
 use super::device_authorization::may_log_in;
-use super::refresh;
+use super::possession::{self, Possession};
 use super::{DEVICE_CODE_GRANT, Endpoints};
+use super::{refresh, resources};
 
 /// The longest that a poll may ask to be held (SPEC §2.3).
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -84,10 +89,18 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 struct Poll<'a> {
     endpoints: &'a Endpoints,
     caller: &'a Caller,
+    parameters: &'a Parameters,
     credentials: Credentials,
+    possession: Possession,
     /// The grant of the device code; `None`: the code is not genuine, or not this client's.
     grant: Option<GrantId>,
     at: DateTime<Utc>,
+    /// Whether it took its place in the pace.
+    counted: bool,
+    /// Whether its proof was tried to be used up.
+    tried: bool,
+    /// Whether its proof is used up.
+    spent: bool,
 }
 
 /// What a look at the database said.
@@ -101,29 +114,29 @@ impl<'a> Poll<'a> {
         endpoints: &'a Endpoints,
         caller: &'a Caller,
         headers: &HeaderMap,
-        parameters: &Parameters,
+        parameters: &'a Parameters,
     ) -> Result<Self, OAuthError> {
         let code = parameters.required("device_code")?;
         let credentials = Credentials::read(headers, parameters)?;
-        let keyring = &endpoints.installation.keyring;
-        let grant = credentials.client_ids().find_map(|id| codes::read_device_code(keyring, code, id));
-        Ok(Self { endpoints, caller, credentials, grant, at: endpoints.installation.clock.now() })
+        let installation = &endpoints.installation;
+        let grant = credentials.client_ids().find_map(|id| codes::read_device_code(&installation.keyring, code, id));
+        let possession = Possession::of_post(installation, headers, "/auth/token");
+        let at = installation.clock.now();
+        let (counted, tried, spent) = (false, false, false);
+        Ok(Self { endpoints, caller, parameters, credentials, possession, grant, at, counted, tried, spent })
     }
 
-    async fn answer(&self, wait: Option<Duration>) -> Result<TokenAnswer, OAuthError> {
+    async fn answer(mut self, wait: Option<Duration>) -> Result<TokenAnswer, OAuthError> {
         let until = Instant::now() + wait.unwrap_or_default();
         let place = self.grant.map(|grant| self.endpoints.waiting.take_place(grant));
-        let mut counted = false;
         loop {
             // From here on no decision is missed: it either is in the database or wakes this place.
             let decision = place.as_ref().map(Place::decision);
             let (undecided, interval) = match self.look().await {
                 Ok(Look::Decided(answer)) => return *answer,
-                Ok(Look::Undecided(grant)) if !counted && !self.keeps_pace(&grant) => return Err(slow_down(&grant)),
                 Ok(Look::Undecided(grant)) => (not_yet(&grant), grant.poll_interval),
                 Err(_) => (self.while_away(), USUAL_INTERVAL),
             };
-            counted = true;
             let left = until.saturating_duration_since(Instant::now());
             let held = !left.is_zero() && undecided.is_pending() && !self.endpoints.waiting.is_closed();
             let Some(decision) = decision.filter(|_| held) else { return Err(undecided) };
@@ -133,9 +146,35 @@ impl<'a> Poll<'a> {
         }
     }
 
-    fn keeps_pace(&self, grant: &Grant) -> bool {
+    /// Whether this poll comes too fast. It counts once, however often it looks.
+    fn is_flood(&mut self, grant: &Grant) -> bool {
         let style = self.credentials.style;
-        self.endpoints.pacing.take(grant.id, style, grant.poll_interval, grant.expires_at, self.at)
+        !std::mem::replace(&mut self.counted, true)
+            && !self.endpoints.pacing.take(grant.id, style, grant.poll_interval, grant.expires_at, self.at)
+    }
+
+    /// The proof of this poll as it counts for the grant. Whoever has the code but not the key learns nothing of the
+    /// grant and uses nothing up.
+    fn prove(&self, grant: &Grant, service: &Service) -> Result<Option<Proof>, OAuthError> {
+        let bound_to = grant.dpop_jkt.as_deref();
+        let proof = self.possession.proof(service, bound_to.is_some())?;
+        if let (Some(jkt), Some(proof)) = (bound_to, proof)
+            && jkt != proof.jkt
+        {
+            return Err(OAuthError::invalid_grant("This device code is bound to another key than the proof's."));
+        }
+        Ok(proof.cloned())
+    }
+
+    /// Uses the proof up, once for all looks of this poll; `false` when it had been used before.
+    async fn spend(&mut self, conn: &mut PgConnection, proof: Option<&Proof>) -> Result<bool, sqlx::Error> {
+        if let Some(proof) = proof.filter(|_| !self.spent) {
+            // After a try that failed nobody knows whether it was written: what stands there is then taken for ours.
+            let unsure = std::mem::replace(&mut self.tried, true);
+            self.spent = replay::spend(conn, proof, self.at).await? || unsure;
+            return Ok(self.spent);
+        }
+        Ok(true)
     }
 
     /// The answer while the database is away.
@@ -151,7 +190,7 @@ impl<'a> Poll<'a> {
     }
 
     /// Looks at the client and the grant. An error is the database's, or the refusal of a client without a genuine code.
-    async fn look(&self) -> Result<Look, OAuthError> {
+    async fn look(&mut self) -> Result<Look, OAuthError> {
         let installation = &self.endpoints.installation;
         let mut conn = installation.pool.acquire().await?;
         let service = match self.credentials.authenticate(&mut conn, &installation.keyring).await {
@@ -164,20 +203,36 @@ impl<'a> Poll<'a> {
         let Some(grant) = store::by_id(&mut conn, id).await?.filter(|grant| grant.service_id == service.id) else {
             return Ok(Look::decided(Err(unknown_code())));
         };
-        let refusal = match grant.answer(now) {
-            Answer::Pending => match may_log_in(&service) {
-                Ok(()) => return Ok(Look::Undecided(Box::new(grant))),
+        let proof = match self.prove(&grant, &service) {
+            Ok(proof) => proof,
+            Err(refusal) => return Ok(Look::decided(Err(refusal))),
+        };
+        let wanted = resources::narrowed(self.parameters, &grant.resources);
+        let refusal = match (grant.answer(now), wanted) {
+            (Answer::Pending | Answer::Approved(_), Err(refusal)) => refusal,
+            (Answer::Pending, Ok(_)) => match may_log_in(&service) {
+                Ok(()) if self.is_flood(&grant) => slow_down(&grant),
+                Ok(()) if self.spend(&mut conn, proof.as_ref()).await? => {
+                    return Ok(Look::Undecided(Box::new(grant)));
+                }
+                Ok(()) => possession::used_before(),
                 Err(refusal) => refusal,
             },
-            Answer::Approved(approval) => {
-                drop(conn);
-                return self.redeem(&grant, approval, &service).await;
+            (Answer::Approved(approval), Ok(resources)) => {
+                if self.spend(&mut conn, proof.as_ref()).await? {
+                    drop(conn);
+                    let jkt = proof.map(|proof| proof.jkt);
+                    return self.redeem(&grant, approval, &service, &resources, jkt).await;
+                }
+                possession::used_before()
             }
-            Answer::Denied => OAuthError::access_denied("The person denied the request."),
-            Answer::Expired => OAuthError::expired_token("The code expired before it was approved: ask for a new one."),
-            Answer::Forgotten => unknown_code(),
-            Answer::Redeemed => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
-            Answer::Replayed(session) => {
+            (Answer::Denied, _) => OAuthError::access_denied("The person denied the request."),
+            (Answer::Expired, _) => {
+                OAuthError::expired_token("The code expired before it was approved: ask for a new one.")
+            }
+            (Answer::Forgotten, _) => unknown_code(),
+            (Answer::Redeemed, _) => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
+            (Answer::Replayed(session), _) => {
                 self.replayed(&mut conn, &grant, session).await?;
                 OAuthError::invalid_grant(
                     "This code was redeemed before. Because it was used again, its session has been ended.",
@@ -187,11 +242,19 @@ impl<'a> Poll<'a> {
         Ok(Look::decided(Err(refusal)))
     }
 
-    /// Makes a session of an approved grant, once, and mints its tokens.
-    async fn redeem(&self, grant: &Grant, approval: &Approval, service: &Service) -> Result<Look, OAuthError> {
+    /// Makes a session of an approved grant, once, bound to the key of this thumbprint, and mints its tokens, the first
+    /// of which are for these resources.
+    async fn redeem(
+        &self,
+        grant: &Grant,
+        approval: &Approval,
+        service: &Service,
+        resources: &[String],
+        jkt: Option<String>,
+    ) -> Result<Look, OAuthError> {
         let installation = &self.endpoints.installation;
         let now = installation.clock.now();
-        let session = self.session(grant, approval, service, now);
+        let session = Session { dpop_jkt: jkt, ..self.session(grant, approval, service, now) };
         let mut tx = installation.pool.begin().await?;
         if !store::redeem(&mut tx, grant.id, session.id, now).await? {
             return Ok(Look::decided(Err(self.why_not(&mut tx, grant, service).await?)));
@@ -213,6 +276,8 @@ impl<'a> Poll<'a> {
             service,
             user: &user,
             scopes: &session.scopes,
+            resources,
+            jkt: session.dpop_jkt.as_deref(),
             refreshable: service.gives_refresh_token(&session.scopes),
         };
         let minted = tokens::mint(installation, &self.endpoints.signing_keys, &given, now);

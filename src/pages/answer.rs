@@ -79,7 +79,8 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
     let of_account = path.strip_prefix(base).unwrap_or(path).starts_with("/account");
     let door = if of_account { Door::Account(None) } else { Door::Activation };
     let mut response = next.run(request).await;
-    let Some(trouble) = response.extensions_mut().remove::<Trouble<'static>>() else { return response };
+    let trouble = response.extensions_mut().remove::<Trouble<'static>>().or_else(|| unreadable(&response));
+    let Some(trouble) = trouble else { return response };
     let host = pages.installation.public_url.host();
     let frame = Frame { door, base, host: &host, ..Frame::default() };
     let mut page = render(response.status(), &Message { frame, trouble });
@@ -87,6 +88,13 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
         page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
     page
+}
+
+/// An address that an extractor could not read: axum says so in plain text, to programmers.
+fn unreadable(response: &Response) -> Option<Trouble<'static>> {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let plain = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
+    (plain && response.status().is_client_error()).then_some(Trouble::NotFound)
 }
 
 /// A page of a template.

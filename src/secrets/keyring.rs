@@ -37,10 +37,12 @@ pub enum Purpose {
     UpstreamPkce,
     /// Client secrets.
     ClientSecret,
+    /// Nonces for DPoP proofs.
+    DpopNonce,
 }
 
 impl Purpose {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::UserCode,
         Self::UserCodeLetters,
         Self::DeviceCode,
@@ -51,6 +53,7 @@ impl Purpose {
         Self::UpstreamNonce,
         Self::UpstreamPkce,
         Self::ClientSecret,
+        Self::DpopNonce,
     ];
 
     /// The `info` of HKDF (RFC 5869 §3.2). Part of what is stored: never change one.
@@ -66,6 +69,7 @@ impl Purpose {
             Self::UpstreamNonce => "countersign upstream nonce",
             Self::UpstreamPkce => "countersign upstream pkce",
             Self::ClientSecret => "countersign client secret",
+            Self::DpopNonce => "countersign dpop nonce",
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Claims {
     /// The person.
     pub sub: Uuid,
     /// Who should accept it: the service itself, unless the request named resources.
-    pub aud: String,
+    pub aud: Audience,
     /// What acts as the person.
     pub client_id: String,
     /// When it was made, Unix seconds.
@@ -44,9 +44,47 @@ pub struct Claims {
     /// The person's address, with the scope `email`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// The key without which it is worth nothing; `None` for a bearer token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
+}
+
+/// Who should accept a token (RFC 7519 §4.1.3): a text for one, a list for several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// The service's `client_id`, or the one resource.
+    One(String),
+    /// Several resources.
+    Several(Vec<String>),
+}
+
+impl Audience {
+    /// The resources, or the service itself when there are none.
+    #[must_use]
+    pub fn of(resources: &[String], client_id: &str) -> Self {
+        match resources {
+            [] => Self::One(client_id.to_owned()),
+            [resource] => Self::One(resource.clone()),
+            several => Self::Several(several.to_vec()),
+        }
+    }
+}
+
+/// The key to which a token is bound (RFC 7800 §3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// Its thumbprint (RFC 9449 §6.1).
+    pub jkt: String,
 }
 
 impl Claims {
+    /// How it is presented (RFC 6749 §7.1): `Bearer`, or `DPoP` when it is bound to a key.
+    #[must_use]
+    pub fn token_type(&self) -> &'static str {
+        if self.cnf.is_some() { "DPoP" } else { "Bearer" }
+    }
+
     /// Whether a scope was granted.
     #[must_use]
     pub fn has_scope(&self, scope: &str) -> bool {

@@ -64,6 +64,14 @@ pub async fn revoke(
     Ok(revoked.rows_affected() == 1)
 }
 
+/// Binds a session that was bound to no key to this one; from now on its refreshes need it.
+pub async fn bind(conn: &mut PgConnection, session: SessionId, jkt: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!("UPDATE session SET dpop_jkt = $2 WHERE id = $1 AND dpop_jkt IS NULL", session.0, jkt)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// A session and whether it goes on.
 #[derive(Clone, Debug)]
 pub struct Standing {

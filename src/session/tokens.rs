@@ -8,7 +8,7 @@ use crate::directory::service::Service;
 use crate::directory::user::User;
 use crate::installation::Installation;
 
-use super::access_token::Claims;
+use super::access_token::{Audience, Claims, Confirmation};
 use super::signing_keys::{SigningKeys, SigningKeysError};
 use super::{Session, access_token, refresh_token};
 
@@ -56,6 +56,10 @@ pub struct Grant<'a> {
     pub user: &'a User,
     /// What these tokens may be used for: the session's scopes or fewer.
     pub scopes: &'a [String],
+    /// For which APIs they are: the session's resources or fewer.
+    pub resources: &'a [String],
+    /// The thumbprint of the key to which the access token is bound (RFC 9449 §6.1); `None` for a bearer token.
+    pub jkt: Option<&'a str>,
     /// Whether a refresh token goes along.
     pub refreshable: bool,
 }
@@ -77,7 +81,7 @@ pub fn mint(
     let claims = Claims {
         iss: issuer.to_owned(),
         sub: user.id.0,
-        aud: service.client_id.clone(),
+        aud: Audience::of(grant.resources, &service.client_id),
         client_id: service.client_id.clone(),
         iat: now.timestamp(),
         exp: expires_at,
@@ -89,6 +93,7 @@ pub fn mint(
         org: service.organization_slug.clone(),
         service: service.slug.clone(),
         email: email.map(str::to_owned),
+        cnf: grant.jkt.map(|jkt| Confirmation { jkt: jkt.to_owned() }),
     };
     let access_token = keys.sign(Algorithm::ES256, access_token::TYP, &claims, now)?;
     let id_token = if granted("openid") {
@@ -113,7 +118,8 @@ pub fn mint(
     let refresh_token = grant.refreshable.then(|| {
         refresh_token::refresh_token(&installation.keyring, session.id, session.generation).expose().to_owned()
     });
-    Ok(TokenAnswer { access_token, token_type: "Bearer", expires_in: lifetime, scope, refresh_token, id_token })
+    let token_type = claims.token_type();
+    Ok(TokenAnswer { access_token, token_type, expires_in: lifetime, scope, refresh_token, id_token })
 }
 
 fn id_token_algorithm(service: &Service) -> Algorithm {

@@ -85,6 +85,8 @@ fn service() -> BoxedStrategy<String> {
         "mfa_max_age = \"8h\"",
         "id_token_algorithm = \"ES256\"",
         "activation_uri = \"https://acme.example/device?x=1\"",
+        "dpop = \"required\"",
+        "resources = [\"https://api.acme.example\", \"urn:acme:x\"]",
     ])
     .prop_map(|keys| format!("slug = \"s#\"\n{keys}"))
     .boxed()

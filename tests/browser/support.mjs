@@ -41,7 +41,7 @@ export function browser() {
   /** Runs `visit(page, context)` for a new person, and fails when the browser complained of anything meanwhile. */
   return async function somebody(visit, options = {}) {
     const context = await chrome.newContext({ viewport: PHONE, locale: 'en', ...options })
-    context.setDefaultTimeout(10_000)
+    context.setDefaultTimeout(20_000)
     const complaints = listen(context)
     try {
       await visit(await context.newPage(), context)

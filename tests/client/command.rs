@@ -16,6 +16,8 @@ use crate::stand_in::{Reply, StandIn, a_code, code_with, error, pending, tokens}
 fn command(configuration: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command.arg("login").args(arguments).env_clear().env("XDG_CONFIG_HOME", configuration).env("USER", "ada");
+    // As over SSH: neither a keyring nor a browser of the machine's has a part in this.
+    command.env("COUNTERSIGN_KEYRING", "off").env("SSH_TTY", "/dev/pts/0");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
@@ -57,10 +59,11 @@ async fn a_login_in_words() {
 
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let kept: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    let entry = &kept["issuers"][&server.issuer]["demo-cli"];
-    assert_eq!(entry["access_token"], "the-access-token");
-    assert_eq!(entry["refresh_token"], "the-refresh-token");
-    assert_eq!(entry["scope"], "read");
+    let login = &kept["logins"][0];
+    assert_eq!((&login["issuer"], &login["client_id"]), (&json!(server.issuer), &json!("demo-cli")));
+    assert_eq!(login["tokens"]["access_token"], "the-access-token");
+    assert_eq!(login["tokens"]["refresh_token"], "the-refresh-token");
+    assert_eq!(login["scope"], "read");
 
     let requests = server.requests();
     assert_eq!(requests[0].form["client_id"], "demo-cli");
@@ -87,7 +90,7 @@ async fn a_login_in_json() {
             json!({ "event": "waiting", "expires_in": lines[1]["expires_in"] }),
             json!({
                 "event": "done", "issuer": server.issuer, "client_id": "acme-cli", "scope": "read",
-                "not_granted": ["write"], "token_type": "Bearer", "expires_in": 900,
+                "not_granted": ["write"], "token_type": "Bearer", "expires_in": 900, "kept_in": "file",
                 "credentials_file": configuration.path().join("countersign/credentials.json"),
             }),
         ]
@@ -175,4 +178,19 @@ async fn ctrl_c_ends_it_with_one_line() {
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(stderr(&output), "Interrupted. Nobody is signed in.\n");
     assert_eq!(output.status.code(), Some(130));
+}
+
+#[tokio::test]
+async fn on_a_desktop_it_says_what_device_login_is_for() {
+    for (variable, value, said) in
+        [("DISPLAY", ":0", true), ("WAYLAND_DISPLAY", "wayland-0", true), ("SSH_TTY", "/dev/pts/0", false)]
+    {
+        let server = StandIn::start([error("invalid_client")], []).await;
+        let configuration = tempfile::tempdir().unwrap();
+        let mut command = command(configuration.path(), &[&server.issuer]);
+        let output = command.env_remove("SSH_TTY").env("DISPLAY", "").env(variable, value).output().await.unwrap();
+        let lines = stderr(&output).lines().filter(|line| line.contains("a browser of its own")).count();
+        let said = said || (cfg!(target_os = "macos") && variable != "SSH_TTY");
+        assert_eq!(lines, usize::from(said), "{variable}: {}", stderr(&output));
+    }
 }

@@ -1,8 +1,12 @@
 //! The reference client against an authorization server that does what each test tells it: as a library, and as the
 //! command that people type.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod command;
+mod kept;
+#[cfg(target_os = "linux")]
+mod keyring;
 mod library;
+mod logout;
 mod stand_in;

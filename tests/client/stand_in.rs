@@ -3,12 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Form;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::{HeaderMap, Response, Uri};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -23,6 +24,8 @@ pub enum Reply {
     Text(u16, Option<(&'static str, &'static str)>, String),
     /// Closes the connection in the middle of an answer.
     Hangup,
+    /// Answers after so many milliseconds.
+    Late(u64, Box<Reply>),
 }
 
 /// A running server; it ends with its value.
@@ -37,14 +40,17 @@ struct Script {
     metadata: HashMap<String, Reply>,
     codes: Mutex<VecDeque<Reply>>,
     polls: Mutex<VecDeque<Reply>>,
+    others: Mutex<HashMap<String, VecDeque<Reply>>>,
     requests: Mutex<Vec<Received>>,
 }
 
 /// A request as it came in.
 #[derive(Clone, Debug)]
 pub struct Received {
+    pub path: String,
     pub form: HashMap<String, String>,
     pub user_agent: String,
+    pub authorization: Option<String>,
 }
 
 impl StandIn {
@@ -68,18 +74,26 @@ impl StandIn {
             metadata: documents(&issuer),
             codes: Mutex::new(codes.into_iter().collect()),
             polls: Mutex::new(polls.into_iter().collect()),
+            others: Mutex::default(),
             requests: Mutex::default(),
         });
         let router = Router::new()
             .route("/code", post(code))
             .route("/token", post(token))
+            .route("/revoke", post(other))
+            .route("/userinfo", get(other))
             .fallback(get(document))
             .with_state(Arc::clone(&state));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { issuer, state, task }
     }
 
-    /// What the two endpoints were sent, in order.
+    /// What `/revoke` or `/userinfo` will answer, once each.
+    pub fn will_answer(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
+        self.state.others.lock().unwrap().entry(path.to_owned()).or_default().extend(replies);
+    }
+
+    /// What the endpoints were sent, in order.
     pub fn requests(&self) -> Vec<Received> {
         self.state.requests.lock().unwrap().clone()
     }
@@ -92,32 +106,53 @@ impl Drop for StandIn {
 }
 
 impl Script {
-    fn receive(&self, headers: &HeaderMap, form: HashMap<String, String>) {
-        let user_agent = headers["user-agent"].to_str().unwrap().to_owned();
-        self.requests.lock().unwrap().push(Received { form, user_agent });
+    fn receive(&self, path: &str, headers: &HeaderMap, form: HashMap<String, String>) {
+        let text = |name| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        self.requests.lock().unwrap().push(Received {
+            path: path.to_owned(),
+            form,
+            user_agent: text("user-agent").unwrap(),
+            authorization: text("authorization"),
+        });
     }
 }
 
 type Fields = Form<HashMap<String, String>>;
 
 async fn code(State(script): State<Arc<Script>>, headers: HeaderMap, Form(form): Fields) -> Response<Body> {
-    script.receive(&headers, form);
-    script.codes.lock().unwrap().pop_front().expect("one more code is asked than scripted").into_response()
+    script.receive("/code", &headers, form);
+    let reply = script.codes.lock().unwrap().pop_front().expect("one more code is asked than scripted");
+    reply.into_response().await
 }
 
 async fn token(State(script): State<Arc<Script>>, headers: HeaderMap, Form(form): Fields) -> Response<Body> {
-    script.receive(&headers, form);
-    script.polls.lock().unwrap().pop_front().expect("one more poll comes than scripted").into_response()
+    script.receive("/token", &headers, form);
+    let reply = script.polls.lock().unwrap().pop_front().expect("one more poll comes than scripted");
+    reply.into_response().await
 }
 
-async fn document(State(script): State<Arc<Script>>, uri: axum::http::Uri) -> Response<Body> {
+async fn other(State(script): State<Arc<Script>>, uri: Uri, headers: HeaderMap, body: String) -> Response<Body> {
+    script.receive(uri.path(), &headers, serde_urlencoded::from_str(&body).unwrap());
+    let reply = script.others.lock().unwrap().get_mut(uri.path()).and_then(VecDeque::pop_front);
+    reply.expect("one more request comes than scripted").into_response().await
+}
+
+async fn document(State(script): State<Arc<Script>>, uri: Uri) -> Response<Body> {
     let none = Reply::Text(404, None, "nothing here".to_owned());
-    script.metadata.get(uri.path()).cloned().unwrap_or(none).into_response()
+    script.metadata.get(uri.path()).cloned().unwrap_or(none).into_response().await
 }
 
 impl Reply {
-    fn into_response(self) -> Response<Body> {
-        match self {
+    async fn into_response(self) -> Response<Body> {
+        let reply = match self {
+            Self::Late(milliseconds, reply) => {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                *reply
+            }
+            reply => reply,
+        };
+        match reply {
+            Self::Late(..) => panic!("late only once"),
             Self::Json(status, body) => Response::builder().status(status).body(Body::from(body.to_string())).unwrap(),
             Self::Text(status, header, body) => {
                 let builder = header
@@ -139,6 +174,8 @@ pub fn metadata(issuer: &str) -> Value {
         "issuer": issuer,
         "device_authorization_endpoint": format!("{issuer}/code"),
         "token_endpoint": format!("{issuer}/token"),
+        "revocation_endpoint": format!("{issuer}/revoke"),
+        "userinfo_endpoint": format!("{issuer}/userinfo"),
     })
 }
 

@@ -98,7 +98,8 @@ describe('tokens', () => {
     assert.equal(response.headers.get('access-control-allow-origin'), '*')
     assert.equal(response.headers.get('access-control-allow-credentials'), null)
     const set = await response.json()
-    assert.deepEqual([...new Set(set.keys.map((key) => key.alg))].sort(), ['ES256', 'RS256'])
+    const algorithms = new Set(set.keys.map((key) => key.alg))
+    for (const algorithm of ['ES256', 'RS256']) assert(algorithms.has(algorithm), algorithm)
     for (const key of set.keys) {
       assert.equal(key.use, 'sig')
       for (const secret of ['d', 'p', 'q', 'dp', 'dq', 'qi', 'k']) assert(!(secret in key), `${key.kid} has ${secret}`)

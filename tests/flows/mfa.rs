@@ -93,7 +93,7 @@ async fn a_code_of_the_authenticator_proves_it() {
     }
     assert_eq!(app.audit().await["mfa_failed"], 3, "an empty field is no try");
     let code = app.totp(TOTP_SECRET);
-    let confirm = browser.prove(&page, &format!("{} {}", &code[..3], &code[3..])).await;
+    let confirm = browser.prove(&page, &format!("{} {}", code.split_at(3).0, code.split_at(3).1)).await;
     assert_eq!(confirm.path, "/activate/confirm", "{}", confirm.text());
     browser.approve(&confirm).await;
     let claims = device.poll().await.claims("access_token");

@@ -197,7 +197,7 @@ impl<'a> World<'a> {
                 tab.signed_in = Some(person);
             }
             Action::Prove { right: true, .. } if page.path == "/activate/confirm" => {
-                tab.proven |= tab.signed_in == Some(ADA)
+                tab.proven |= tab.signed_in == Some(ADA);
             }
             Action::SignOut { .. } if page.path == "/activate/sign-in" => tab.signed_in = None,
             _ => {}

@@ -47,7 +47,7 @@ async fn the_crate_oauth2_logs_in() {
         client.exchange_device_code().add_scopes(scopes).request_async(&send).await.unwrap();
     assert_eq!(codes.verification_uri().as_str(), format!("{}/activate", app.issuer()));
     assert!(codes.verification_uri_complete().unwrap().secret().contains(codes.user_code().secret()));
-    assert_eq!((codes.interval(), codes.expires_in()), (Duration::from_secs(1), Duration::from_secs(900)));
+    assert_eq!((codes.interval(), codes.expires_in()), (Duration::from_secs(1), Duration::from_mins(15)));
 
     let tokens = client.exchange_device_access_token(&codes).request_async(&send, tokio::time::sleep, None);
     let mut browser = Browser::new(&app);
@@ -59,7 +59,7 @@ async fn the_crate_oauth2_logs_in() {
     let tokens = tokens.unwrap();
     assert_eq!(tokens.scopes().unwrap().len(), 2);
     assert!(tokens.refresh_token().is_some());
-    assert_eq!(tokens.expires_in(), Some(Duration::from_secs(900)));
+    assert_eq!(tokens.expires_in(), Some(Duration::from_mins(15)));
 }
 
 #[tokio::test]

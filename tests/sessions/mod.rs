@@ -1,8 +1,11 @@
 //! Signed-in devices: how they go on, and how they end.
 
+mod dpop;
+mod dpop_proofs;
 mod keys;
 mod model;
 mod refresh;
+mod resources;
 mod revocation;
 
 use crate::support::app::Answer;
@@ -19,7 +22,7 @@ resource_server = true
 "#;
 
 /// The secret of `acme-api`.
-const API_SECRET: &str = crate::support::app::SECRETS[1].1;
+const API_SECRET: &str = crate::support::app::AGENT_SECRET;
 
 async fn app() -> App {
     App::with(

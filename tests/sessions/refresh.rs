@@ -80,7 +80,7 @@ async fn a_session_ends_unused_and_at_its_longest_life() {
 async fn a_token_is_its_own_clients_and_nobody_elses() {
     let app = app().await;
     let token = log_in(&app, "read offline_access").await.text("refresh_token");
-    let secret = crate::support::app::SECRETS[1].1;
+    let secret = crate::support::app::AGENT_SECRET;
     let form = [
         ("grant_type", "refresh_token"),
         ("refresh_token", token.as_str()),

@@ -8,6 +8,7 @@ use super::app::{ADA_PASSWORD, Answer, App, form_request};
 use super::remote::Remote;
 
 /// A tool on a device.
+#[expect(clippy::struct_field_names, reason = "OAuth's names")]
 pub struct Device<'a> {
     app: &'a App,
     client_id: String,

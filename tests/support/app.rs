@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::{database, github, oidc_provider};
+use super::database;
 
 /// The organization of most tests: a public and a confidential client, password accounts, no second factor asked.
 pub const ACME: &str = r#"
@@ -70,16 +70,19 @@ pub const ADA_PASSWORD: &str = "ada's password";
 /// The password of Bob, whom some tests add to [`ACME`].
 pub const BOB_PASSWORD: &str = "bob's password";
 
+/// The secret of the confidential client `acme-agent`.
+pub const AGENT_SECRET: &str = "agent-secret-of-the-tests+%/";
+
 /// The secret of the authenticators that [`App::enrol`] hands out, in base32.
 pub const TOTP_SECRET: &str = "KRSXG5DTEBQXEZJAMVXGI3DFONZSA33O";
 
 /// What the TOML files of tests mean by `{ env = … }`.
 pub const SECRETS: [(&str, &str); 5] = [
     ("ADA_PASSWORD", ADA_PASSWORD),
-    ("AGENT_SECRET", "agent-secret-of-the-tests+%/"),
-    ("SSO_SECRET", oidc_provider::CLIENT_SECRET),
-    ("GITHUB_SECRET", github::CLIENT_SECRET),
     ("BOB_PASSWORD", BOB_PASSWORD),
+    ("AGENT_SECRET", AGENT_SECRET),
+    ("SSO_SECRET", "a-secret-of-the-tests-and-nobody-else"),
+    ("GITHUB_SECRET", "github-secret-of-the-tests"),
 ];
 
 /// An installation under test.

@@ -3,6 +3,7 @@
 pub mod actors;
 pub mod app;
 pub mod database;
+pub mod dpop;
 pub mod github;
 pub mod oidc_provider;
 pub mod remote;
@@ -10,3 +11,10 @@ pub mod remote;
 pub use actors::{Browser, Device, Page};
 pub use app::App;
 pub use remote::Remote;
+
+#[test]
+fn the_issuers_of_the_tests_know_the_secrets_of_the_tests() {
+    let secret = |name| app::SECRETS.iter().find(|(known, _)| *known == name).unwrap().1;
+    assert_eq!(secret("SSO_SECRET"), oidc_provider::CLIENT_SECRET);
+    assert_eq!(secret("GITHUB_SECRET"), github::CLIENT_SECRET);
+}

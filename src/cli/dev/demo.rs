@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::mpsc;
 
-use crate::client::{CredentialsFile, Event, Options, Screen, SignedIn, login_and_keep};
+use crate::client::{Credentials, Event, Options, Screen, SignedIn, login_and_keep};
 use crate::clock::Clock;
 use crate::directory::apply::File;
 use crate::directory::{organization, user};
@@ -48,7 +48,7 @@ pub async fn log_in(issuer: &str, data_dir: &Path, approve: bool) -> anyhow::Res
         device_name: crate::client::environment::device_name(),
         ..Options::new(issuer.parse().map_err(|error| anyhow!("{error}"))?, "demo-cli".to_owned())
     };
-    let credentials = CredentialsFile::under(data_dir, Clock::system());
+    let credentials = Credentials::under(data_dir, Clock::system());
     let (codes, mut shown) = mpsc::unbounded_channel();
     let mut screen = Screen::of_process();
     let mut reporter = move |event: &Event<'_>| {

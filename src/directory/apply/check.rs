@@ -13,6 +13,9 @@ use super::settings::duration;
 /// The longest name that is shown to people, in characters.
 const LONGEST_NAME: usize = 100;
 
+/// The longest URI of an API, in bytes: it stands in every token for it.
+const LONGEST_RESOURCE: usize = 512;
+
 /// The least characters of a client secret: 22 of base64url are 128 bits.
 const SHORTEST_CLIENT_SECRET: usize = 22;
 
@@ -134,6 +137,20 @@ pub(super) fn url(text: String) -> Result<String, String> {
     Ok(text)
 }
 
+/// APIs for which tokens may be asked (RFC 8707 §2): absolute URIs without a fragment, kept byte for byte, since APIs
+/// compare them so with the `aud` of a token.
+pub(super) fn resources(resources: Vec<String>) -> Result<Vec<String>, String> {
+    for text in &resources {
+        let absolute = Url::parse(text).is_ok_and(|url| url.fragment().is_none());
+        if !absolute || text.len() > LONGEST_RESOURCE || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!(
+                "{text:?} is no resource: an absolute URI without a fragment, such as \"https://api.acme.example\" (RFC 8707 §2)"
+            ));
+        }
+    }
+    without_repetition(resources)
+}
+
 /// The base of other addresses: a URL without a query.
 pub(super) fn base_url(text: String) -> Result<String, String> {
     let text = url(text)?;
@@ -230,6 +247,19 @@ mod tests {
         ] {
             assert!(base_url(bad.into()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn resources_are_absolute_and_without_a_fragment() {
+        for good in ["https://api.acme.example", "https://api.acme.example/v1?x=y", "urn:acme:api", "http://10.0.0.7"] {
+            assert_eq!(resources(vec![good.into()]).unwrap(), [good]);
+        }
+        for bad in
+            ["", "api", "/v1", "https://api.acme.example/#x", "https://api.acme.example/a b", "https://ä.example"]
+        {
+            assert!(resources(vec![bad.into()]).is_err(), "{bad}");
+        }
+        assert!(resources(vec!["urn:a:b".into(), "urn:a:b".into()]).is_err());
     }
 
     #[test]

@@ -89,6 +89,8 @@ fn service(
     }
     set(&mut settings.prefill, reader.get("prefill", Ok));
     set(&mut settings.resource_server, reader.get("resource_server", Ok));
+    set(&mut settings.dpop, reader.get("dpop", Ok));
+    set(&mut settings.resources, reader.get("resources", check::resources));
     set(&mut settings.proximity, reader.get("proximity", Ok));
     settings.mfa = reader.get("mfa", Ok);
     settings.mfa_max_age = reader.get("mfa_max_age", check::lifetime(1..=LONGEST));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::directory::organization::{MfaPolicy, Status as OrganizationStatus};
 use crate::directory::provider::{Admission, Kind};
-use crate::directory::service::{Proximity, Refresh};
+use crate::directory::service::{Dpop, Proximity, Refresh};
 use crate::directory::user::{Role, Status as UserStatus};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -69,6 +69,8 @@ pub(super) struct ServiceSettings {
     pub id_token_algorithm: IdTokenAlgorithm,
     pub activation_uri: Option<String>,
     pub resource_server: bool,
+    pub dpop: Dpop,
+    pub resources: Vec<String>,
 }
 
 impl ServiceSettings {
@@ -95,6 +97,8 @@ impl ServiceSettings {
             id_token_algorithm: IdTokenAlgorithm::Rs256,
             activation_uri: None,
             resource_server: false,
+            dpop: Dpop::Optional,
+            resources: Vec::new(),
         }
     }
 }
@@ -122,6 +126,8 @@ impl Settings for ServiceSettings {
             ("id_token_algorithm", self.id_token_algorithm.as_str().to_owned()),
             ("activation_uri", optional(self.activation_uri.as_deref())),
             ("resource_server", self.resource_server.to_string()),
+            ("dpop", self.dpop.as_str().to_owned()),
+            ("resources", list(&self.resources)),
         ]
     }
 }

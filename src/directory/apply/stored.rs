@@ -91,6 +91,8 @@ async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
                 id_token_algorithm: word(&row.id_token_algorithm)?,
                 activation_uri: row.activation_uri,
                 resource_server: row.resource_server,
+                dpop: word(&row.dpop)?,
+                resources: row.resources,
             };
             Ok(StoredService { id: row.id.into(), settings, secret_mac: row.client_secret_mac })
         })

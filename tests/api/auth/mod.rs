@@ -1,3 +1,4 @@
-//! `/auth/…`
-
+mod device;
 mod token;
+mod tokens;
+mod waiting;

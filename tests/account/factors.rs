@@ -1,0 +1,150 @@
+//! The authenticator and recovery codes.
+
+use axum::http::StatusCode;
+
+use crate::support::app::{ACME, ADA_PASSWORD, TOTP_SECRET};
+use crate::support::{App, Browser};
+
+use super::{ADA, ada, audited, prove, send, sign_in};
+
+fn required() -> String {
+    ACME.replace("mfa = \"off\"", "mfa = \"required\"")
+}
+
+/// The key that an enrolment page shows, in base32.
+fn key(page: &crate::support::Page) -> String {
+    page.says(".secret").join("").replace(' ', "")
+}
+
+/// Ada with a second factor, proven at the door.
+async fn proven(app: &App) -> Browser<'_> {
+    app.enrol(ADA).await;
+    let mut browser = Browser::new(app);
+    let page = sign_in(&mut browser, ADA, ADA_PASSWORD).await;
+    let page = prove(app, &mut browser, &page).await;
+    assert_eq!(page.path, "/account/acme", "{}", page.text());
+    browser
+}
+
+#[tokio::test]
+async fn a_visit_asks_for_the_factor_that_the_organization_asks() {
+    let app = App::with(&required()).await;
+    app.enrol(ADA).await;
+    let mut browser = Browser::new(&app);
+    let page = sign_in(&mut browser, ADA, ADA_PASSWORD).await;
+    for elsewhere in ["", "/security", "/authenticator", "/recovery-codes", "/password", "/end-others"] {
+        assert_eq!(browser.open(&format!("/account/acme{elsewhere}")).await.path, "/account/acme/mfa");
+    }
+    let wrong = browser.submit(&page, "/account/acme/mfa", &[("code", "000000")]).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert_eq!(prove(&app, &mut browser, &page).await.path, "/account/acme");
+    assert_eq!((audited(&app, "mfa_failed").await.len(), audited(&app, "mfa_passed").await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn who_must_have_a_factor_and_has_none_sets_one_up_at_the_door() {
+    let app = App::with(&required()).await;
+    let mut browser = Browser::new(&app);
+    let page = sign_in(&mut browser, ADA, ADA_PASSWORD).await;
+    let code = app.totp(&key(&page));
+    let codes = browser.submit(&page, "/account/acme/mfa", &[("code", &code)]).await;
+    assert_eq!(codes.says(".codes li").len(), 10, "{}", codes.text());
+    assert_eq!(codes.attribute("a.button", "href").as_deref(), Some("/account/acme"));
+    assert_eq!(browser.open("/account/acme").await.path, "/account/acme");
+}
+
+#[tokio::test]
+async fn a_first_authenticator_can_be_chosen() {
+    let app = App::acme().await;
+    let mut browser = ada(&app).await;
+    let page = browser.open("/account/acme/authenticator").await;
+    let wrong = browser.submit(&page, "/account/acme/authenticator", &[("code", "000000")]).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert_eq!(key(&wrong), key(&page), "the key that was scanned stays");
+    let code = app.totp(&key(&page));
+    let codes = browser.submit(&wrong, "/account/acme/authenticator", &[("code", &code)]).await;
+    assert_eq!(codes.says(".codes li").len(), 10);
+    let page = browser.open("/account/acme/security").await;
+    assert!(page.text().contains("10 are left"), "{}", page.text());
+    assert_eq!(audited(&app, "enrolled").await.len(), 1);
+}
+
+#[tokio::test]
+async fn replacing_the_authenticator_asks_for_a_proof_of_the_last_five_minutes() {
+    let app = App::with(&required()).await;
+    let mut browser = proven(&app).await;
+    let page = browser.open("/account/acme/authenticator").await;
+    assert_eq!(page.path, "/account/acme/authenticator");
+    let new_key = key(&page);
+    app.advance(301);
+    // Neither the page nor its form, which was opened in time.
+    let late = browser.submit(&page, "/account/acme/authenticator", &[("code", &app.totp(&new_key))]).await;
+    assert_eq!(late.path, "/account/acme/mfa");
+    let asked = browser.open("/account/acme/authenticator").await;
+    let page = prove(&app, &mut browser, &asked).await;
+    assert_eq!((page.path.as_str(), key(&page)), ("/account/acme/authenticator", new_key.clone()));
+    let done = browser.submit(&page, "/account/acme/authenticator", &[("code", &app.totp(&new_key))]).await;
+    assert_eq!(done.path, "/account/acme/security");
+    assert_eq!(audited(&app, "enrolled").await[0].1["replaced"], true);
+    // From now on the new one counts.
+    app.advance(301);
+    let asked = browser.open("/account/acme/recovery-codes").await;
+    let form = |code| [("code", code), ("next", "recovery-codes".to_owned())];
+    let old = form(app.totp(TOTP_SECRET));
+    let old = old.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(browser.submit(&asked, "/account/acme/mfa", &old).await.status, StatusCode::BAD_REQUEST);
+    let new = form(app.totp(&new_key));
+    let new = new.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(browser.submit(&asked, "/account/acme/mfa", &new).await.path, "/account/acme/recovery-codes");
+}
+
+#[tokio::test]
+async fn new_recovery_codes_take_the_place_of_the_old() {
+    let app = App::with(&required()).await;
+    let mut browser = proven(&app).await;
+    let path = "/account/acme/recovery-codes";
+    let page = browser.open(path).await;
+    let first = send(&mut browser, &page, path, &[]).await.says(".codes code");
+    let second = send(&mut browser, &page, path, &[]).await;
+    assert_eq!((first.len(), second.says(".codes code").len()), (10, 10));
+    assert_eq!(second.answer.header("cache-control"), Some("no-store"));
+    assert!(!browser.open(path).await.html.contains(&second.says(".codes code")[0]), "shown once");
+    app.advance(301);
+    let asked = browser.open(path).await;
+    assert_eq!(asked.path, "/account/acme/mfa");
+    let old = [("code", first[0].as_str()), ("next", "recovery-codes")];
+    assert_eq!(browser.submit(&asked, "/account/acme/mfa", &old).await.status, StatusCode::BAD_REQUEST);
+    let new = second.says(".codes code");
+    let new = [("code", new[0].as_str()), ("next", "recovery-codes")];
+    assert_eq!(browser.submit(&asked, "/account/acme/mfa", &new).await.path, path);
+    assert!(browser.open("/account/acme/security").await.text().contains("9 are left"));
+}
+
+#[tokio::test]
+async fn a_link_leads_nowhere_else_after_a_proof() {
+    let app = App::with(&required()).await;
+    let mut browser = proven(&app).await;
+    for next in ["https://evil.example", "//evil.example", "../../activate", "sign-out"] {
+        let query = serde_urlencoded::to_string([("next", next)]).unwrap();
+        assert_eq!(browser.open(&format!("/account/acme/mfa?{query}")).await.path, "/account/acme");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_was_left_signed_in_sets_up_no_first_factor() {
+    let app = App::acme().await;
+    let mut browser = ada(&app).await;
+    let page = browser.open("/account/acme/authenticator").await;
+    app.advance(15 * 60 + 1);
+    for late in [
+        browser.open("/account/acme/authenticator").await,
+        browser.submit(&page, "/account/acme/authenticator", &[("code", &app.totp(&key(&page)))]).await,
+    ] {
+        assert_eq!(late.path, "/account/acme/sign-in", "{}", late.text());
+    }
+    assert!(audited(&app, "enrolled").await.is_empty());
+    assert_eq!(browser.open("/account/acme").await.path, "/account/acme", "the list needs no more than before");
+    let page = browser.open("/account/acme/sign-in").await;
+    browser.submit(&page, "/account/acme/sign-in", &[("email", ADA), ("password", ADA_PASSWORD)]).await;
+    assert_eq!(browser.open("/account/acme/authenticator").await.path, "/account/acme/authenticator");
+}

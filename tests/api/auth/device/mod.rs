@@ -1,0 +1,4 @@
+mod client;
+mod code;
+mod request;
+mod verify;

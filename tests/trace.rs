@@ -1,0 +1,244 @@
+//! A whole run, logged at trace level by everything in the process, over real sockets: none of its secrets is in the log.
+//!
+//! The subscriber is the process's own, so this is a binary of its own with one test.
+
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[path = "support/app.rs"]
+#[expect(dead_code, reason = "here everybody speaks over a socket")]
+mod app;
+#[path = "support/database.rs"]
+mod database;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use countersign::mfa::totp;
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use scraper::{Html, Selector};
+use serde_json::Value;
+
+use app::{ACME, App, SECRETS, secret_of_all};
+
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Everything that must stay out of the log, and what it is.
+#[derive(Default)]
+struct Secrets(Vec<(&'static str, String)>);
+
+impl Secrets {
+    fn keep(&mut self, what: &'static str, secret: impl Into<String>) -> String {
+        let secret = secret.into();
+        assert!(secret.len() >= 6, "{what}: {secret:?} would be found by chance");
+        self.0.push((what, secret.clone()));
+        secret
+    }
+}
+
+/// A device and a browser on one socket.
+struct Run {
+    client: reqwest::Client,
+    base: String,
+    cookie: Option<String>,
+    secrets: Secrets,
+}
+
+impl Run {
+    fn new(address: SocketAddr) -> Self {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { client, base: format!("http://{address}"), cookie: None, secrets: Secrets::default() }
+    }
+
+    async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
+        let answer = self.client.post(format!("{}{path}", self.base)).form(form).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Asks for codes, and keeps both.
+    async fn ask(&mut self, scope: &str) -> (String, String) {
+        let form = [("client_id", "acme-agent"), ("client_secret", SECRETS[1].1), ("scope", scope)];
+        let (status, answer) = self.post("/auth/device/code", &form).await;
+        assert_eq!(status, 200, "{answer}");
+        let user_code = self.secrets.keep("user code", answer["user_code"].as_str().unwrap());
+        self.secrets.keep("user code, written as one", user_code.replace('-', ""));
+        let device_code = self.secrets.keep("device code", answer["device_code"].as_str().unwrap());
+        (user_code, device_code)
+    }
+
+    async fn token(&self, form: &[(&str, &str)]) -> (u16, Value) {
+        let mut form = form.to_vec();
+        form.extend([("client_id", "acme-agent"), ("client_secret", SECRETS[1].1)]);
+        self.post("/auth/token", &form).await
+    }
+
+    async fn poll(&self, device_code: &str) -> (u16, Value) {
+        let grant_type = ("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+        self.token(&[grant_type, ("device_code", device_code)]).await
+    }
+
+    fn keep_tokens(&mut self, answer: &Value) {
+        for name in ["access_token", "refresh_token", "id_token"] {
+            let token = self.secrets.keep(name, answer[name].as_str().unwrap());
+            let bare = token.strip_prefix("csr_").or_else(|| token.rsplit('.').next()).unwrap();
+            self.secrets.keep("token without its beginning", bare);
+        }
+    }
+
+    /// Opens a page or sends a form, and follows where it leads: path and HTML of the last page.
+    async fn browse(&mut self, path: &str, form: Option<&[(&str, &str)]>) -> (String, String) {
+        let mut path = path.to_owned();
+        let mut form = form;
+        loop {
+            let url = format!("{}{path}", self.base);
+            let request = match form.take() {
+                Some(form) => self.client.post(url).form(form),
+                None => self.client.get(url),
+            };
+            let request = match &self.cookie {
+                Some(cookie) => request.header(COOKIE, cookie),
+                None => request,
+            };
+            let answer = request.send().await.unwrap();
+            if let Some(set) = answer.headers().get(SET_COOKIE) {
+                let pair = set.to_str().unwrap().split(';').next().unwrap().to_owned();
+                self.secrets.keep("cookie", pair.split_once('=').unwrap().1);
+                self.cookie = Some(pair);
+            }
+            match answer.headers().get(LOCATION) {
+                Some(location) => path = location.to_str().unwrap().to_owned(),
+                None => return (path, answer.text().await.unwrap()),
+            }
+        }
+    }
+
+    /// Sends a page's form, and expects to be led to another.
+    async fn submit(&mut self, page: &(String, String), fields: &[(&str, &str)], leads_to: &str) -> (String, String) {
+        let token = all(&page.1, "input[name=csrf_token]", Some("value")).remove(0);
+        let mut fields = fields.to_vec();
+        fields.push(("csrf_token", &token));
+        let next = self.browse(&page.0, Some(&fields)).await;
+        assert_eq!(next.0, leads_to, "{}", next.1);
+        next
+    }
+
+    async fn sign_in(&mut self, user_code: &str) -> (String, String) {
+        let page = self.browse(&format!("/activate?user_code={user_code}"), None).await;
+        let page = (String::from("/activate"), page.1);
+        let page = self.submit(&page, &[("user_code", user_code)], "/activate/sign-in").await;
+        let wrong = self.secrets.keep("wrong password", "nearly ada's password");
+        let fields = [("email", "ada@acme.example"), ("password", wrong.as_str())];
+        let page = self.submit(&page, &fields, "/activate/sign-in").await;
+        let fields = [("email", "ada@acme.example"), ("password", SECRETS[0].1)];
+        self.submit(&page, &fields, "/activate/mfa").await
+    }
+
+    async fn approve(&mut self, page: &(String, String)) {
+        let scopes = all(&page.1, "input[name=scope]", Some("value"));
+        let mut fields: Vec<(&str, &str)> = scopes.iter().map(|scope| ("scope", scope.as_str())).collect();
+        fields.extend([("mine", "yes"), ("decision", "approve")]);
+        self.submit(page, &fields, "/activate/done").await;
+    }
+}
+
+/// The texts of the elements that a selector finds, or one of their attributes.
+fn all(html: &str, selector: &str, attribute: Option<&str>) -> Vec<String> {
+    let document = Html::parse_document(html);
+    let selector = Selector::parse(selector).unwrap();
+    document
+        .select(&selector)
+        .filter_map(|element| match attribute {
+            Some(name) => element.value().attr(name).map(str::to_owned),
+            None => Some(element.text().collect()),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_whole_run_at_trace_level_holds_none_of_its_secrets() {
+    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Log).init();
+    // Cookies without `Secure`, which the browser here would send anyway.
+    let app = App::at("http://localhost:8080", &ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
+    let mut run = Run::new(app.listen().await);
+    run.secrets.keep("password", SECRETS[0].1);
+    run.secrets.keep("client secret", SECRETS[1].1);
+    run.secrets.keep("client secret, form-encoded", "agent-secret-of-the-tests%2B%25%2F");
+    run.secrets.keep("installation secret", secret_of_all().encode().expose());
+
+    let (user_code, device_code) = run.ask("openid email profile offline_access run").await;
+    assert_eq!(run.poll(&device_code).await.1["error"], "authorization_pending");
+    let enrol = run.sign_in(&user_code).await;
+    let uri = all(&enrol.1, "a[href^=otpauth]", Some("href")).remove(0);
+    let secret = uri.split("secret=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    run.secrets.keep("TOTP secret", &secret);
+    let code = run.secrets.keep("TOTP code", totp::code_of(&secret, app.installation.clock.now()).unwrap());
+    let recovery = run.submit(&enrol, &[("code", &code)], "/activate/mfa").await;
+    let recovery_codes: Vec<String> = all(&recovery.1, "li", None)
+        .into_iter()
+        .map(|text| text.trim().to_owned())
+        .filter(|text| text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        .collect();
+    assert_eq!(recovery_codes.len(), 10, "{}", recovery.1);
+    for code in &recovery_codes {
+        run.secrets.keep("recovery code", code);
+        run.secrets.keep("recovery code, written as one", code.replace('-', ""));
+    }
+    let confirm = run.browse("/activate/confirm", None).await;
+    run.approve(&confirm).await;
+    let (status, tokens) = run.poll(&device_code).await;
+    assert_eq!(status, 200, "{tokens}");
+    run.keep_tokens(&tokens);
+
+    // Again, with a recovery code; and what is wrong or comes twice.
+    let (user_code, device_code) = run.ask("openid offline_access run").await;
+    run.cookie = None;
+    let challenge = run.sign_in(&user_code).await;
+    let wrong = run.secrets.keep("wrong recovery code", "aaaa-bbbb-cccc-dddd");
+    let challenge = run.submit(&challenge, &[("code", &wrong)], "/activate/mfa").await;
+    let confirm = run.submit(&challenge, &[("code", &recovery_codes[0])], "/activate/confirm").await;
+    run.approve(&confirm).await;
+    let (status, again) = run.poll(&device_code).await;
+    assert_eq!(status, 200, "{again}");
+    run.keep_tokens(&again);
+    assert_eq!(run.poll(&device_code).await.1["error"], "invalid_grant");
+    let refresh_token = again["refresh_token"].as_str().unwrap();
+    let (status, refreshed) = run.token(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]).await;
+    assert_eq!(status, 200, "{refreshed}");
+    run.keep_tokens(&refreshed);
+    let access_token = refreshed["access_token"].as_str().unwrap();
+    let userinfo = run.client.get(format!("{}/auth/userinfo", run.base)).bearer_auth(access_token).send().await;
+    assert_eq!(userinfo.unwrap().status(), 200);
+    let basic = run.client.post(format!("{}/auth/revoke", run.base)).basic_auth("acme-agent", Some(SECRETS[1].1));
+    assert_eq!(basic.form(&[("token", access_token)]).send().await.unwrap().status(), 200);
+    run.post("/auth/device/verify", &[("user_code", &user_code)]).await;
+    app.installation.pool.close().await;
+    run.poll(&device_code).await;
+    run.browse("/activate/confirm", None).await;
+
+    let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    for everybody in ["TRACE", "hyper", "sqlx::query", "/auth/token", "/activate/mfa"] {
+        assert!(leak(&log, "", everybody).is_some(), "{everybody} was not logged");
+    }
+    let told: Vec<String> = run.secrets.0.iter().filter_map(|(what, secret)| leak(&log, what, secret)).collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+/// Where a secret stands in the log, if it does.
+fn leak(log: &str, what: &str, secret: &str) -> Option<String> {
+    let line = log.lines().find(|line| line.contains(secret))?;
+    let at = line.find(secret)?;
+    let around = line.get(line.floor_char_boundary(at.saturating_sub(300))..line.floor_char_boundary(at + 80))?;
+    Some(format!("the log holds the {what} {secret}: …{around}"))
+}
