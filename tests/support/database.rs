@@ -1,12 +1,16 @@
 //! A database of its own for each test, on a PostgreSQL that runs as long as the test binary.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use countersign::postgres::managed::{Managed, Options};
 use countersign::postgres::{self, PgPool};
+use rustix::process::{Pid, test_kill_process};
 use sqlx::{Connection as _, Executor as _, PgConnection};
+
+/// Data directories are named after this and their process.
+const PREFIX: &str = concat!(env!("CARGO_CRATE_NAME"), "-postgres-");
 
 /// Migrated once; every test's database is a copy.
 const TEMPLATE: &str = "template_countersign";
@@ -46,21 +50,30 @@ fn server() -> &'static Managed {
 }
 
 async fn start() -> Managed {
-    let data_dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-postgres", env!("CARGO_CRATE_NAME")));
-    let options = Options { data_dir, durable: false, max_connections: 400 };
-    let server = Managed::start(options).await.unwrap();
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    std::thread::spawn(|| clear_away(parent));
+    let data_dir = parent.join(format!("{PREFIX}{}", std::process::id()));
+    let server = Managed::start(Options { data_dir, durable: false, max_connections: 400 }).await.unwrap();
     let mut connection = PgConnection::connect(&server.url("postgres")).await.unwrap();
-    let old: Vec<String> = sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname ~ '^(test|template)_'")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-    for name in old {
-        connection.execute(sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
-    }
     connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE}"))).await.unwrap();
     connection.close().await.unwrap();
     let pool = postgres::pool(&server.url(TEMPLATE), 1).unwrap();
     postgres::migrate(&pool).await.unwrap();
     pool.close().await;
     server
+}
+
+/// Removes what earlier runs left, beside the tests: some disks take longer for it than the tests for themselves.
+fn clear_away(parent: &Path) {
+    for directory in std::fs::read_dir(parent).unwrap().filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = directory.file_name().and_then(|name| name.to_str());
+        let pid = name.and_then(|name| Pid::from_raw(name.strip_prefix(PREFIX)?.parse().ok()?));
+        if pid.is_some_and(|pid| test_kill_process(pid).is_err()) && !directory.join("postgres/postmaster.pid").exists()
+        {
+            // What is still in use, or another run removes too, is somebody else's turn.
+            let elsewhere = std::fs::read_to_string(directory.join("postgres-location"));
+            let elsewhere = elsewhere.map(|path| std::fs::remove_dir_all(path.trim()));
+            let _left_for_the_next_run = (elsewhere, std::fs::remove_dir_all(&directory));
+        }
+    }
 }
