@@ -69,10 +69,14 @@ async fn who_leaves_the_domain_or_the_group_is_let_in_no_more_by_any_provider() 
     assert_eq!(left.unwrap_err(), Refusal::DomainNotAdmitted);
 
     let groups = letting_in(&house, "groups", "groups", &["ops"]).await;
-    let ada = |group: &str| Identity { groups: vec![group.into()], ..somebody("g1", Some("ada@acme.example")) };
-    assert_eq!(enter(&house, &groups, &ada("devs")).await.unwrap_err(), Refusal::NotInGroup);
-    assert_eq!(enter(&house, &groups, &ada("ops")).await.unwrap().id, user.id);
-    assert_eq!(enter(&house, &groups, &ada("devs")).await.unwrap_err(), Refusal::NotInGroup);
+    let bob = |group: &str| Identity { groups: vec![group.into()], ..somebody("g1", Some("bob@acme.example")) };
+    assert_eq!(enter(&house, &groups, &bob("devs")).await.unwrap_err(), Refusal::NotInGroup);
+    assert!(enter(&house, &groups, &bob("ops")).await.is_ok());
+    assert_eq!(enter(&house, &groups, &bob("devs")).await.unwrap_err(), Refusal::NotInGroup);
+    // Nor by way of another provider that knows the address.
+    let invited = letting_in(&house, "invited", "invited", &[]).await;
+    let elsewhere = somebody("i1", Some("bob@acme.example"));
+    assert_eq!(enter(&house, &invited, &elsewhere).await.unwrap_err(), Refusal::AddressTaken);
 }
 
 #[tokio::test]
@@ -85,13 +89,16 @@ async fn github_organizations_are_compared_without_case() {
 }
 
 #[tokio::test]
-async fn an_active_account_is_linked_only_if_its_own_address_is_proven() {
+async fn an_active_account_is_linked_only_if_its_own_address_is_proven_and_by_whom_its_domain_is_entrusted_to() {
     let house = house().await;
-    let anyone = letting_in(&house, "sso", "anyone", &[]).await;
+    let (sso, anyone) =
+        (letting_in(&house, "sso", "domains", &["acme.example"]).await, letting_in(&house, "any", "anyone", &[]).await);
     let proven = house.add_user("ada@acme.example", "active", true).await;
     house.add_user("bob@acme.example", "active", false).await;
-    assert_eq!(enter(&house, &anyone, &somebody("1", Some("ada@acme.example"))).await.unwrap().id, proven);
-    let taken = enter(&house, &anyone, &somebody("2", Some("bob@acme.example"))).await;
+    let ada = somebody("1", Some("ada@acme.example"));
+    assert_eq!(enter(&house, &anyone, &ada).await.unwrap_err(), Refusal::AddressTaken);
+    assert_eq!(enter(&house, &sso, &ada).await.unwrap().id, proven);
+    let taken = enter(&house, &sso, &somebody("2", Some("bob@acme.example"))).await;
     assert_eq!(taken.unwrap_err(), Refusal::AddressTaken);
     let new = enter(&house, &anyone, &somebody("3", None)).await.unwrap();
     assert_eq!((new.email, new.email_verified), (None, false));
@@ -101,16 +108,16 @@ async fn an_active_account_is_linked_only_if_its_own_address_is_proven() {
 #[tokio::test]
 async fn first_sign_ins_at_once_make_one_user() {
     let house = house().await;
-    let anyone = letting_in(&house, "sso", "anyone", &[]).await;
-    let other = letting_in(&house, "other", "anyone", &[]).await;
+    let sso = letting_in(&house, "sso", "domains", &["acme.example"]).await;
+    let other = letting_in(&house, "other", "domains", &["acme.example"]).await;
+    let anyone = letting_in(&house, "any", "anyone", &[]).await;
     // The same identity thrice, and the same address by another provider.
-    for (subject, email) in [("1", Some("ada@acme.example")), ("2", None)] {
+    for (subject, email, by) in
+        [("1", Some("ada@acme.example"), [&sso, &sso, &other]), ("2", None, [&anyone, &anyone, &anyone])]
+    {
         let ada = somebody(subject, email);
-        let (a, b, c) = tokio::join!(
-            enter(&house, &anyone, &ada),
-            enter(&house, &anyone, &ada),
-            enter(&house, if email.is_some() { &other } else { &anyone }, &ada)
-        );
+        let (a, b, c) =
+            tokio::join!(enter(&house, by[0], &ada), enter(&house, by[1], &ada), enter(&house, by[2], &ada));
         let ids = [a, b, c].map(|user| user.unwrap().id);
         assert!(ids.iter().all(|id| *id == ids[0]));
     }
