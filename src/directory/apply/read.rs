@@ -170,10 +170,11 @@ fn keys_of_kind(reader: &Reader<'_>, kind: Kind, admit: &Admission) {
             &[],
             &["issuer", "api_url", "client_id", "client_secret", "extra_scopes", "admit", "groups_claim", "trust_mfa"],
         ),
-        Kind::Oidc => (&["issuer", "client_id"], &["api_url"]),
+        // Microsoft's issuer is that of one tenant: there is none that is right for everybody.
+        Kind::Oidc | Kind::Microsoft => (&["issuer", "client_id"], &["api_url"]),
         Kind::Github => (&["client_id", "client_secret"], &["groups_claim", "trust_mfa"]),
         Kind::Google => (&["client_id", "client_secret"], &["api_url", "groups_claim"]),
-        Kind::Microsoft | Kind::Gitlab => (&["client_id"], &["api_url"]),
+        Kind::Gitlab => (&["client_id"], &["api_url"]),
     };
     let kind_name = kind.as_str();
     for key in needed.iter().filter(|key| !reader.has(key)) {
