@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::clock::Clock;
 use crate::config::{Config, PublicUrl};
@@ -46,6 +46,10 @@ impl Where {
     /// Opens it.
     pub async fn open(&self) -> anyhow::Result<Opened> {
         match &self.data_dir {
+            // Looked at first: a mistyped directory must not become an installation.
+            Some(data_dir) if !data_dir.join(SECRET_FILE).exists() => {
+                bail!("{} is no data directory of countersign dev", data_dir.display())
+            }
             Some(data_dir) => in_data_dir(data_dir, PublicUrl::parse("http://localhost")?).await,
             None => configured(&configuration(self.config.as_deref())?).await,
         }
@@ -75,6 +79,14 @@ impl Opened {
 pub fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
     let here = PathBuf::from(CONFIG_FILE);
     let file = named.map(Path::to_owned).or_else(|| here.exists().then_some(here));
+    let told = super::environment::variable("COUNTERSIGN_PUBLIC_URL").is_some()
+        || super::environment::variable("COUNTERSIGN_PUBLIC_URL_FILE").is_some();
+    if file.is_none() && !told {
+        bail!(
+            "nothing is configured: there is no {CONFIG_FILE} here, and COUNTERSIGN_PUBLIC_URL is not set. \
+             docs/configuration.md shows the shortest file; for a countersign dev say --data-dir"
+        );
+    }
     Ok(Config::load(file.as_deref(), crate::config::process_environment())?)
 }
 

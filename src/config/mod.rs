@@ -182,12 +182,15 @@ fn malformed(path: &str, text: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::Malformed { path, what: without_values(error.message()) }
 }
 
-/// serde says `invalid type: string "…", expected …`: what was found may be a secret in the wrong place.
+/// serde says `invalid type: string "…", expected …`: what was found may be a secret in the wrong place, and only its
+/// kind is told.
 fn without_values(message: &str) -> String {
-    let found = message.split_once('"').zip(message.rsplit_once("\", expected"));
-    match found {
-        Some(((before, _), (_, after))) => format!("{}, expected{after}", before.trim_end()),
-        None => message.to_owned(),
+    let found = message.find(['"', '`']).and_then(|at| message.split_at_checked(at));
+    match (found, message.rsplit_once(", expected")) {
+        (Some((before, _)), Some((_, after))) if message.starts_with("invalid ") => {
+            format!("{}, expected{after}", before.trim_end())
+        }
+        _ => message.to_owned(),
     }
 }
 
@@ -234,8 +237,9 @@ mod tests {
             "public_url = 'https://a.example'\n[database]\nurl = \"postgres://u:hunter2@db/x",
             "public_url = 'https://a.example'\n[database]\nurl = [\"hunter2\"]",
             "public_url = 'https://a.example'\n[database]\nmax_connections = \"hunter2\"",
+            "public_url = 'https://a.example'\nsecrets = 1234567",
         ] {
-            assert!(!told(text).contains("hunter2"), "{}", told(text));
+            assert!(!told(text).contains("hunter2") && !told(text).contains("1234567"), "{}", told(text));
         }
         assert!(told("public_url = 'https://a.example'\nlisten = [").contains("countersign.toml:2"));
     }

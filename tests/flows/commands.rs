@@ -166,7 +166,7 @@ async fn what_is_wrong_with_the_configuration_is_said() {
     let url = ("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example");
     for (mut command, said) in [
         (serve(&[url, ("COUNTERSIGN_PUBLIC_ULR", "x")]), "variable COUNTERSIGN_PUBLIC_ULR names no setting"),
-        (serve(&[]), "missing field `public_url`"),
+        (serve(&[]), "nothing is configured"),
         (serve(&[("COUNTERSIGN_PUBLIC_URL", "http://auth.acme.example")]), "the public URL must be https://"),
         (serve(&[url, ("COUNTERSIGN_LISTEN", "everywhere")]), "socket address"),
         (serve(&[url, ("COUNTERSIGN_CONFIG", "missing.toml")]), "missing.toml can't be read"),

@@ -122,6 +122,10 @@ fn say_what_runs(args: &Args, issuer: &str) -> io::Result<()> {
     if args.login {
         writeln!(out)
     } else {
-        writeln!(out, "\nNext, in another terminal:\n  countersign login {issuer}\nCtrl-C stops everything.")
+        // As this program was called: it need not be where the shell looks.
+        let program = std::env::args().next().unwrap_or_else(|| "countersign".to_owned());
+        writeln!(out, "\nNext, in another terminal:")?;
+        writeln!(out, "  {program} login {issuer} --scope 'openid email read offline_access'")?;
+        writeln!(out, "Ctrl-C stops everything.")
     }
 }
