@@ -212,6 +212,7 @@ fn troubles(gallery: &Gallery) -> Result {
         ("x-unavailable", CLAIMED, Trouble::Unavailable),
         ("x-other-network", SIGNED_IN, Trouble::OtherNetwork),
         ("x-too-many", NEUTRAL, Trouble::TooManyAttempts { wait: "5 minutes" }),
+        ("x-other-host", NEUTRAL, Trouble::OtherHost),
         ("x-not-found", NEUTRAL, Trouble::NotFound),
         ("x-server", reference, Trouble::Server),
     ];

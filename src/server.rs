@@ -1,17 +1,16 @@
 //! The server: its rooms put together, its listener, and how it ends.
 
 pub mod housekeeping;
+pub mod patience;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Redirect;
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,12 +22,15 @@ use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::dpop::replay;
 use crate::http::client_address::{self, TrustedProxies};
+use crate::http::page_headers;
 use crate::installation::Installation;
 use crate::oauth::{self, Endpoints};
 use crate::pages::{self, Pages};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::upstream::{NoHttpClient, Upstream};
 use crate::{account, activation};
+
+use patience::{Patience, PatientListener, Peer};
 
 /// How long requests that are under way may take once the server was asked to end.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -48,6 +50,8 @@ pub struct Settings {
     pub proxies: TrustedProxies,
     /// How signing keys are rotated.
     pub keys: life::Policy,
+    /// How long to wait for a client.
+    pub patience: Patience,
 }
 
 /// Why there is no server.
@@ -102,6 +106,8 @@ impl Server {
         let rooms = rooms
             .layer(from_fn_with_state(self.settings.proxies.clone(), client_address::identify))
             .layer(TraceLayer::new_for_http().make_span_with(span));
+        let secure = self.installation.public_url.is_secure();
+        let rooms = if secure { rooms.layer(from_fn(page_headers::strict_transport)) } else { rooms };
         // Around the router, not in it: the path is trimmed before it is matched.
         Router::new().fallback_service(NormalizePathLayer::trim_trailing_slash().layer(rooms))
     }
@@ -134,13 +140,8 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
         let stopping = CancellationToken::new();
         let mut tasks = self.attend(&stopping);
-        // Answers are small and wanted now.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY can't be set");
-            }
-        });
-        let app = self.router().into_make_service_with_connect_info::<SocketAddr>();
+        let listener = PatientListener::new(listener, self.settings.patience);
+        let app = self.router().layer(from_fn(patience::at_work)).into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(listener, app).with_graceful_shutdown(stopping.clone().cancelled_owned());
         let mut serving = std::pin::pin!(serving.into_future());
         let outcome = tokio::select! {

@@ -11,7 +11,6 @@ mod app;
 mod database;
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use countersign::mfa::totp;
@@ -57,9 +56,9 @@ struct Run {
 }
 
 impl Run {
-    fn new(address: SocketAddr) -> Self {
+    fn new(issuer: &str) -> Self {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { client, base: format!("http://{address}"), cookie: None, secrets: Secrets::default() }
+        Self { client, base: issuer.to_owned(), cookie: None, secrets: Secrets::default() }
     }
 
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
@@ -170,8 +169,8 @@ fn all(html: &str, selector: &str, attribute: Option<&str>) -> Vec<String> {
 async fn a_whole_run_at_trace_level_holds_none_of_its_secrets() {
     tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Log).init();
     // Cookies without `Secure`, which the browser here would send anyway.
-    let app = App::at("http://localhost:8080", &ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
-    let mut run = Run::new(app.listen().await);
+    let app = App::listening(&ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
+    let mut run = Run::new(app.issuer());
     run.secrets.keep("password", ADA_PASSWORD);
     run.secrets.keep("client secret", AGENT_SECRET);
     run.secrets.keep("client secret, form-encoded", "agent-secret-of-the-tests%2B%25%2F");

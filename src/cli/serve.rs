@@ -11,6 +11,7 @@ use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
 use crate::telemetry;
 
+use super::dev::demo;
 use super::opening;
 use super::stopping::{End, end_of};
 
@@ -29,14 +30,22 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
     telemetry::start(config.log.format, &config.log.filter);
     let mut opened = opening::configured(&config).await?;
+    if let Err(error) = demo::refuse(&opened.installation).await {
+        opened.close().await?;
+        return Err(error);
+    }
     if config.public_url.is_secure() && config.trusted_proxies.is_empty() {
         tracing::warn!(
             "trusted_proxies is empty, and something in front must speak TLS: its address will be everybody's"
         );
     }
+    for file in &config.exposed_files {
+        tracing::warn!(file = %file.display(), "every account of this machine can read this file, which holds secrets");
+    }
     let settings = Settings {
         proxies: TrustedProxies::from(config.trusted_proxies),
         keys: life::Policy { rotation: config.keys.rotation },
+        ..Settings::default()
     };
     let server = Server::new(opened.installation.clone(), settings).await?;
     let listener =

@@ -1,5 +1,7 @@
 //! Settings from the environment, laid over those of the file.
 
+use std::path::PathBuf;
+
 use super::{ConfigError, read};
 
 /// What a setting's text becomes.
@@ -30,11 +32,12 @@ const OF_COMMANDS: [&str; 3] = ["CONFIG", "CLIENT_ID", "KEYRING"];
 
 const PREFIX: &str = "COUNTERSIGN_";
 
-/// Lays every `COUNTERSIGN_…` variable over `table`; `…_FILE` names a file that holds the value.
+/// Lays every `COUNTERSIGN_…` variable over `table`; `…_FILE` names a file that holds the value. Returns these files.
 pub fn overlay(
     table: &mut toml::Table,
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<(), ConfigError> {
+) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut files = Vec::new();
     for (variable, value) in environment {
         let Some(name) = variable.strip_prefix(PREFIX) else {
             continue;
@@ -43,7 +46,11 @@ pub fn overlay(
             continue;
         }
         let (name, value) = match name.strip_suffix("_FILE") {
-            Some(name) => (name, read(value.as_ref())?.trim_end().to_owned()),
+            Some(name) => {
+                let text = read(value.as_ref())?;
+                files.push(value.into());
+                (name, text.trim_end().to_owned())
+            }
             None => (name, value),
         };
         let (_, path, kind) = SETTINGS
@@ -52,7 +59,7 @@ pub fn overlay(
             .ok_or_else(|| ConfigError::UnknownVariable(variable.clone()))?;
         put(table, path, kind.read(&value));
     }
-    Ok(())
+    Ok(files)
 }
 
 impl Kind {

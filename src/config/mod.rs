@@ -7,6 +7,7 @@ mod environment;
 mod public_url;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +47,9 @@ pub struct Config {
     /// Logs.
     #[serde(default)]
     pub log: Log,
+    /// Files with secrets that every account of this machine can read.
+    #[serde(skip)]
+    pub exposed_files: Vec<PathBuf>,
 }
 
 /// Where the database is. No URL: the managed PostgreSQL in `data_dir`.
@@ -162,9 +166,13 @@ impl Config {
             }
             None => toml::Table::new(),
         };
-        environment::overlay(&mut table, environment)?;
+        let mut exposed: Vec<PathBuf> =
+            file.filter(|_| holds_secrets(&table)).map(Path::to_owned).into_iter().collect();
+        exposed.extend(environment::overlay(&mut table, environment)?);
+        exposed.retain(|path| is_open_to_all(path));
         let source = file.map_or_else(|| "the environment".into(), |path| path.display().to_string());
-        Self::deserialize(table).map_err(|error| malformed(&source, "", &error))
+        let config = Self::deserialize(table).map_err(|error| malformed(&source, "", &error))?;
+        Ok(Self { exposed_files: exposed, ..config })
     }
 
     /// The configured secrets; empty when one is to be made in `data_dir`.
@@ -173,6 +181,17 @@ impl Config {
             |(index, text)| InstallationSecret::parse(text).map_err(|error| ConfigError::BadSecret { index, error });
         self.secrets.iter().enumerate().map(parse).collect()
     }
+}
+
+/// Whether a file sets anything that nobody else should know.
+fn holds_secrets(table: &toml::Table) -> bool {
+    let database = table.get("database").and_then(toml::Value::as_table);
+    table.contains_key("secrets") || database.is_some_and(|database| database.contains_key("url"))
+}
+
+/// Whether the file's mode lets every account read it.
+fn is_open_to_all(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 /// What is wrong with a file, and in which line; nothing of what stands there.
@@ -222,6 +241,28 @@ mod tests {
         assert_eq!(config.public_url.issuer(), "https://auth.acme.example");
         assert_eq!(config.database.max_connections, 20);
         assert_eq!(config.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn secrets_that_everybody_can_read_are_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, mode: u32, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let plain = write("plain.toml", 0o644, "public_url = 'https://a.example'");
+        let secret =
+            write("secret.toml", 0o644, "public_url = 'https://a.example'\ndatabase.url = 'postgres://u:p@db/x'");
+        let (open, private) = (write("open", 0o644, "postgres://db/x"), write("private", 0o640, "postgres://db/x"));
+        let exposed = |file: &Path, url: &Path| {
+            let variable = ("COUNTERSIGN_DATABASE_URL_FILE", url.to_str().unwrap());
+            Config::load(Some(file), environment(&[variable])).unwrap().exposed_files
+        };
+        assert_eq!(exposed(&plain, &private), Vec::<PathBuf>::new());
+        assert_eq!(exposed(&plain, &open), std::slice::from_ref(&open));
+        assert_eq!(exposed(&secret, &private), std::slice::from_ref(&secret));
     }
 
     #[test]

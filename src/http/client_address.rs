@@ -11,6 +11,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use ipnet::IpNet;
 
+use super::asked_host::AskedHost;
+
 /// The proxies whose X-Forwarded-For counts. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Arc<[IpNet]>);
@@ -88,7 +90,9 @@ pub async fn identify(State(proxies): State<TrustedProxies>, mut request: Reques
     let forwarded = ["x-forwarded-for", "forwarded"].iter().any(|name| request.headers().contains_key(*name));
     let may_be_proxy = forwarded && !proxies.trusts(peer);
     let caller = Caller { ip: proxies.client(peer, request.headers()), may_be_proxy, user_agent };
+    let host = AskedHost::of(request.headers(), request.uri(), proxies.trusts(peer));
     request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(host);
     next.run(request).await
 }
 

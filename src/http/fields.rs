@@ -1,6 +1,7 @@
 //! The fields of a body: form or JSON, read whole up to a limit.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -9,6 +10,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// The most that a body may hold, in bytes.
 pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// How long a body may take. It comes with its header as a rule, and has 64 KiB at most.
+pub const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// The most fields that a body may hold: no request here has a dozen.
 const MOST_FIELDS: usize = 100;
@@ -23,6 +27,9 @@ pub enum FieldsError {
     /// More than [`BODY_LIMIT`].
     #[error("the body is larger than 64 KiB")]
     TooLarge,
+    /// Not there after [`BODY_TIME`].
+    #[error("the body took longer than 10 seconds")]
+    TooSlow,
     /// Neither a form nor JSON.
     #[error("the body must be application/x-www-form-urlencoded or application/json")]
     UnsupportedMediaType,
@@ -39,7 +46,8 @@ impl Fields {
                 value.to_str().map_err(|_| FieldsError::UnsupportedMediaType)
             })?;
         let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let bytes = match Limited::new(body, BODY_LIMIT).collect().await {
+        let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_LIMIT).collect()).await;
+        let bytes = match whole.map_err(|_| FieldsError::TooSlow)? {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => return Err(FieldsError::TooLarge),
             Err(_) => {

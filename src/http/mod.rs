@@ -1,5 +1,6 @@
 //! What every endpoint and page shares of HTTP: fields, the client's address, OAuth's errors, headers of pages.
 
+pub mod asked_host;
 pub mod client_address;
 pub mod fields;
 pub mod oauth_error;

@@ -1,4 +1,4 @@
-//! The headers of pages: nothing is framed, stored, referred to or run.
+//! The headers of pages: nothing is framed, stored, referred to or run. And of every answer: come back by HTTPS only.
 
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -28,6 +28,15 @@ pub async fn protect(request: Request, next: Next) -> Response {
     for (name, value) in FIXED {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
+    response
+}
+
+/// Middleware for everything under an https public URL (RFC 6797). A year, as long as browsers want it at least; this host
+/// alone, because its neighbours aren't ours.
+pub async fn strict_transport(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let value = HeaderValue::from_static("max-age=31536000");
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
     response
 }
 

@@ -56,6 +56,7 @@ impl From<FieldsError> for OAuthError {
     fn from(error: FieldsError) -> Self {
         let sentence = format!("The request can't be read: {error}.");
         match error {
+            FieldsError::TooSlow => Self::invalid_request(sentence).with_status(408),
             FieldsError::TooLarge => Self::invalid_request(sentence).with_status(413),
             FieldsError::UnsupportedMediaType => Self::invalid_request(sentence).with_status(415),
             FieldsError::Malformed(_) => Self::invalid_request(sentence),

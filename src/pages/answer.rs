@@ -9,6 +9,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use crate::browser::csrf::{self, About};
 use crate::browser::visitor::Visitor;
+use crate::http::asked_host::AskedHost;
 use crate::http::fields::{Fields, FieldsError};
 use crate::mfa::totp::TotpError;
 
@@ -73,15 +74,21 @@ impl IntoResponse for PageError {
 
 /// Middleware: writes out the page for a [`PageError`].
 pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, next: Next) -> Response {
-    let base = pages.installation.public_url.base_path();
+    let url = &pages.installation.public_url;
+    let base = url.base_path();
     let path = request.uri().path();
     // Inside the base path's own router the base is gone already.
     let of_account = path.strip_prefix(base).unwrap_or(path).starts_with("/account");
     let door = if of_account { Door::Account(None) } else { Door::Activation };
-    let mut response = next.run(request).await;
+    let asked = request.extensions().get::<AskedHost>();
+    let mut response = if asked.is_none_or(|host| host.is(&url.host(), url.is_secure())) {
+        next.run(request).await
+    } else {
+        PageError::Trouble(StatusCode::MISDIRECTED_REQUEST, Trouble::OtherHost).into_response()
+    };
     let trouble = response.extensions_mut().remove::<Trouble<'static>>().or_else(|| unreadable(&response));
     let Some(trouble) = trouble else { return response };
-    let host = pages.installation.public_url.host();
+    let host = url.host();
     let frame = Frame { door, base, host: &host, ..Frame::default() };
     let mut page = render(response.status(), &Message { frame, trouble });
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -145,6 +152,7 @@ impl FromRequest<Pages> for Form {
     async fn from_request(request: Request<Body>, _pages: &Pages) -> Result<Self, PageError> {
         let (parts, body) = request.into_parts();
         let status = |error| match error {
+            FieldsError::TooSlow => StatusCode::REQUEST_TIMEOUT,
             FieldsError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             FieldsError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             FieldsError::Malformed(_) => StatusCode::BAD_REQUEST,

@@ -61,6 +61,8 @@ pub enum Trouble<'a> {
         /// How long to wait: "5 minutes".
         wait: &'a str,
     },
+    /// The server was asked under another name than the public URL's (421).
+    OtherHost,
     /// No such page (404, 405).
     NotFound,
     /// Something failed here (500, 503).
@@ -82,6 +84,7 @@ impl Trouble<'_> {
             Self::Suspended => "Nobody can sign in here at the moment".into(),
             Self::OtherNetwork => "Your device is on another network".into(),
             Self::TooManyAttempts { .. } => "Too many attempts".into(),
+            Self::OtherHost => "This server has another address".into(),
             Self::NotFound => "There is no such page".into(),
             Self::Server => "Something went wrong on our side".into(),
         }

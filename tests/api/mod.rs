@@ -2,6 +2,7 @@
 
 mod activate;
 mod auth;
+mod connections;
 mod serve;
 mod well_known;
 

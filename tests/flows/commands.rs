@@ -219,6 +219,13 @@ async fn dev_goes_on_with_its_data_however_it_was_ended() {
     assert!(!data_dir.join("postgres/postmaster.pid").exists(), "PostgreSQL has ended too");
     let (mut third, _) = dev(scene.path()).await;
     assert_eq!(third.end(Signal::TERM).await, Some(0));
+
+    // Its person is known to everybody, and so it is for nobody else.
+    let mut serve = countersign(scene.path(), &["serve"]);
+    serve.env("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example").env("COUNTERSIGN_DATA_DIR", &data_dir);
+    let (code, stdout, stderr) = run(&mut serve).await;
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("demo@example.com, whose password and second factor everybody knows"), "{stderr}");
 }
 
 fn get(path: &str) -> axum::http::Request<axum::body::Body> {

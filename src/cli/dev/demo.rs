@@ -41,6 +41,26 @@ pub async fn set_up(installation: &Installation) -> anyhow::Result<()> {
     Ok(tx.commit().await?)
 }
 
+/// Refuses an installation in which the demo person can sign in with the password, or prove the second factor, that
+/// everybody knows: the data directory of a `countersign dev`, served to others.
+pub async fn refuse(installation: &Installation) -> anyhow::Result<()> {
+    let mut conn = installation.pool.acquire().await?;
+    let Some(demo) = organization::id_by_slug(&mut conn, "demo").await? else { return Ok(()) };
+    let Some(person) = user::by_email(&mut conn, demo, EMAIL).await? else { return Ok(()) };
+    let now = installation.clock.now();
+    let shown = totp::current_code(&mut conn, &installation.keyring, person.id, now).await?;
+    let password = SecretText::from(PASSWORD);
+    let known_factor = shown.is_some_and(|code| totp::code_of(TOTP_SECRET, now).is_ok_and(|known| known == code));
+    let known_password = installation.passwords.verify(&password, person.password_hash.as_deref()).await;
+    if known_factor || known_password {
+        bail!(
+            "this database has the person of countersign dev, {EMAIL}, whose password and second factor everybody knows. \
+             Serve another database, or remove the organization demo from this one"
+        );
+    }
+    Ok(())
+}
+
 /// Logs in with the reference client as `countersign login` would. With `approve` the demo person approves.
 pub async fn log_in(issuer: &str, data_dir: &Path, approve: bool) -> anyhow::Result<Option<ExitCode>> {
     let options = Options {

@@ -1,6 +1,6 @@
 //! `countersign dev`: everything on loopback, with nothing to configure.
 
-mod demo;
+pub mod demo;
 mod person;
 
 use std::io::{self, Write as _};

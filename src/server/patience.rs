@@ -1,0 +1,257 @@
+//! How long a connection may take: to send a request, to read an answer, to say nothing.
+//!
+//! HTTP has no such limits of its own, and hyper's one limit for headers counts the time between two requests as well,
+//! which a client that polls needs. So the stream itself keeps the time, and the router tells it when a request is being
+//! answered: a held poll may take as long as it likes.
+//!
+//! 1. Nothing was sent yet, or everything was answered: the connection is *idle*.
+//! 2. Its first byte begins a *head*.
+//! 3. The head is complete and a handler is at work: nobody counts. Bodies have a limit of their own
+//!    ([`crate::http::fields`]).
+//! 4. The answer is *written*, and the connection is idle again.
+
+use std::future::Future as _;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::serve::{IncomingStream, Listener};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep};
+
+/// How long to wait for a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Between two requests. At least 75 s, above every poll interval (SPEC §2.1): a connection that closes just as a
+    /// client polls loses the login.
+    pub idle: Duration,
+    /// From the first byte of a request to the end of its header.
+    pub head: Duration,
+    /// Until the client takes more of an answer.
+    pub write: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(90), head: Duration::from_secs(10), write: Duration::from_secs(30) }
+    }
+}
+
+/// A listener whose connections end when they try its patience.
+pub struct PatientListener {
+    inner: TcpListener,
+    patience: Patience,
+}
+
+impl PatientListener {
+    /// Around a listener.
+    #[must_use]
+    pub fn new(inner: TcpListener, patience: Patience) -> Self {
+        Self { inner, patience }
+    }
+}
+
+impl Listener for PatientListener {
+    type Io = PatientStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (PatientStream, SocketAddr) {
+        // axum's own: it goes on after an error, slowly when there are no file descriptors left.
+        let (stream, address) = Listener::accept(&mut self.inner).await;
+        // Answers are small and wanted now.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY can't be set");
+        }
+        (PatientStream::new(stream, self.patience), address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+/// A connection that keeps the time.
+pub struct PatientStream {
+    stream: TcpStream,
+    patience: Patience,
+    /// How many requests are being answered.
+    at_work: Arc<AtomicUsize>,
+    /// When something last went to or fro.
+    active: Instant,
+    /// When the head that is being read began.
+    head_since: Option<Instant>,
+    /// Since when the client takes nothing of an answer.
+    stuck_since: Option<Instant>,
+    reading: Timer,
+    writing: Timer,
+}
+
+impl PatientStream {
+    fn new(stream: TcpStream, patience: Patience) -> Self {
+        Self {
+            stream,
+            patience,
+            at_work: Arc::default(),
+            active: Instant::now(),
+            head_since: None,
+            stuck_since: None,
+            reading: Timer::default(),
+            writing: Timer::default(),
+        }
+    }
+
+    /// By when something must have been read.
+    fn read_by(&mut self) -> Option<Instant> {
+        if self.at_work.load(Ordering::Acquire) > 0 {
+            self.head_since = None;
+            return None;
+        }
+        Some(self.head_since.map_or(self.active + self.patience.idle, |since| since + self.patience.head))
+    }
+
+    fn wrote(&mut self) {
+        self.active = Instant::now();
+        self.head_since = None;
+        self.stuck_since = None;
+    }
+
+    /// Waits for the client to take something, as long as patience lasts.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let since = *self.stuck_since.get_or_insert_with(Instant::now);
+        ready!(self.writing.poll(cx, since + self.patience.write));
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer"))
+    }
+}
+
+impl AsyncRead for PatientStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buf) {
+            if buf.filled().len() > before {
+                this.active = Instant::now();
+                if this.at_work.load(Ordering::Acquire) == 0 {
+                    this.head_since.get_or_insert(this.active);
+                }
+            }
+            // A head that comes byte by byte is never pending for long: its time is looked at here as well.
+            let too_slow = this.head_since.is_some_and(|since| this.active > since + this.patience.head);
+            return Poll::Ready(if too_slow { Err(out_of_patience()) } else { read });
+        }
+        let Some(deadline) = this.read_by() else { return Poll::Pending };
+        ready!(this.reading.poll(cx, deadline));
+        Poll::Ready(Err(out_of_patience()))
+    }
+}
+
+fn out_of_patience() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client was silent or slow for too long")
+}
+
+impl AsyncWrite for PatientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Ready(written) => {
+                self.wrote();
+                Poll::Ready(written)
+            }
+            Poll::Pending => self.poll_stuck(cx).map(Err),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write_vectored(cx, bytes) {
+            Poll::Ready(written) => {
+                self.wrote();
+                Poll::Ready(written)
+            }
+            Poll::Pending => self.poll_stuck(cx).map(Err),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A timer that is set anew only when it went off too early: most deadlines move on before they come.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// Ready at `deadline`.
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    address: SocketAddr,
+    at_work: Arc<AtomicUsize>,
+}
+
+impl Connected<IncomingStream<'_, PatientListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, PatientListener>) -> Self {
+        Self { address: *stream.remote_addr(), at_work: stream.io().at_work.clone() }
+    }
+}
+
+/// Middleware, the outermost: tells the connection that a request is being answered.
+pub async fn at_work(mut request: Request, next: Next) -> Response {
+    let Some(ConnectInfo(peer)) = request.extensions_mut().remove::<ConnectInfo<Peer>>() else {
+        return next.run(request).await;
+    };
+    request.extensions_mut().insert(ConnectInfo(peer.address));
+    let _until_answered = AtWork::new(peer.at_work);
+    next.run(request).await
+}
+
+struct AtWork(Arc<AtomicUsize>);
+
+impl AtWork {
+    fn new(counter: Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::AcqRel);
+        Self(counter)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
