@@ -158,6 +158,7 @@ fn confirm(gallery: &Gallery) -> Result {
         user_code: "WDJB-MJHT",
         device,
         scopes: scopes(true),
+        resources: &[],
         mine: false,
         mine_error: None,
     };
@@ -179,11 +180,16 @@ fn confirm(gallery: &Gallery) -> Result {
         "4-confirm-other-network",
         &Confirm { frame: long, user_code: "WDJB-MJHTX", device: other, scopes: vec![], ..page },
     )?;
+    let resources = [
+        "https://api.acme.example".to_owned(),
+        "https://builds.acme.example/a/path/that/goes/on/and/on/without/any/place/to/break/a/line".to_owned(),
+    ];
     let error = Confirm {
         frame: SIGNED_IN,
         user_code: "WDJB-MJHT",
         device,
         scopes: scopes(false),
+        resources: &resources,
         mine: false,
         mine_error: Some("Tick this box to approve, or deny."),
     };

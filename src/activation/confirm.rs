@@ -157,6 +157,7 @@ fn page(
             network,
         },
         scopes: scopes.collect(),
+        resources: &grant.resources,
         mine: false,
         mine_error,
     };

@@ -46,6 +46,8 @@ pub struct Confirm<'a> {
     pub device: RequestingDevice<'a>,
     /// What it may do.
     pub scopes: Vec<ScopeChoice<'a>>,
+    /// The APIs at which it may do that; none unless it asked for some (RFC 8707).
+    pub resources: &'a [String],
     /// Whether the box `mine` is ticked.
     pub mine: bool,
     /// Message beside the box `mine`.
@@ -135,7 +137,15 @@ mod tests {
             network: Network::Other,
         };
         let frame = Frame { organization: Some("A&B"), ..Frame::default() };
-        let page = Confirm { frame, user_code: "WDJB-MJHT", device, scopes: vec![], mine: false, mine_error: None };
+        let page = Confirm {
+            frame,
+            user_code: "WDJB-MJHT",
+            device,
+            scopes: vec![],
+            resources: &[],
+            mine: false,
+            mine_error: None,
+        };
         let html = page.render()?;
         assert!(!html.contains("<img") && !html.contains("<script"), "{html}");
         assert!(html.contains("A&#38;B"), "{html}");

@@ -8,6 +8,7 @@ mod keys;
 mod login;
 mod logout;
 mod opening;
+mod reset_mfa;
 mod serve;
 mod status;
 mod stopping;
@@ -33,6 +34,7 @@ enum Command {
     Serve(serve::Args),
     Apply(apply::Args),
     Keys(keys::Args),
+    ResetMfa(reset_mfa::Args),
     Login(login::LoginArgs),
     Token(token::TokenArgs),
     Whoami(whoami::WhoamiArgs),
@@ -53,6 +55,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Serve(args) => serve::run(args).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
+            Command::ResetMfa(args) => reset_mfa::run(args).await,
             Command::Login(args) => Ok(login::run(args).await),
             Command::Token(args) => Ok(token::run(args).await),
             Command::Whoami(args) => Ok(whoami::run(args).await),

@@ -25,8 +25,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// How a refresh ends without tokens.
 #[derive(Debug)]
 pub(crate) enum RefreshError {
-    /// `invalid_grant`: the login has ended.
-    Ended,
+    /// `invalid_grant`: the login has ended, and this is what the server says of it.
+    Ended(Option<String>),
     /// Anything else.
     Server(LoginError),
 }
@@ -34,7 +34,7 @@ pub(crate) enum RefreshError {
 /// What one attempt says.
 enum Attempt {
     Tokens(Tokens),
-    Ended,
+    Ended(Option<String>),
     /// The server may have handed out a new token, and nobody knows.
     Lost(LoginError),
     /// Nothing has happened.
@@ -53,7 +53,7 @@ pub(crate) async fn refresh(
     loop {
         match attempt(transport, endpoints, client_id, refresh_token).await {
             Attempt::Tokens(tokens) => return Ok(tokens),
-            Attempt::Ended => return Err(RefreshError::Ended),
+            Attempt::Ended(because) => return Err(RefreshError::Ended(because)),
             Attempt::Failed(error) => return Err(RefreshError::Server(error)),
             Attempt::Lost(error) if attempts == ATTEMPTS || start.elapsed() + pause > TO_THE_LAST_ATTEMPT => {
                 return Err(RefreshError::Server(error));
@@ -86,7 +86,7 @@ async fn attempt(
     };
     match Poll::read(&answer) {
         Poll::Approved(tokens) => Attempt::Tokens(tokens),
-        Poll::Refused(error) if error.error == "invalid_grant" => Attempt::Ended,
+        Poll::Refused(error) if error.error == "invalid_grant" => Attempt::Ended(error.description),
         Poll::Refused(error) => {
             Attempt::Failed(LoginError::Refused { error: error.error, description: error.description })
         }

@@ -84,7 +84,7 @@ async fn without_a_connection_nothing_is_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn only_invalid_grant_ends_the_login() {
     let (result, _) = refresh_with([(0, answer(400, r#"{"error":"invalid_grant"}"#))]).await;
-    assert!(matches!(result, Err(RefreshError::Ended)));
+    assert!(matches!(result, Err(RefreshError::Ended(_))));
     for (status, body) in [
         (401, r#"{"error":"invalid_client"}"#),
         (400, r#"{"error":"invalid_scope"}"#),

@@ -31,8 +31,10 @@ pub enum SessionError {
         logins: Vec<super::Login>,
     },
     /// The server says that the login is over.
-    #[error("Signed out: the device was revoked or the sign-in ended. Log in again: countersign login {issuer}")]
+    #[error("{} Log in again: countersign login {issuer}", signed_out_because(.because.as_deref()))]
     SignedOut {
+        /// What the server says of it, made harmless for a terminal.
+        because: Option<String>,
         /// The server.
         issuer: String,
     },
@@ -52,6 +54,13 @@ pub enum SessionError {
 impl From<CredentialsError> for SessionError {
     fn from(error: CredentialsError) -> Self {
         Self::Server(error.into())
+    }
+}
+
+fn signed_out_because(because: Option<&str>) -> String {
+    match because {
+        Some(because) => format!("Signed out. The server says: “{because}”"),
+        None => "Signed out: the device was revoked or the sign-in ended.".to_owned(),
     }
 }
 
@@ -126,7 +135,7 @@ pub async fn access(credentials: &Credentials, key: &LoginKey, need: &Need) -> R
         return need.still_met(found, credentials).ok_or_else(|| SessionError::Expired { issuer: key.issuer.clone() });
     }
     let held = credentials.hold(key).await?;
-    let Some(tokens) = credentials.tokens(key).await? else { return Err(signed_out(key)) };
+    let Some(tokens) = credentials.tokens(key).await? else { return Err(signed_out(key, None)) };
     // What came while this process waited is as fresh as can be, even where tokens live shorter than is asked for. If
     // nothing came, the server can't be reached just now, and a token that lives will do without asking again.
     let came_meanwhile = tokens.access_token.expose() != found.access_token.expose();
@@ -134,15 +143,15 @@ pub async fn access(credentials: &Credentials, key: &LoginKey, need: &Need) -> R
     if need.is_met(&tokens, credentials) || (tried_meanwhile && need.is_still_met(&tokens, credentials)) {
         return Ok(tokens.into());
     }
-    let Some(refresh_token) = &tokens.refresh_token else { return Err(signed_out(key)) };
+    let Some(refresh_token) = &tokens.refresh_token else { return Err(signed_out(key, None)) };
     match refreshed(key, refresh_token).await {
         Ok(answered) => {
             let refreshed = credentials.refreshed(key, &tokens, &answered).await?;
             Ok(Access { tokens: refreshed.tokens, left_the_keyring: refreshed.left_the_keyring })
         }
-        Err(RefreshError::Ended) => {
+        Err(RefreshError::Ended(because)) => {
             credentials.forget(key).await?;
-            Err(signed_out(key))
+            Err(signed_out(key, because))
         }
         Err(RefreshError::Server(error)) => need.still_met(tokens, credentials).ok_or(SessionError::Server(error)),
     }
@@ -204,6 +213,6 @@ fn not_logged_in(key: &LoginKey) -> SessionError {
     SessionError::NotLoggedIn { wanted: Box::new(wanted) }
 }
 
-fn signed_out(key: &LoginKey) -> SessionError {
-    SessionError::SignedOut { issuer: key.issuer.clone() }
+fn signed_out(key: &LoginKey, because: Option<String>) -> SessionError {
+    SessionError::SignedOut { because, issuer: key.issuer.clone() }
 }

@@ -104,7 +104,8 @@ fn sent(headers: &HeaderMap) -> Option<Sent<'_>> {
 }
 
 fn answer(claims: &Claims, user: &User) -> Value {
-    let mut answer = json!({ "sub": user.id });
+    // The organization and the service stand in the access token as well; here they are for clients, which must not read it.
+    let mut answer = json!({ "sub": user.id, "org": claims.org, "service": claims.service });
     if let Some(members) = answer.as_object_mut() {
         if let Some(email) = user.email.as_deref().filter(|_| claims.has_scope("email")) {
             members.insert("email".into(), email.into());

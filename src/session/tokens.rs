@@ -38,6 +38,8 @@ struct IdTokenClaims<'a> {
     auth_time: i64,
     amr: &'a [String],
     at_hash: String,
+    org: &'a str,
+    service: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +109,8 @@ pub fn mint(
             auth_time: session.auth_time.timestamp(),
             amr: &session.amr,
             at_hash: at_hash(&access_token),
+            org: &service.organization_slug,
+            service: &service.slug,
             email,
             email_verified: email.map(|_| user.email_verified),
             name: Some(user.name.as_str()).filter(|name| !name.is_empty() && granted("profile")),

@@ -158,7 +158,7 @@ async fn a_revoked_login_is_forgotten_and_said_to_have_ended() {
     let server = StandIn::start([], [error("invalid_grant"), error("invalid_grant")]).await;
     let machine = Machine::with(&[login(&server.issuer, "acme-cli", 30)]);
     let sentence = format!(
-        "Signed out: the device was revoked or the sign-in ended. Log in again: countersign login {}",
+        "Signed out. The server says: “The stand-in says so.” Log in again: countersign login {}",
         server.issuer
     );
     assert_eq!(machine.run(&["token"]).await, (7, String::new(), format!("{sentence}\n")));

@@ -136,6 +136,20 @@ async fn serve_needs_nothing_but_its_environment() {
     let (code, done) = log_in(scene.path(), &issuer).await;
     assert_eq!((code, &done["scope"]), (0, &"read".into()));
 
+    // A lost phone, beside the running server.
+    let reset = |email: &'static str, organization: &'static str| {
+        let arguments = ["reset-mfa", email, "--organization", organization, "--json", "--data-dir"];
+        countersign(scene.path(), &[&arguments[..], &[data_dir.to_str().unwrap()]].concat())
+    };
+    let (code, said, wrong) = run(&mut reset("ada@acme.example", "acme")).await;
+    assert_eq!((code, wrong.as_str()), (0, ""));
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["was_enrolled"], said["sessions_ended"].as_array().unwrap().len()), (&false.into(), 1));
+    let (code, _, wrong) = run(&mut reset("nobody@acme.example", "acme")).await;
+    assert!(code == 1 && wrong.contains("acme has nobody with the address nobody@acme.example"), "{wrong}");
+    let (code, _, wrong) = run(&mut reset("ada@acme.example", "elsewhere")).await;
+    assert!(code == 1 && wrong.contains("there is no organization elsewhere"), "{wrong}");
+
     // A poll that is held when the server is asked to end is answered, and nothing is left running.
     let remote = Remote::new(&issuer);
     let codes = remote.post("/auth/device/code", &[("client_id", "acme-cli")]).await;

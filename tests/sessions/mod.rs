@@ -3,6 +3,7 @@
 mod dpop;
 mod dpop_proofs;
 mod keys;
+mod mfa_reset;
 mod model;
 mod refresh;
 mod resources;

@@ -36,6 +36,18 @@ async fn approve(app: &App, codes: &Answer) {
     Browser::new(app).approve_code(&codes.text("user_code")).await;
 }
 
+#[tokio::test]
+async fn the_person_is_shown_the_resources() {
+    let app = app().await;
+    let shown = async |asked: &[(&str, &str)]| {
+        let codes = ask(&app, asked).await;
+        Browser::new(&app).enter_and_sign_in(&codes.text("user_code")).await.says(".addresses li")
+    };
+    assert_eq!(shown(&[]).await, Vec::<String>::new());
+    assert_eq!(shown(&[("resource", ONE)]).await, [ONE]);
+    assert_eq!(shown(&[("resource", TWO), ("resource", ONE)]).await, [TWO, ONE]);
+}
+
 #[track_caller]
 fn aud(tokens: &Answer) -> Value {
     assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);

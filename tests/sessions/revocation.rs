@@ -88,7 +88,9 @@ async fn userinfo_says_what_the_scopes_allow() {
     let answer = userinfo(&app, &all).await.json();
     assert_eq!((&answer["email"], &answer["name"]), (&json!("ada@acme.example"), &json!("Ada")));
     let little = log_in(&app, "openid").await.text("access_token");
-    assert_eq!(userinfo(&app, &little).await.json().as_object().unwrap().len(), 1);
+    let little = userinfo(&app, &little).await.json();
+    assert_eq!((&little["org"], &little["service"]), (&json!("acme"), &json!("cli")));
+    assert_eq!(little.as_object().unwrap().len(), 3, "and the subject, and nothing else: {little}");
     let none = userinfo(&app, &log_in(&app, "read").await.text("access_token")).await;
     assert_eq!((none.status, none.error().as_str()), (StatusCode::FORBIDDEN, "insufficient_scope"));
     let garbage = userinfo(&app, "a.b.c").await;

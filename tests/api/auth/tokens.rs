@@ -106,6 +106,8 @@ async fn scopes_add_claims() {
       "iat": "[now]",
       "iss": "https://auth.acme.example",
       "name": "Ada",
+      "org": "acme",
+      "service": "cli",
       "sid": "[sid]",
       "sub": "[sub]"
     }
