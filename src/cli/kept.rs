@@ -37,7 +37,7 @@ enum UseOfKeyring {
 }
 
 /// Where tokens are kept.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct StoreArgs {
     /// Leave the operating system's keyring alone: tokens are kept in a file that you alone can read
     #[arg(long)]

@@ -36,6 +36,7 @@ $XDG_CONFIG_HOME (or ~/.config), readable by you alone. COUNTERSIGN_KEYRING=off 
 /// Countersign and with other servers that speak RFC 8628.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct LoginArgs {
     // Not as a doc comment, where an address needs brackets that a terminal should not show.
     #[arg(value_name = "URL", help = "Address of the server (its issuer), for example https://login.acme.example")]
@@ -76,6 +77,11 @@ pub struct LoginArgs {
     /// Allow plain http to another machine. Whoever can listen on the network can take the tokens
     #[arg(long)]
     insecure_http: bool,
+
+    /// Ask for bearer tokens, for APIs that take no others. Whoever copies them can use them: where the server offers it, they
+    /// are bound to a key of this login otherwise (DPoP, RFC 9449)
+    #[arg(long)]
+    bearer: bool,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -123,6 +129,7 @@ impl LoginArgs {
             device_name: self.device_name.or_else(environment::device_name).and_then(not_blank),
             max_codes: self.max_codes.unwrap_or(default_codes),
             insecure_http: self.insecure_http,
+            bearer: self.bearer,
             ..Options::new(self.issuer, client_id)
         };
         (Some(options), self.store)
@@ -158,7 +165,7 @@ async fn until_interrupted<R: Reporter>(
 /// What a script learns from a login that failed (listed in `--help` and in docs/clients.md).
 pub(super) const fn exit_code(error: &LoginError) -> u8 {
     match error {
-        LoginError::Credentials(_) | LoginError::Output(_) => 1,
+        LoginError::Key(_) | LoginError::Credentials(_) | LoginError::Output(_) => 1,
         LoginError::InsecureIssuer { .. } => 2,
         LoginError::Denied => 3,
         LoginError::Expired => 4,

@@ -1,19 +1,22 @@
 //! `countersign token`: an access token for whoever calls an API.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use chrono::TimeDelta;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
+use url::Url;
 
-use crate::client::{Access, Choice, Login, Need, SessionError, access};
+use crate::client::{Access, Choice, Login, Need, Secret, SessionError, access};
 
 use super::kept::{ChoiceArgs, EXIT_CODES, StoreArgs, failed, not_cut_off, print_json, say};
 
-/// Print an access token that is valid, and nothing else.
+/// Print an access token that is valid, or the headers of a request with it, and nothing else.
 ///
 /// A new one is fetched when the one that is kept expires soon; many processes may ask at once. For example:
+/// countersign token --for "$URL" | curl -H @- "$URL"
+/// and where the login has a bearer token (countersign login --bearer):
 /// curl -H "Authorization: Bearer $(countersign token)" "$URL"
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
@@ -25,7 +28,21 @@ pub struct TokenArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     min_valid: u32,
 
-    /// Print a JSON object: `access_token`, `token_type`, `expires_at`, `issuer`, `client_id`, `scope`
+    /// Print the headers with which an API at this address takes the token: Authorization, and a proof for this one request
+    /// (DPoP) where the token is bound to this login's key
+    #[arg(long = "for", value_name = "URL")]
+    target: Option<Url>,
+
+    /// Method of that request
+    #[arg(long, value_name = "METHOD", default_value = "GET", requires = "target")]
+    method: String,
+
+    /// Nonce that the API has asked for, in its header DPoP-Nonce
+    #[arg(long, value_name = "NONCE", requires = "target")]
+    nonce: Option<String>,
+
+    /// Print a JSON object: `access_token`, `token_type`, `expires_at`, `issuer`, `client_id`, `scope`, and `headers`
+    /// with --for
     #[arg(long)]
     json: bool,
 
@@ -33,17 +50,29 @@ pub struct TokenArgs {
     store: StoreArgs,
 }
 
+const BOUND: &str = "This token is bound to the key of this login: an API may refuse it without a proof. Let \
+                     countersign token --for URL make one, or log in with --bearer.";
+
+/// What is printed.
+struct Printed {
+    login: Login,
+    access: Access,
+    headers: Option<Vec<(&'static str, Secret)>>,
+}
+
 /// Prints the token, or tells why there is none.
 pub(super) async fn run(args: TokenArgs) -> ExitCode {
     let as_json = args.json;
     match not_cut_off(token(args)).await {
-        Ok(Ok((login, access))) => print(&login, &access, as_json),
-        Ok(Err(error)) => failed(&error, as_json),
-        Err(interrupted) => interrupted,
+        Ok(Ok(printed)) if as_json => print_json(&printed.in_json()),
+        Ok(Ok(printed)) => return printed.in_words(),
+        Ok(Err(error)) => return failed(&error, as_json),
+        Err(interrupted) => return interrupted,
     }
+    ExitCode::SUCCESS
 }
 
-async fn token(args: TokenArgs) -> Result<(Login, Access), SessionError> {
+async fn token(args: TokenArgs) -> Result<Printed, SessionError> {
     let credentials = args.store.open()?;
     let login = Choice::from(args.choice).one(&credentials)?;
     let need = Need::of(TimeDelta::seconds(args.min_valid.into()));
@@ -54,26 +83,45 @@ async fn token(args: TokenArgs) -> Result<(Login, Access), SessionError> {
             credentials.path().display()
         ));
     }
-    Ok((login, access))
+    let headers = |url| access.headers(&credentials, &args.method, url, args.nonce.as_deref());
+    let headers = args.target.as_ref().map(headers).transpose()?;
+    Ok(Printed { login, access, headers })
 }
 
-fn print(login: &Login, access: &Access, as_json: bool) -> ExitCode {
-    if as_json {
-        print_json(&json!({
+impl Printed {
+    fn in_json(&self) -> Value {
+        let Self { login, access, headers } = self;
+        let mut object = json!({
             "access_token": access.token().expose(),
             "token_type": access.token_type(),
             "expires_at": access.expires_at(),
             "issuer": login.key.issuer,
             "client_id": login.key.client_id,
             "scope": login.scope,
-        }));
-        return ExitCode::SUCCESS;
+        });
+        if let (Some(headers), Some(members)) = (headers, object.as_object_mut()) {
+            let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.expose().into()));
+            members.insert("headers".to_owned(), Value::Object(headers.collect()));
+        }
+        object
     }
-    match writeln!(io::stdout(), "{}", access.token().expose()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("Can't write to the output: {error}."));
-            ExitCode::FAILURE
+
+    fn in_words(&self) -> ExitCode {
+        let mut out = io::stdout();
+        let written = match &self.headers {
+            Some(headers) => headers.iter().try_for_each(|(name, value)| writeln!(out, "{name}: {}", value.expose())),
+            None => writeln!(out, "{}", self.access.token().expose()),
+        };
+        // Somebody who looks on wonders why an API refuses it; a script's log is left alone.
+        if self.headers.is_none() && self.access.is_bound() && io::stderr().is_terminal() {
+            say(BOUND);
+        }
+        match written {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(&format!("Can't write to the output: {error}."));
+                ExitCode::FAILURE
+            }
         }
     }
 }

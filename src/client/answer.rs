@@ -47,7 +47,7 @@ pub struct Code {
 pub struct Tokens {
     /// Opens the API.
     pub access_token: Secret,
-    /// `Bearer`: another type is not accepted.
+    /// `Bearer`; or `DPoP`, when the token is bound to the key that was proven. Another type is not accepted.
     pub token_type: String,
     /// Life of the access token, if told.
     #[serde(default, deserialize_with = "seconds")]
@@ -138,11 +138,14 @@ impl OAuthError {
 }
 
 impl Poll {
+    /// Reads the answer to a request that proved a key, or didn't.
+    ///
     /// An OAuth error counts whatever the status is: servers disagree on 400, 401, 403 and 428.
-    pub(crate) fn read(answer: &Answer) -> Self {
+    pub(crate) fn read(answer: &Answer, proved: bool) -> Self {
         if answer.status == 200 {
             return match serde_json::from_slice::<Tokens>(&answer.body) {
-                Ok(tokens) if tokens.token_type.eq_ignore_ascii_case("bearer") => Self::Approved(tokens.printable()),
+                Ok(tokens) if tokens.is_bearer() || (proved && tokens.is_bound()) => Self::Approved(tokens.printable()),
+                Ok(_) if proved => Self::NotUnderstood("its token_type is neither Bearer nor DPoP".to_owned()),
                 Ok(_) => Self::NotUnderstood("its token_type is not Bearer".to_owned()),
                 Err(error) => OAuthError::read(&answer.body)
                     .map_or_else(|| Self::NotUnderstood(not_json(&error)), |error| Self::from_error(error, answer)),
@@ -173,6 +176,16 @@ impl Poll {
 }
 
 impl Tokens {
+    fn is_bearer(&self) -> bool {
+        self.token_type.eq_ignore_ascii_case("bearer")
+    }
+
+    /// Whether the access token is bound to a key (RFC 9449 §5).
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.token_type.eq_ignore_ascii_case("dpop")
+    }
+
     /// Its texts that are shown, safe to show.
     fn printable(mut self) -> Self {
         self.token_type = printable(&self.token_type);
@@ -226,7 +239,7 @@ mod tests {
     use super::*;
 
     fn poll(status: u16, body: &str) -> Poll {
-        Poll::read(&Answer { status, retry_after: None, location: None, body: body.as_bytes().to_vec() })
+        Poll::read(&Answer { status, body: body.as_bytes().to_vec(), ..Answer::default() }, false)
     }
 
     #[test]
@@ -249,6 +262,11 @@ mod tests {
         assert!(matches!(poll(404, "not here"), Poll::NotUnderstood(_)));
         assert!(matches!(poll(200, "<html>"), Poll::NotUnderstood(_)));
         assert!(matches!(poll(200, r#"{"access_token":"t","token_type":"mac"}"#), Poll::NotUnderstood(_)));
+        // Bound to a key that was never proven: nobody here could use it.
+        let bound = r#"{"access_token":"t","token_type":"DPoP"}"#;
+        assert!(matches!(poll(200, bound), Poll::NotUnderstood(_)));
+        let answer = Answer { status: 200, body: bound.into(), ..Answer::default() };
+        assert!(matches!(Poll::read(&answer, true), Poll::Approved(tokens) if tokens.is_bound()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::error::LoginError;
 use super::http::{NoAnswer, Transport};
 use super::metadata::Endpoints;
 use super::pacing::Pacing;
+use super::possession::Possession;
 use super::reporter::{Event, Reporter};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -24,16 +25,17 @@ enum Decision {
 pub(crate) async fn run<T: Transport, R: Reporter>(
     transport: &T,
     endpoints: &Endpoints,
+    possession: &Possession,
     options: &Options,
     reporter: &mut R,
 ) -> Result<Tokens, LoginError> {
     for codes_left in (0..options.max_codes.get()).rev() {
         let asked_at = Instant::now();
-        let authorization = request_code(transport, endpoints, options).await?;
+        let authorization = request_code(transport, endpoints, possession, options).await?;
         reporter.report(&Event::Code(&authorization.code))?;
         // Counted from before the request: the screen rather says a second too little than too much.
         let deadline = asked_at + authorization.code.expires_in;
-        let wait = Wait { transport, endpoints, options, authorization: &authorization, deadline };
+        let wait = Wait { transport, endpoints, possession, options, authorization: &authorization, deadline };
         match wait.for_decision(reporter).await? {
             Decision::Approved(tokens) => return Ok(tokens),
             Decision::Expired if codes_left > 0 => reporter.report(&Event::Expired)?,
@@ -47,6 +49,7 @@ pub(crate) async fn run<T: Transport, R: Reporter>(
 async fn request_code(
     transport: &impl Transport,
     endpoints: &Endpoints,
+    possession: &Possession,
     options: &Options,
 ) -> Result<DeviceAuthorization, LoginError> {
     let url = &endpoints.device_authorization;
@@ -59,7 +62,8 @@ async fn request_code(
     ];
     parameters.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
 
-    let answer = transport.post_form(url, &parameters).await.map_err(|error| LoginError::unreachable(url, error))?;
+    let answer = possession.post_form(transport, url, &parameters).await;
+    let answer = answer.map_err(|error| LoginError::unreachable(url, error))?;
     if answer.is_unavailable() {
         return Err(LoginError::unavailable(url, &answer));
     }
@@ -79,6 +83,7 @@ fn refused(error: OAuthError) -> LoginError {
 struct Wait<'a, T> {
     transport: &'a T,
     endpoints: &'a Endpoints,
+    possession: &'a Possession,
     options: &'a Options,
     authorization: &'a DeviceAuthorization,
     deadline: Instant,
@@ -122,8 +127,8 @@ impl<T: Transport> Wait<'_, T> {
             ("device_code", self.authorization.device_code.expose()),
             ("client_id", self.options.client_id.as_str()),
         ];
-        match self.transport.post_form(&self.endpoints.token, &parameters).await {
-            Ok(answer) => Poll::read(&answer),
+        match self.possession.post_form(self.transport, &self.endpoints.token, &parameters).await {
+            Ok(answer) => Poll::read(&answer, self.possession.key().is_some()),
             Err(NoAnswer { reason, .. }) => Poll::Unavailable { reason, retry_after: None },
         }
     }

@@ -10,7 +10,9 @@ use url::Url;
 
 use super::*;
 use crate::client::http::Answer;
+use crate::client::possession::Key;
 use crate::client::secret::Secret;
+use crate::clock::Clock;
 
 /// Answers in the order written, and notes when each poll came.
 struct Script {
@@ -19,6 +21,7 @@ struct Script {
     polls: Mutex<VecDeque<Result<Answer, NoAnswer>>>,
     polled_at: Mutex<Vec<u64>>,
     last_form: Mutex<Vec<(String, String)>>,
+    proofs: Mutex<Vec<Option<String>>>,
 }
 
 impl Script {
@@ -32,6 +35,7 @@ impl Script {
             polls: Mutex::new(polls.into_iter().collect()),
             polled_at: Mutex::default(),
             last_form: Mutex::default(),
+            proofs: Mutex::default(),
         }
     }
 
@@ -45,13 +49,14 @@ impl Script {
 }
 
 impl Transport for Script {
-    async fn get(&self, _: &Url, _: Option<&Secret>) -> Result<Answer, NoAnswer> {
+    async fn get(&self, _: &Url, _: Option<&Secret>, _: Option<&str>) -> Result<Answer, NoAnswer> {
         unreachable!("the endpoints are known")
     }
 
-    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
+    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)], proof: Option<&str>) -> Result<Answer, NoAnswer> {
         *self.last_form.lock().unwrap() =
             parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.proofs.lock().unwrap().push(proof.map(str::to_owned));
         if url.path() == "/code" {
             return self.codes.lock().unwrap().pop_front().expect("one more code is asked than scripted");
         }
@@ -62,7 +67,7 @@ impl Transport for Script {
 
 #[expect(clippy::unnecessary_wraps, reason = "stands in a list with `dropped`")]
 fn answer(status: u16, body: &Value) -> Result<Answer, NoAnswer> {
-    Ok(Answer { status, retry_after: None, location: None, body: body.to_string().into_bytes() })
+    Ok(Answer { status, body: body.to_string().into_bytes(), ..Answer::default() })
 }
 
 fn code(user_code: &str, expires_in: u64, interval: u64) -> Result<Answer, NoAnswer> {
@@ -87,11 +92,17 @@ fn dropped() -> Result<Answer, NoAnswer> {
 
 /// Runs the script with at most `max_codes` codes; gives the outcome and what was told besides the countdown.
 async fn run_script(script: &Script, max_codes: u32) -> (Result<Tokens, LoginError>, Vec<String>) {
+    run_proving(script, max_codes, None).await
+}
+
+/// The same with proofs of this key.
+async fn run_proving(script: &Script, max_codes: u32, key: Option<Key>) -> (Result<Tokens, LoginError>, Vec<String>) {
     let endpoints = Endpoints {
         device_authorization: "https://acme.example/code".parse().unwrap(),
         token: "https://acme.example/token".parse().unwrap(),
         revocation: None,
         userinfo: None,
+        dpop: true,
     };
     let options = Options {
         scope: Some("read write".to_owned()),
@@ -109,7 +120,7 @@ async fn run_script(script: &Script, max_codes: u32) -> (Result<Tokens, LoginErr
         }
         Ok(())
     };
-    let result = run(script, &endpoints, &options, &mut reporter).await;
+    let result = run(script, &endpoints, &Possession::of(key, Clock::system()), &options, &mut reporter).await;
     (result, told)
 }
 
@@ -222,6 +233,7 @@ async fn the_time_left_counts_down_by_the_second() {
         token: "https://acme.example/token".parse().unwrap(),
         revocation: None,
         userinfo: None,
+        dpop: true,
     };
     let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
     let mut left = Vec::new();
@@ -231,7 +243,7 @@ async fn the_time_left_counts_down_by_the_second() {
         }
         Ok(())
     };
-    run(&script, &endpoints, &options, &mut reporter).await.unwrap();
+    run(&script, &endpoints, &Possession::of(None, Clock::system()), &options, &mut reporter).await.unwrap();
     assert_eq!(left, [900, 899, 898]);
 }
 
@@ -243,10 +255,81 @@ async fn a_code_that_nobody_can_see_ends_the_login() {
         token: "https://acme.example/token".parse().unwrap(),
         revocation: None,
         userinfo: None,
+        dpop: false,
     };
     let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
     let mut reporter = |_: &Event<'_>| -> io::Result<()> { Err(io::ErrorKind::BrokenPipe.into()) };
-    let result = run(&script, &endpoints, &options, &mut reporter).await;
+    let result = run(&script, &endpoints, &Possession::of(None, Clock::system()), &options, &mut reporter).await;
     assert!(matches!(result, Err(LoginError::Output(_))));
     assert!(script.polled_at().is_empty());
+}
+
+/// What a proof claims.
+fn claims(proof: Option<&str>) -> Value {
+    let proof = proof.expect("a proof");
+    serde_json::from_slice(&crate::secrets::from_base64url(proof.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+fn with_nonce(answer: Result<Answer, NoAnswer>, nonce: &str) -> Result<Answer, NoAnswer> {
+    answer.map(|answer| Answer { dpop_nonce: Some(nonce.to_owned()), ..answer })
+}
+
+fn bound_tokens() -> Result<Answer, NoAnswer> {
+    answer(200, &json!({ "access_token": "at-1", "token_type": "DPoP", "expires_in": 900 }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_proves_the_key_with_the_newest_nonce() {
+    let codes = [with_nonce(error("use_dpop_nonce"), "n-1"), code("A", 900, 5)];
+    let polls = [
+        with_nonce(error("authorization_pending"), "n-2"),
+        with_nonce(error("use_dpop_nonce"), "n-3"),
+        error("authorization_pending"),
+        bound_tokens(),
+    ];
+    let script = Script::new(codes, polls);
+    let (result, _) = run_proving(&script, 1, Some(Key::generate().unwrap())).await;
+    assert!(result.unwrap().is_bound());
+    // Asked again at once, and the pace is kept all the same.
+    assert_eq!(script.polled_at(), [5, 10, 10, 15]);
+    let proofs: Vec<Value> = script.proofs.lock().unwrap().iter().map(|proof| claims(proof.as_deref())).collect();
+    let nonces: Vec<Option<&str>> = proofs.iter().map(|claims| claims["nonce"].as_str()).collect();
+    assert_eq!(nonces, [None, Some("n-1"), Some("n-1"), Some("n-2"), Some("n-3"), Some("n-3")]);
+    assert_eq!(proofs[1]["htu"], "https://acme.example/code");
+    assert_eq!(proofs[2]["htu"], "https://acme.example/token");
+    let ids: std::collections::HashSet<&str> = proofs.iter().map(|claims| claims["jti"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), proofs.len(), "each proof is a new one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nonce_that_does_not_help_is_asked_for_once() {
+    let codes = [with_nonce(error("use_dpop_nonce"), "n-1"), with_nonce(error("use_dpop_nonce"), "n-2")];
+    let (result, _) = run_proving(&Script::new(codes, []), 1, Some(Key::generate().unwrap())).await;
+    assert!(matches!(result, Err(LoginError::Refused { error, .. }) if error == "use_dpop_nonce"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_bind_is_logged_in_to_all_the_same() {
+    let script = Script::new([code("A", 900, 5)], [tokens()]);
+    let (result, _) = run_proving(&script, 1, Some(Key::generate().unwrap())).await;
+    assert!(!result.unwrap().is_bound());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_key_nothing_is_proven_and_nothing_bound_is_taken() {
+    let script = Script::new([code("A", 900, 5)], [bound_tokens()]);
+    let (result, _) = run_script(&script, 1).await;
+    assert!(matches!(result, Err(LoginError::NotUnderstood { .. })));
+    assert!(script.proofs.lock().unwrap().iter().all(Option::is_none));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_behind_is_made_up_for_by_a_nonce() {
+    let codes = [with_nonce(error("invalid_dpop_proof"), "n-1"), code("A", 900, 5)];
+    let script = Script::new(codes, [bound_tokens()]);
+    let (result, _) = run_proving(&script, 1, Some(Key::generate().unwrap())).await;
+    assert!(result.unwrap().is_bound());
+    let refused = [with_nonce(error("invalid_dpop_proof"), "n-1"), with_nonce(error("invalid_dpop_proof"), "n-1")];
+    let (result, _) = run_proving(&Script::new(refused, []), 1, Some(Key::generate().unwrap())).await;
+    assert!(matches!(result, Err(LoginError::Refused { error, .. }) if error == "invalid_dpop_proof"));
 }

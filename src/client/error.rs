@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::credentials::CredentialsError;
 use super::http::{Answer, NoAnswer};
+use super::possession::UnusableKey;
 
 /// Why nobody is signed in. Its text is a sentence for the person at the terminal; what it holds of a server's answer
 /// has lost its control characters already.
@@ -74,6 +75,9 @@ pub enum LoginError {
         /// `error_description` of the answer.
         description: Option<String>,
     },
+    /// The key of a bound login can't be made or read.
+    #[error(transparent)]
+    Key(#[from] UnusableKey),
     /// The person said no (`access_denied`).
     #[error("The request was denied in the browser. Nobody is signed in.")]
     Denied,
@@ -106,6 +110,7 @@ impl LoginError {
             Self::Refused { error, .. } => error,
             Self::Denied => "access_denied",
             Self::Expired => "expired_token",
+            Self::Key(_) => "key",
             Self::Credentials(_) => "credentials",
             Self::Output(_) => "output",
             Self::Interrupted => "interrupted",

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use url::Url;
 
 use super::issuer::Issuer;
@@ -12,18 +12,21 @@ use super::secret::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Metadata and token answers are a few kilobytes.
 const LARGEST_BODY: usize = 256 * 1024;
 
 /// Whatever carries the client's requests. The protocol is tested without a network through this.
 pub(crate) trait Transport {
-    /// GET, with an access token where one is given (RFC 6750 §2.1).
-    async fn get(&self, url: &Url, access_token: Option<&Secret>) -> Result<Answer, NoAnswer>;
-    /// POST with an `application/x-www-form-urlencoded` body.
-    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)]) -> Result<Answer, NoAnswer>;
+    /// GET, with an access token where one is given: as Bearer (RFC 6750 §2.1), with a proof as DPoP (RFC 9449 §7.1).
+    async fn get(&self, url: &Url, access_token: Option<&Secret>, proof: Option<&str>) -> Result<Answer, NoAnswer>;
+    /// POST with an `application/x-www-form-urlencoded` body, and with a proof where one is given.
+    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)], proof: Option<&str>) -> Result<Answer, NoAnswer>;
 }
 
 /// An HTTP answer with any status.
+#[derive(Default)]
 pub(crate) struct Answer {
     /// HTTP status code.
     pub(crate) status: u16,
@@ -31,6 +34,10 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// Where a redirect points; it isn't followed.
     pub(crate) location: Option<String>,
+    /// `DPoP-Nonce`: to be put into the next proof (RFC 9449 §8.2).
+    pub(crate) dpop_nonce: Option<String>,
+    /// Whether `WWW-Authenticate` says `use_dpop_nonce` (RFC 9449 §9).
+    pub(crate) asks_for_nonce: bool,
     /// Holds tokens at times: never printed.
     pub(crate) body: Vec<u8>,
 }
@@ -77,6 +84,8 @@ impl Http {
             status: response.status().as_u16(),
             retry_after: header(RETRY_AFTER).and_then(|value| value.trim().parse().ok()).map(Duration::from_secs),
             location: header(LOCATION).map(printable),
+            dpop_nonce: header(DPOP_NONCE).map(str::to_owned),
+            asks_for_nonce: header(WWW_AUTHENTICATE).is_some_and(|value| value.contains("\"use_dpop_nonce\"")),
             body: Vec::new(),
         };
         while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
@@ -91,17 +100,25 @@ impl Http {
 }
 
 impl Transport for Http {
-    async fn get(&self, url: &Url, access_token: Option<&Secret>) -> Result<Answer, NoAnswer> {
+    async fn get(&self, url: &Url, access_token: Option<&Secret>, proof: Option<&str>) -> Result<Answer, NoAnswer> {
         let request = self.0.get(url.clone());
-        self.send(match access_token {
-            Some(token) => request.bearer_auth(token.expose()),
-            None => request,
+        self.send(match (access_token, proof) {
+            (Some(token), Some(proof)) => {
+                request.header(AUTHORIZATION, format!("DPoP {}", token.expose())).header(DPOP, proof)
+            }
+            (Some(token), None) => request.bearer_auth(token.expose()),
+            (None, _) => request,
         })
         .await
     }
 
-    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
-        self.send(self.0.post(url.clone()).form(parameters)).await
+    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)], proof: Option<&str>) -> Result<Answer, NoAnswer> {
+        let request = self.0.post(url.clone()).form(parameters);
+        self.send(match proof {
+            Some(proof) => request.header(DPOP, proof),
+            None => request,
+        })
+        .await
     }
 }
 

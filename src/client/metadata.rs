@@ -22,6 +22,8 @@ pub(crate) struct Endpoints {
     pub(crate) revocation: Option<Url>,
     /// OpenID Connect Core §5.3.
     pub(crate) userinfo: Option<Url>,
+    /// Whether proofs of a P-256 key are taken (RFC 9449 §5.1).
+    pub(crate) dpop: bool,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +33,8 @@ struct Document {
     token_endpoint: Option<String>,
     revocation_endpoint: Option<String>,
     userinfo_endpoint: Option<String>,
+    #[serde(default)]
+    dpop_signing_alg_values_supported: Vec<String>,
 }
 
 /// Asks the well-known addresses in turn until one answers with the metadata of this very issuer.
@@ -44,7 +48,8 @@ pub(crate) async fn discover(
 ) -> Result<Endpoints, LoginError> {
     let mut finding = None;
     for address in well_known(issuer.url()) {
-        let answer = transport.get(&address, None).await.map_err(|error| LoginError::unreachable(issuer, error))?;
+        let answer =
+            transport.get(&address, None, None).await.map_err(|error| LoginError::unreachable(issuer, error))?;
         if answer.is_unavailable() {
             return Err(LoginError::unavailable(issuer, &answer));
         }
@@ -100,6 +105,7 @@ fn read(answer: &Answer, issuer: &Issuer, insecure_http: bool) -> Result<Option<
         token: endpoint("token_endpoint", document.token_endpoint)?,
         revocation: safe(document.revocation_endpoint),
         userinfo: safe(document.userinfo_endpoint),
+        dpop: document.dpop_signing_alg_values_supported.iter().any(|algorithm| algorithm == "ES256"),
     }))
 }
 
@@ -145,7 +151,7 @@ mod tests {
             "device_authorization_endpoint": endpoint,
             "token_endpoint": "https://acme.example/token",
         });
-        Answer { status: 200, retry_after: None, location: None, body: body.to_string().into_bytes() }
+        Answer { status: 200, body: body.to_string().into_bytes(), ..Answer::default() }
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! 4. **Poll.** Meanwhile `POST token_endpoint` with the device code, no oftener than every `interval` seconds:
 //!    `authorization_pending` means ask again, `slow_down` means ask again 5 s more slowly from now on, no answer means
 //!    ask again after twice the time (§3.4, §3.5; `device_login`, `pacing`).
+//!    Where the server offers it, each of these requests proves a key of this machine, to which the tokens are bound then
+//!    (RFC 9449; `possession`).
 //! 5. **End.** Tokens; or `access_denied`; or `expired_token`, after which a person who is still there gets a new code
 //!    instead of an endless wait.
 //! 6. **Keep the tokens** in the keyring, or in a file that only its owner can read (`credentials`, `keyring`).
@@ -35,6 +37,7 @@ mod logout;
 mod metadata;
 mod pacing;
 mod person;
+mod possession;
 mod printable;
 mod qr;
 mod refresh;
@@ -56,12 +59,16 @@ pub use issuer::{InvalidIssuer, Issuer};
 pub use keyring::{Keyring, KeyringError};
 pub use logout::{LoggedOut, log_out};
 pub use person::{Person, who_is};
+pub use possession::UnusableKey;
 pub use reporter::{Event, Reporter};
 pub use screen::Screen;
 pub use secret::Secret;
 pub use session::{Access, Need, SessionError, TokenState, access, token_state};
 
+use possession::Possession;
 use server::Server;
+
+use crate::clock::Clock;
 
 /// What to log in to, as what, and for what.
 #[derive(Clone, Debug)]
@@ -82,6 +89,8 @@ pub struct Options {
     pub max_codes: NonZeroU32,
     /// Lets plain http leave this machine.
     pub insecure_http: bool,
+    /// Asks for tokens that anybody who has them can use, also where the server would bind them to a key.
+    pub bearer: bool,
 }
 
 impl Options {
@@ -97,6 +106,7 @@ impl Options {
             device_name: None,
             max_codes: NonZeroU32::MIN,
             insecure_http: false,
+            bearer: false,
         }
     }
 }
@@ -112,6 +122,8 @@ pub struct SignedIn {
     pub asked_scope: Option<String>,
     /// What was got.
     pub tokens: Tokens,
+    /// The key that the tokens are bound to, as it is kept; none for bearer tokens.
+    pub key: Option<Secret>,
 }
 
 impl SignedIn {
@@ -131,14 +143,19 @@ impl SignedIn {
 }
 
 /// Logs in: steps 1 to 5. Tells `reporter` everything but the end, which it returns. Dropped, it just stops.
-pub async fn login<R: Reporter>(options: &Options, reporter: &mut R) -> Result<SignedIn, LoginError> {
+pub async fn login<R: Reporter>(options: &Options, clock: &Clock, reporter: &mut R) -> Result<SignedIn, LoginError> {
     let server = Server::find(&options.issuer, options.insecure_http).await?;
-    let tokens = device_login::run(&server.http, &server.endpoints, options, reporter).await?;
+    let bind = server.endpoints.dpop && !options.bearer;
+    let key = if bind { Some(possession::Key::generate()?) } else { None };
+    let possession = Possession::of(key, clock.clone());
+    let tokens = device_login::run(&server.http, &server.endpoints, &possession, options, reporter).await?;
+    let key = possession.key().filter(|_| tokens.is_bound()).map(|key| key.kept().clone());
     Ok(SignedIn {
         issuer: options.issuer.to_string(),
         client_id: options.client_id.clone(),
         asked_scope: options.scope.clone(),
         tokens,
+        key,
     })
 }
 
@@ -163,7 +180,7 @@ async fn kept<R: Reporter>(
     reporter: &mut R,
 ) -> Result<(SignedIn, KeptIn), LoginError> {
     credentials.prepare()?;
-    let signed_in = login(options, reporter).await?;
+    let signed_in = login(options, credentials.clock(), reporter).await?;
     let kept_in = credentials.save(&signed_in).await?;
     Ok((signed_in, kept_in))
 }

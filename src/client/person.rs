@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::claims::Claims;
 use super::credentials::{Credentials, Login};
 use super::error::LoginError;
-use super::http::{Answer, Transport as _};
+use super::http::Answer;
 use super::server::Server;
 use super::session::{Access, Need, SessionError, access};
 
@@ -35,12 +35,13 @@ pub async fn who_is(credentials: &Credentials, login: &Login) -> Result<Person, 
     let Some(address) = &server.endpoints.userinfo else {
         return Ok(from_id_token(held, "The server has no userinfo.".to_owned()));
     };
-    let mut answer = server.http.get(address, Some(held.token())).await;
+    let possession = held.possession(credentials)?;
+    let mut answer = possession.get(&server.http, address, held.token()).await;
     if matches!(&answer, Ok(answer) if answer.status == 401) {
         // Revoked, or signed with a key that is no more. The refresh will tell.
         let need = Need { min_valid: FOR_A_QUESTION, refused: Some(held.token().clone()) };
         held = access(credentials, &login.key, &need).await?;
-        answer = server.http.get(address, Some(held.token())).await;
+        answer = possession.get(&server.http, address, held.token()).await;
     }
     let problem = match answer {
         Ok(answer) => match read(&answer) {

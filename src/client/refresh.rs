@@ -12,6 +12,7 @@ use super::answer::{Poll, Tokens};
 use super::error::LoginError;
 use super::http::{NoAnswer, Transport};
 use super::metadata::Endpoints;
+use super::possession::Possession;
 use super::secret::Secret;
 
 /// One attempt; a little more than a connection may take, so that an attempt cut off here had one.
@@ -44,6 +45,7 @@ enum Attempt {
 pub(crate) async fn refresh(
     transport: &impl Transport,
     endpoints: &Endpoints,
+    possession: &Possession,
     client_id: &str,
     refresh_token: &Secret,
 ) -> Result<Tokens, RefreshError> {
@@ -51,7 +53,7 @@ pub(crate) async fn refresh(
     let mut pause = PAUSE;
     let mut attempts = 1;
     loop {
-        match attempt(transport, endpoints, client_id, refresh_token).await {
+        match attempt(transport, endpoints, possession, client_id, refresh_token).await {
             Attempt::Tokens(tokens) => return Ok(tokens),
             Attempt::Ended(because) => return Err(RefreshError::Ended(because)),
             Attempt::Failed(error) => return Err(RefreshError::Server(error)),
@@ -69,13 +71,14 @@ pub(crate) async fn refresh(
 async fn attempt(
     transport: &impl Transport,
     endpoints: &Endpoints,
+    possession: &Possession,
     client_id: &str,
     refresh_token: &Secret,
 ) -> Attempt {
     let parameters =
         [("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose()), ("client_id", client_id)];
     let address = &endpoints.token;
-    let answer = match timeout(ATTEMPT, transport.post_form(address, &parameters)).await {
+    let answer = match timeout(ATTEMPT, possession.post_form(transport, address, &parameters)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if !error.sent => return Attempt::Failed(LoginError::unreachable(address, error)),
         Ok(Err(error)) => return Attempt::Lost(LoginError::unreachable(address, error)),
@@ -84,7 +87,12 @@ async fn attempt(
             return Attempt::Lost(LoginError::unreachable(address, NoAnswer { reason, sent: true }));
         }
     };
-    match Poll::read(&answer) {
+    let bound = possession.key().is_some();
+    match Poll::read(&answer, bound) {
+        // RFC 9449 §5: what was bound to the key of this machine must not turn into what anybody could use.
+        Poll::Approved(tokens) if bound && !tokens.is_bound() => {
+            not_understood(endpoints, "its token is not bound to this login's key any more".to_owned())
+        }
         Poll::Approved(tokens) => Attempt::Tokens(tokens),
         Poll::Refused(error) if error.error == "invalid_grant" => Attempt::Ended(error.description),
         Poll::Refused(error) => {

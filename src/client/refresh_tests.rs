@@ -7,6 +7,8 @@ use url::Url;
 
 use super::*;
 use crate::client::http::Answer;
+use crate::client::possession::Key;
+use crate::clock::Clock;
 
 /// What the server does, after how many seconds; and when it was asked.
 struct Script {
@@ -16,11 +18,11 @@ struct Script {
 }
 
 impl Transport for Script {
-    async fn get(&self, _: &Url, _: Option<&Secret>) -> Result<Answer, NoAnswer> {
+    async fn get(&self, _: &Url, _: Option<&Secret>, _: Option<&str>) -> Result<Answer, NoAnswer> {
         unreachable!("the endpoints are known")
     }
 
-    async fn post_form(&self, _: &Url, parameters: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
+    async fn post_form(&self, _: &Url, parameters: &[(&str, &str)], _: Option<&str>) -> Result<Answer, NoAnswer> {
         assert_eq!(parameters[1], ("refresh_token", "csr_1"));
         self.asked_at.lock().unwrap().push(self.start.elapsed().as_secs());
         let (seconds, answer) = self.answers.lock().unwrap().pop_front().expect("one more attempt than scripted");
@@ -32,21 +34,35 @@ impl Transport for Script {
 async fn refresh_with(
     answers: impl IntoIterator<Item = (u64, Result<Answer, NoAnswer>)>,
 ) -> (Result<Tokens, RefreshError>, Vec<u64>) {
+    refresh_proving(answers, None).await
+}
+
+async fn refresh_proving(
+    answers: impl IntoIterator<Item = (u64, Result<Answer, NoAnswer>)>,
+    key: Option<Key>,
+) -> (Result<Tokens, RefreshError>, Vec<u64>) {
     let script = Script {
         start: Instant::now(),
         answers: Mutex::new(answers.into_iter().collect()),
         asked_at: Mutex::default(),
     };
     let url = |path| Url::parse(&format!("https://acme.example/{path}")).unwrap();
-    let endpoints =
-        Endpoints { device_authorization: url("code"), token: url("token"), revocation: None, userinfo: None };
-    let result = refresh(&script, &endpoints, "acme-cli", &"csr_1".to_owned().into()).await;
+    let endpoints = Endpoints {
+        device_authorization: url("code"),
+        token: url("token"),
+        revocation: None,
+        userinfo: None,
+        dpop: false,
+    };
+    let result =
+        refresh(&script, &endpoints, &Possession::of(key, Clock::system()), "acme-cli", &"csr_1".to_owned().into())
+            .await;
     (result, script.asked_at.into_inner().unwrap())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a script is made of answers and of what came in their place")]
 fn answer(status: u16, body: &str) -> Result<Answer, NoAnswer> {
-    Ok(Answer { status, retry_after: None, location: None, body: body.as_bytes().to_vec() })
+    Ok(Answer { status, body: body.as_bytes().to_vec(), ..Answer::default() })
 }
 
 fn tokens() -> Result<Answer, NoAnswer> {
@@ -97,4 +113,14 @@ async fn only_invalid_grant_ends_the_login() {
         assert!(matches!(result, Err(RefreshError::Server(_))), "{status} {body}");
         assert_eq!(asked_at.len(), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_login_takes_no_token_that_anybody_could_use() {
+    let key = || Some(Key::generate().unwrap());
+    let bound = r#"{"access_token":"at-2","token_type":"DPoP","expires_in":900,"refresh_token":"csr_2"}"#;
+    assert!(refresh_proving([(0, answer(200, bound))], key()).await.0.unwrap().is_bound());
+    let (result, asked_at) = refresh_proving([(0, tokens())], key()).await;
+    assert!(matches!(result, Err(RefreshError::Server(LoginError::NotUnderstood { .. }))));
+    assert_eq!(asked_at.len(), 1);
 }

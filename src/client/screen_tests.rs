@@ -29,6 +29,7 @@ fn signed_in(asked: &str, granted: &str) -> SignedIn {
             refresh_token: None,
             id_token: None,
         },
+        key: None,
     }
 }
 

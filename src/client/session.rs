@@ -7,10 +7,12 @@
 //! 5. `invalid_grant`: the login has ended. Forget it, and say so. No answer: the kept access token will do while it lives.
 
 use chrono::TimeDelta;
+use url::Url;
 
 use super::choice::{Choice, choices};
 use super::credentials::{Credentials, CredentialsError, KeptTokens, LoginKey};
 use super::error::LoginError;
+use super::possession::{Key, Possession, UnusableKey};
 use super::refresh::{RefreshError, refresh};
 use super::secret::Secret;
 use super::server::Server;
@@ -49,6 +51,12 @@ pub enum SessionError {
     /// The server can't be asked, or refuses.
     #[error(transparent)]
     Server(#[from] LoginError),
+}
+
+impl From<UnusableKey> for SessionError {
+    fn from(error: UnusableKey) -> Self {
+        Self::Server(error.into())
+    }
 }
 
 impl From<CredentialsError> for SessionError {
@@ -102,7 +110,7 @@ impl Access {
         &self.tokens.access_token
     }
 
-    /// `Bearer`.
+    /// `Bearer` or `DPoP`.
     #[must_use]
     pub fn token_type(&self) -> &str {
         &self.tokens.token_type
@@ -118,6 +126,28 @@ impl Access {
     #[must_use]
     pub const fn refreshes(&self) -> bool {
         self.tokens.refresh_token.is_some()
+    }
+
+    /// Whether an API takes it with a proof of this login's key only (RFC 9449).
+    #[must_use]
+    pub const fn is_bound(&self) -> bool {
+        self.tokens.dpop_key.is_some()
+    }
+
+    /// The headers of one request to an API, names and values; a bound token's with a proof for that request alone, and in
+    /// it the nonce that the API gave, if it gave one.
+    pub fn headers(
+        &self,
+        credentials: &Credentials,
+        method: &str,
+        url: &Url,
+        nonce: Option<&str>,
+    ) -> Result<Vec<(&'static str, Secret)>, SessionError> {
+        Ok(self.possession(credentials)?.headers(method, url, self.token(), nonce)?)
+    }
+
+    pub(crate) fn possession(&self, credentials: &Credentials) -> Result<Possession, UnusableKey> {
+        self.tokens.possession(credentials)
     }
 
     pub(crate) const fn id_token(&self) -> Option<&Secret> {
@@ -144,7 +174,7 @@ pub async fn access(credentials: &Credentials, key: &LoginKey, need: &Need) -> R
         return Ok(tokens.into());
     }
     let Some(refresh_token) = &tokens.refresh_token else { return Err(signed_out(key, None)) };
-    match refreshed(key, refresh_token).await {
+    match refreshed(key, tokens.possession(credentials)?, refresh_token).await {
         Ok(answered) => {
             let refreshed = credentials.refreshed(key, &tokens, &answered).await?;
             Ok(Access { tokens: refreshed.tokens, left_the_keyring: refreshed.left_the_keyring })
@@ -172,9 +202,21 @@ pub async fn token_state(credentials: &Credentials, key: &LoginKey) -> Result<To
     Ok(TokenState { expires_at: tokens.expires_at, refreshes: tokens.refresh_token.is_some() })
 }
 
-async fn refreshed(key: &LoginKey, refresh_token: &Secret) -> Result<super::Tokens, RefreshError> {
+async fn refreshed(
+    key: &LoginKey,
+    possession: Possession,
+    refresh_token: &Secret,
+) -> Result<super::Tokens, RefreshError> {
     let server = Server::of_login(&key.issuer).await.map_err(RefreshError::Server)?;
-    refresh(&server.http, &server.endpoints, &key.client_id, refresh_token).await
+    refresh(&server.http, &server.endpoints, &possession, &key.client_id, refresh_token).await
+}
+
+impl KeptTokens {
+    /// What can be proven for them.
+    fn possession(&self, credentials: &Credentials) -> Result<Possession, UnusableKey> {
+        let key = self.dpop_key.as_ref().map(Key::read).transpose()?;
+        Ok(Possession::of(key, credentials.clock().clone()))
+    }
 }
 
 impl Need {

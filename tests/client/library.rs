@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use countersign::client::{Event, LoginError, Options, SignedIn, login};
+use countersign::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::stand_in::{Reply, StandIn, a_code, code_with, error, metadata, pending, tokens};
@@ -22,7 +23,7 @@ async fn log_in(issuer: &str) -> (Result<SignedIn, LoginError>, Vec<String>) {
         }
         Ok(())
     };
-    let result = login(&options, &mut reporter).await;
+    let result = login(&options, &Clock::system(), &mut reporter).await;
     (result, told)
 }
 
@@ -165,7 +166,7 @@ async fn it_can_be_a_task_that_tells_another_one_its_code() {
             }
             Ok(())
         };
-        login(&options, &mut reporter).await
+        login(&options, &Clock::system(), &mut reporter).await
     });
     let code = codes.recv().await.unwrap();
     assert_eq!(code.verification_uri_complete.unwrap(), "http://localhost:8080/activate?user_code=WDJB-MJHT");

@@ -20,7 +20,7 @@ use crate::support::{Browser, Remote};
 const SOON: Duration = Duration::from_mins(1);
 
 /// A directory that PostgreSQL's own account can pass through, whatever the umask.
-fn directory() -> TempDir {
+pub fn directory() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     directory
@@ -31,7 +31,7 @@ fn free_port() -> u16 {
 }
 
 /// The command in a directory, with nothing of this process's environment that it would read.
-fn countersign(directory: &Path, arguments: &[&str]) -> Command {
+pub fn countersign(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command.current_dir(directory).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     for (variable, _) in countersign::config::process_environment() {
@@ -45,21 +45,30 @@ fn countersign(directory: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Runs a command to its end.
-async fn run(command: &mut Command) -> (i32, String, String) {
+pub async fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = timeout(SOON, command.output()).await.expect("it ends").unwrap();
     let [stdout, stderr] = [stdout, stderr].map(|text| String::from_utf8(text).unwrap());
     (status.code().unwrap(), stdout, stderr)
 }
 
 /// A process that goes on, and a stream that it writes to.
-struct Running<T> {
+pub struct Running<T> {
     process: Child,
     lines: Lines<BufReader<T>>,
 }
 
+impl Running<tokio::process::ChildStdout> {
+    /// Starts a command and reads what it says on standard output.
+    pub fn start(mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+}
+
 impl<T: AsyncRead + Unpin> Running<T> {
     /// Waits for a line that holds this.
-    async fn says(&mut self, part: &str) -> String {
+    pub async fn says(&mut self, part: &str) -> String {
         let mut all = String::new();
         let find = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
@@ -86,10 +95,7 @@ type Dev = Running<tokio::process::ChildStdout>;
 
 /// Starts `countersign dev` and returns when it has said where it is.
 async fn dev(directory: &Path) -> (Dev, String) {
-    let mut command = countersign(directory, &["dev", "--listen", "127.0.0.1:0"]);
-    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let mut running = Running { process, lines };
+    let mut running = Running::start(countersign(directory, &["dev", "--listen", "127.0.0.1:0"]));
     let line = running.says("Countersign, for development, at ").await;
     let issuer = line.rsplit_once(' ').unwrap().1.to_owned();
     (running, issuer)
@@ -97,10 +103,7 @@ async fn dev(directory: &Path) -> (Dev, String) {
 
 /// Logs in with `countersign login --json`, approved as Ada, and returns its exit code and last line.
 async fn log_in(directory: &Path, issuer: &str) -> (i32, Value) {
-    let mut command = countersign(directory, &["login", issuer, "--client-id", "acme-cli", "--json"]);
-    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let mut running = Running { process, lines };
+    let mut running = Running::start(countersign(directory, &["login", issuer, "--client-id", "acme-cli", "--json"]));
     let code: Value = serde_json::from_str(&running.says(r#""event":"code""#).await).unwrap();
     Browser::at(&Remote::new(issuer)).approve_code(code["user_code"].as_str().unwrap()).await;
     let done = serde_json::from_str(&running.says(r#""event":"done""#).await).unwrap();

@@ -1,6 +1,7 @@
 //! Whole logins over HTTP, from a device's request to its tokens.
 
 mod audit;
+mod bound_login;
 mod commands;
 mod github;
 mod mfa;

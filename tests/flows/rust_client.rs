@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use countersign::client::{self, Event, LoginError, Options, SignedIn};
+use countersign::clock::Clock;
 use oauth2::basic::BasicClient;
 use oauth2::{
     AuthType, ClientId, ClientSecret, DeviceAuthorizationUrl, DeviceCodeErrorResponseType, HttpRequest, HttpResponse,
@@ -103,7 +104,8 @@ async fn log_in(app: &App, scope: &str, with_code: impl AsyncFnOnce(String)) -> 
         }
         Ok(())
     };
-    let login = client::login(&options, &mut reporter);
+    let clock = Clock::system();
+    let login = client::login(&options, &clock, &mut reporter);
     let (signed_in, ()) = tokio::join!(login, async { with_code(shown.recv().await.unwrap()).await });
     signed_in
 }
@@ -121,6 +123,7 @@ async fn the_reference_client_logs_in() {
     let signed_in = signed_in.await.unwrap();
     assert_eq!((signed_in.granted_scope(), signed_in.not_granted()), (Some("read"), vec!["deploy"]));
     assert_eq!(signed_in.issuer, app.issuer());
+    assert!(signed_in.tokens.is_bound() && signed_in.key.is_some(), "the metadata offers DPoP");
 }
 
 #[tokio::test]
@@ -135,6 +138,6 @@ async fn the_reference_client_tells_why_it_could_not() {
     let expired = log_in(&app, "read", async |_| app.advance(901)).await;
     assert!(matches!(expired, Err(LoginError::Expired)), "{expired:?}");
     let options = Options::new(app.issuer().parse().unwrap(), "nobody".to_owned());
-    let refused = client::login(&options, &mut |_: &Event<'_>| Ok(())).await;
+    let refused = client::login(&options, &Clock::system(), &mut |_: &Event<'_>| Ok(())).await;
     assert!(matches!(&refused, Err(LoginError::Refused { error, .. }) if error == "invalid_client"), "{refused:?}");
 }

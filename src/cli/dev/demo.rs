@@ -1,14 +1,12 @@
 //! What dev mode sets up, and the login that it shows.
 
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::mpsc;
 
 use crate::client::{Credentials, Event, Options, Screen, SignedIn, login_and_keep};
-use crate::clock::Clock;
 use crate::directory::apply::File;
 use crate::directory::{organization, user};
 use crate::installation::Installation;
@@ -62,13 +60,12 @@ pub async fn refuse(installation: &Installation) -> anyhow::Result<()> {
 }
 
 /// Logs in with the reference client as `countersign login` would. With `approve` the demo person approves.
-pub async fn log_in(issuer: &str, data_dir: &Path, approve: bool) -> anyhow::Result<Option<ExitCode>> {
+pub async fn log_in(issuer: &str, credentials: Credentials, approve: bool) -> anyhow::Result<Option<ExitCode>> {
     let options = Options {
         scope: Some("openid email read write offline_access".to_owned()),
         device_name: crate::client::environment::device_name(),
         ..Options::new(issuer.parse().map_err(|error| anyhow!("{error}"))?, "demo-cli".to_owned())
     };
-    let credentials = Credentials::under(data_dir, Clock::system());
     let (codes, mut shown) = mpsc::unbounded_channel();
     let mut screen = Screen::of_process();
     let mut reporter = move |event: &Event<'_>| {

@@ -12,10 +12,13 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::Credentials;
+use crate::clock::Clock;
 use crate::config::PublicUrl;
 use crate::server::{Server, Settings};
 use crate::telemetry::{self, LogFormat};
 
+use super::kept::StoreArgs;
 use super::opening::{self, Opened};
 use super::stopping::end_of;
 use super::{apply, environment};
@@ -41,6 +44,8 @@ pub struct Args {
     /// Let the demo person approve that login over HTTP, show the token's claims and end
     #[arg(long, requires = "login")]
     approve: bool,
+    #[command(flatten)]
+    store: StoreArgs,
     /// What to log, as in `RUST_LOG`
     #[arg(long, default_value = "warn", value_name = "FILTER")]
     log: String,
@@ -81,12 +86,12 @@ async fn serve(args: &Args, opened: &mut Opened, listener: TcpListener) -> anyho
     let (stop, done) = (CancellationToken::new(), CancellationToken::new());
     let serving = server.serve(listener, stop.clone().cancelled_owned());
     let login = async {
-        let outcome = if args.login { demo::log_in(issuer, &args.data_dir, args.approve).await } else { Ok(None) };
+        let outcome = if args.login { demo::log_in(issuer, credentials(args)?, args.approve).await } else { Ok(None) };
         match outcome {
             // The login is over and nobody is here to look around.
             Ok(Some(code)) if args.approve => Ok(code),
             Ok(Some(_)) => {
-                writeln!(io::stdout(), "\nThe server goes on at {issuer}. Ctrl-C stops it.")?;
+                say_what_is_next(issuer)?;
                 done.cancelled().await;
                 Ok(ExitCode::SUCCESS)
             }
@@ -110,6 +115,24 @@ async fn serve(args: &Args, opened: &mut Opened, listener: TcpListener) -> anyho
     outcome
 }
 
+/// Where the tokens go: where every login's do. But nobody comes for those of the demo person's own approval.
+fn credentials(args: &Args) -> anyhow::Result<Credentials> {
+    if args.approve { Ok(Credentials::under(&args.data_dir, Clock::system())) } else { Ok(args.store.open()?) }
+}
+
+fn say_what_is_next(issuer: &str) -> io::Result<()> {
+    let (mut out, program) = (io::stdout().lock(), program());
+    writeln!(out, "\nThe server goes on at {issuer}. In another terminal:")?;
+    writeln!(out, "  {program} whoami {issuer}")?;
+    writeln!(out, "  {program} token {issuer} --for {issuer}/auth/userinfo | curl -H @- {issuer}/auth/userinfo")?;
+    writeln!(out, "Ctrl-C stops everything.")
+}
+
+/// As this program was called: it need not be where the shell looks.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "countersign".to_owned())
+}
+
 fn say_what_runs(args: &Args, issuer: &str) -> io::Result<()> {
     let data_dir = args.data_dir.display();
     let mut out = io::stdout().lock();
@@ -122,8 +145,7 @@ fn say_what_runs(args: &Args, issuer: &str) -> io::Result<()> {
     if args.login {
         writeln!(out)
     } else {
-        // As this program was called: it need not be where the shell looks.
-        let program = std::env::args().next().unwrap_or_else(|| "countersign".to_owned());
+        let program = program();
         writeln!(out, "\nNext, in another terminal:")?;
         writeln!(out, "  {program} login {issuer} --scope 'openid email read offline_access'")?;
         writeln!(out, "Ctrl-C stops everything.")

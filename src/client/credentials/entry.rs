@@ -105,6 +105,9 @@ pub(crate) struct KeptTokens {
     pub(crate) id_token: Option<Secret>,
     pub(crate) obtained_at: DateTime<Utc>,
     pub(crate) expires_at: Option<DateTime<Utc>>,
+    /// The key that the tokens are bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "exposed_if_any")]
+    pub(crate) dpop_key: Option<Secret>,
 }
 
 impl Entry {
@@ -120,7 +123,7 @@ impl Entry {
             tokens: None,
             rest: Map::new(),
         };
-        (entry, KeptTokens::new(&signed_in.tokens, now))
+        (entry, KeptTokens::new(&signed_in.tokens, signed_in.key.clone(), now))
     }
 
     /// An entry of the file's first form, tokens and all in one object. `None`: it is none.
@@ -153,7 +156,7 @@ impl Entry {
 }
 
 impl KeptTokens {
-    pub(crate) fn new(tokens: &Tokens, now: DateTime<Utc>) -> Self {
+    fn new(tokens: &Tokens, dpop_key: Option<Secret>, now: DateTime<Utc>) -> Self {
         Self {
             access_token: tokens.access_token.clone(),
             token_type: tokens.token_type.clone(),
@@ -161,12 +164,13 @@ impl KeptTokens {
             id_token: tokens.id_token.clone(),
             obtained_at: now,
             expires_at: tokens.expires_in.map(|life| now + life),
+            dpop_key,
         }
     }
 
     /// What a refresh answered, in place of these: what it doesn't mention stays (RFC 6749 §6).
     pub(crate) fn refreshed(&self, tokens: &Tokens, now: DateTime<Utc>) -> Self {
-        let new = Self::new(tokens, now);
+        let new = Self::new(tokens, self.dpop_key.clone(), now);
         Self {
             refresh_token: new.refresh_token.or_else(|| self.refresh_token.clone()),
             id_token: new.id_token.or_else(|| self.id_token.clone()),

@@ -25,6 +25,7 @@ fn signed_in(client_id: &str, access_token: &str, id_token: Option<&str>) -> Sig
             refresh_token: Some("refresh".to_owned().into()),
             id_token: id_token.map(|token| token.to_owned().into()),
         },
+        key: None,
     }
 }
 
