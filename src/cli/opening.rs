@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -153,13 +154,24 @@ async fn managed_database(data_dir: &Path) -> anyhow::Result<(SecretText, Option
     match started_database(data_dir).await {
         Ok((url, postgres)) => Ok((url, Some(postgres))),
         Err(error) if matches!(error.downcast_ref(), Some(ManagedError::InUse { .. })) => {
-            match fs::read_to_string(data_dir.join(URL_FILE)) {
-                Ok(url) => Ok((SecretText::from(url.trim()), None)),
-                Err(_) => Err(error),
+            match url_of_running(data_dir).await {
+                Some(url) => Ok((url, None)),
+                None => Err(error),
             }
         }
         Err(error) => Err(error),
     }
+}
+
+/// Where the database of the process is that has the data directory. It says so a moment after its start.
+async fn url_of_running(data_dir: &Path) -> Option<SecretText> {
+    for _ in 0..100 {
+        if let Ok(url) = fs::read_to_string(data_dir.join(URL_FILE)) {
+            return Some(SecretText::from(url.trim()));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    None
 }
 
 /// Starts the data directory's PostgreSQL. That another process runs it is an error that says which.

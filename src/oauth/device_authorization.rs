@@ -57,9 +57,9 @@ pub async fn handle(
     is_named(&service, &parameters)?;
     let scopes = scopes(&service, parameters.get("scope"))?;
     let resources = resources::asked(&parameters, &service.resources)?;
-    // From here on the login is bound to this key: polls and refreshes have to prove it again (RFC 9449 §5).
+    // With a proof the login is bound to this key from here on: polls and refreshes have to prove it again.
     let possession = Possession::of_post(installation, &headers, "/auth/device/code");
-    let proof = possession.proof(&service, false)?;
+    let proof = possession.early_proof(&service)?;
     if let Some(proof) = proof {
         possession::spend(&mut tx, installation, proof).await?;
     }

@@ -32,6 +32,12 @@ impl Possession {
         Self(Proof::of(headers, target, &installation.keyring, installation.clock.now()))
     }
 
+    /// The proof that came with a device authorization request, to bind the login at once. None needs to come, even where
+    /// tokens are always bound: clients prove their key where RFC 9449 §5 names it, at the token endpoint.
+    pub fn early_proof(&self, service: &Service) -> Result<Option<&Proof>, OAuthError> {
+        if matches!(self.0, Ok(None)) { Ok(None) } else { self.proof(service, false) }
+    }
+
     /// The proof as it counts for this service; `None` when none came and none is needed, or the service ignores them.
     /// `bound`: whether the login is bound to a key, and must prove one whatever the service says now.
     pub fn proof(&self, service: &Service, bound: bool) -> Result<Option<&Proof>, OAuthError> {

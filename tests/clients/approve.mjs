@@ -1,10 +1,11 @@
 // A person at the activation page, over HTTP, as a browser without JavaScript would show it to them.
 //
 // For tests that log in: `await approve(uri)`, `await deny(uri)`. For programs in other languages:
-// `node approve.mjs URI [approve|deny] [--without SCOPE]…`.
+// `node approve.mjs URI [approve|deny] [--without SCOPE]… [--person ADDRESS:PASSWORD]`.
 
 import { createHmac } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 
 /** Everybody knows them: they exist in development mode only. */
 export const DEMO = {
@@ -110,7 +111,11 @@ class Page {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [uri, decision = 'approve', ...options] = process.argv.slice(2)
-  const without = options.filter((option) => option !== '--without')
-  await walk(uri, DEMO, decision, without)
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { without: { type: 'string', multiple: true, default: [] }, person: { type: 'string' } },
+  })
+  const [uri, decision = 'approve'] = positionals
+  const [email, password] = values.person?.split(':') ?? []
+  await walk(uri, values.person ? { email, password } : DEMO, decision, values.without)
 }

@@ -12,9 +12,10 @@ SECRET = os.environ["TEST_CLIENT_SECRET"]
 os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
 
 
-def approve(uri, *without):
-    """Lets the demo person approve, except for these scopes."""
-    _walk(uri, "approve", *(option for scope in without for option in ("--without", scope)))
+def approve(uri, *without, person=None, ca=None):
+    """Lets the demo person, or `person` (address:password), approve, except for these scopes. `ca`: who vouches for the server."""
+    options = [option for scope in without for option in ("--without", scope)]
+    _walk(uri, "approve", *options, *(["--person", person] if person else []), ca=ca)
 
 
 def deny(uri):
@@ -22,6 +23,8 @@ def deny(uri):
     _walk(uri, "deny")
 
 
-def _walk(*arguments):
+def _walk(*arguments, ca=None):
     program = Path(__file__).with_name("approve.mjs")
-    subprocess.run(["node", program, *arguments], check=True, timeout=30, stdin=subprocess.DEVNULL)
+    environment = os.environ | ({"NODE_EXTRA_CA_CERTS": ca} if ca else {})
+    command = ["node", program, *arguments]
+    subprocess.run(command, check=True, timeout=30, stdin=subprocess.DEVNULL, env=environment)

@@ -6,6 +6,7 @@ mod commands;
 mod github;
 mod mfa;
 mod oidc;
+mod openidconnect;
 mod own_page;
 mod password;
 mod random_walks;

@@ -161,7 +161,12 @@ async fn a_service_that_requires_keys_asks_for_a_proof_and_a_nonce() {
     let required = ACME.replace("client_id = \"acme-cli\"", "client_id = \"acme-cli\"\ndpop = \"required\"");
     let app = App::with(&required).await;
     let key = DeviceKey::new();
-    refused(&ask(&app, &[]).await, "send a proof");
+    // A device may come with its key as late as the first poll; and then it must.
+    let codes = ask(&app, &[]).await;
+    let code = codes.text("device_code");
+    let grant_type = ("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+    let form = [grant_type, ("device_code", code.as_str()), ("client_id", "acme-cli")];
+    refused(&app.post("/auth/token", &form).await, "send a proof");
     let first = ask(&app, &[&key.proof(&app, PATH)]).await;
     assert_eq!((first.status, first.error().as_str()), (StatusCode::BAD_REQUEST, "use_dpop_nonce"));
     let nonce = json!({"nonce": first.header("dpop-nonce").unwrap()});
