@@ -110,6 +110,7 @@ fn mfa(gallery: &Gallery) -> Result {
     let unknown = "This recovery code is not known, or it was used before.";
     gallery.add("3-mfa", &page(None, None))?;
     gallery.add("3-mfa-development", &page(None, Some("123456")))?;
+    gallery.add("a-verify-again", &Mfa { frame: AT_HOME, next: Some("password"), ..page(None, None) })?;
     gallery.add("3-mfa-wrong", &page(Some(MfaError::beside("000000", wrong)), None))?;
     gallery.add("3-mfa-recovery", &page(Some(MfaError::beside("abcd-efgh-jkmn", unknown)), None))
 }
@@ -130,6 +131,9 @@ fn enrol(gallery: &Gallery) -> Result {
     let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
     gallery.add("3-enrol", &page(None, None))?;
     gallery.add("3-enrol-error", &page(Some("This code is not right. Wait for the next one."), Some("123456")))?;
+    let at_home = |occasion| Enrol { frame: AT_HOME, occasion, ..page(None, None) };
+    gallery.add("a-authenticator", &at_home(Occasion::Chosen))?;
+    gallery.add("a-authenticator-replace", &at_home(Occasion::Replacing))?;
     gallery.add(
         "3-recovery-codes",
         &RecoveryCodes { frame: SIGNED_IN, occasion: Occasion::Required, codes: &codes, then: "/confirm" },

@@ -89,6 +89,13 @@ pub struct Enrol<'a> {
 }
 
 impl Enrol<'_> {
+    fn heading(&self) -> &'static str {
+        match self.occasion {
+            Occasion::Required | Occasion::Chosen => "Set up an authenticator",
+            Occasion::Replacing => "Replace your authenticator",
+        }
+    }
+
     /// The page of the door that takes the first code.
     fn taken_by(&self) -> &'static str {
         match self.occasion {

@@ -50,9 +50,9 @@ pub struct ProviderLink<'a> {
     pub href: Cow<'a, str>,
 }
 
-const NO_EMAIL: &str = "Enter your e-mail address.";
+const NO_EMAIL: &str = "Enter your email address.";
 const NO_PASSWORD: &str = "Enter your password.";
-const WRONG: &str = "E-mail address and password don't fit together. Check both.";
+const WRONG: &str = "Email address and password don’t fit together. Check both.";
 
 /// How an account of Countersign's own is proven (RFC 8176).
 pub const PASSWORD_AMR: &str = "pwd";

@@ -151,6 +151,14 @@ export async function withoutTheBrowsersOwnChecks(page) {
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22a', 'wcag22aa', 'best-practice']
 
+/** What can be pressed and is lower than 44 px; the words beside a box are part of it. */
+const hardToHit = (page) =>
+  page.evaluate(() => {
+    const pressed = [...document.querySelectorAll('a, button, summary, input')].filter((one) => one.checkVisibility())
+    const target = (one) => (['checkbox', 'radio'].includes(one.type) ? one.labels[0] : one)
+    return pressed.filter((one) => target(one).getBoundingClientRect().height < 44).map((one) => one.outerHTML)
+  })
+
 /** Checks and draws a page as people meet it: on a phone and on a desktop, in light and in dark. */
 export async function portray(page, name) {
   const before = page.viewportSize()
@@ -164,6 +172,7 @@ export async function portray(page, name) {
         return violations.map(({ id, help, nodes }) => ({ id, help, html: nodes.map((node) => node.html) }))
       }, RULES)
       assert.deepEqual(violations, [], `${name}, ${device}, ${colorScheme}`)
+      if (device === 'phone') assert.deepEqual(await hardToHit(page), [], `${name}: lower than a finger`)
       if (SCREENSHOTS) {
         mkdirSync(SCREENSHOTS, { recursive: true })
         await page.screenshot({ path: join(SCREENSHOTS, `${name}-${device}-${colorScheme}.png`), fullPage: true })

@@ -25,7 +25,7 @@ describe('without JavaScript', () => {
       await page.getByLabel('Email address').fill(DEMO.email)
       await page.getByLabel('Password').fill('not the password')
       await tap('Sign in')
-      await isToldBeside(page, 'Password', /don't fit together/)
+      await isToldBeside(page, 'Password', /don’t fit together/)
       assert.equal(await page.getByLabel('Email address').inputValue(), DEMO.email, 'the address is kept')
       await page.getByLabel('Password').fill(DEMO.password)
       await tap('Sign in')

@@ -1,0 +1,127 @@
+//! A copy of the database is worth nothing to whoever has it: no value in it can be used (SPEC §4).
+//!
+//! 1. [`life`] brings an installation into the middle of everything, so that whatever is ever stored stands in its database.
+//! 2. [`reader`] reads every value of every table, and writes each in every form that somebody could think of.
+//! 3. [`thief`] tries each form in every way, and notes what isn't answered as a wrong value is.
+//!
+//! What the actors hold works in the same hands: a trial that could not succeed would prove nothing.
+
+mod life;
+mod reader;
+mod thief;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use life::{Held, Life};
+use reader::{Form, Found};
+use sqlx::{Connection as _, Executor as _};
+use thief::{Thief, Way};
+use uuid::Uuid;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_of_the_database_contains_nothing_that_can_be_used() {
+    let life = Arc::new(Life::new().await);
+    let found = reader::read(&life.app.installation.pool).await;
+    let as_it_is: Vec<String> = life.held.iter().filter_map(|held| lies_open(held, &found)).collect();
+    assert!(as_it_is.is_empty(), "{as_it_is:#?}");
+
+    let thief = Thief::new(life.clone()).await;
+    let forms = written(&found);
+    let trials = trials(&forms);
+    assert!(trials.len() > 10_000, "only {} trials", trials.len());
+    let given = thief.tries_all(trials).await;
+    let given: Vec<_> = given.iter().map(|(way, value, told)| (forms[value].place, way, value, told)).collect();
+    assert!(given.is_empty(), "{given:#?}");
+
+    // All that changed nothing: what the actors hold is still good, in the same hands.
+    let mut usable: Vec<(Way, &Held)> = life.held.iter().filter_map(|held| Some((held.way?, held))).collect();
+    usable.sort_by_key(|(way, _)| *way);
+    for (way, held) in &usable {
+        assert!(thief.tries(*way, &held.secret).await.is_some(), "the {} is worth nothing", held.what);
+    }
+    for way in Way::ALL {
+        assert!(usable.iter().any(|(used, _)| *used == way), "nobody holds anything for {way:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_stood_in_the_database_would_be_found() {
+    let life = Arc::new(Life::new().await);
+    let thief = Thief::new(life.clone()).await;
+    leak(&life).await;
+    let found = reader::read(&life.app.installation.pool).await;
+    // The MAC of a code or a token is enough, with the ids that stand elsewhere.
+    let composed = reader::composed(&found);
+    for held in life.held.iter().filter(|held| held.secret.starts_with("cs")) {
+        assert!(composed.contains_key(&held.secret), "the {} was not composed", held.what);
+    }
+    let leaked: Vec<Found> = found.into_iter().filter(|found| found.place.starts_with("attic.leak.")).collect();
+    for column in ["plain", "list", "tree", "raw", "raws"] {
+        let there = leaked.iter().filter(|found| found.place == format!("attic.leak.{column}"));
+        let written = reader::written(there);
+        for held in &life.held {
+            assert!(written.contains_key(&held.secret), "the {} was not read from {column}", held.what);
+            assert!(lies_open(held, &leaked).is_some(), "the {} was not seen", held.what);
+        }
+    }
+    let mut trials = trials(&written(&leaked));
+    trials.retain(|(_, value)| life.held.iter().any(|held| held.secret == *value));
+    let given = thief.tries_all(trials).await;
+    for held in life.held.iter().filter(|held| held.way.is_some()) {
+        let used = given.iter().any(|(way, value, _)| held.way == Some(*way) && *value == held.secret);
+        assert!(used, "the {} was not used", held.what);
+    }
+}
+
+/// Every form of what was found.
+fn written(found: &[Found]) -> BTreeMap<String, Form<'_>> {
+    let mut forms = reader::composed(found);
+    forms.extend(reader::written(found));
+    forms
+}
+
+/// Every form in every way that takes it. What is slow to try is tried with what people could have typed: values that
+/// stand there as they are, no longer than a sentence, and no ids and times.
+fn trials(forms: &BTreeMap<String, Form<'_>>) -> Vec<(Way, String)> {
+    let typed = |value: &str, form: &Form<'_>| {
+        let length = value.chars().count();
+        form.as_it_is && (8..=64).contains(&length) && !value.starts_with("20") && Uuid::try_parse(value).is_err()
+    };
+    let takes = |way: Way, value: &str, form: &Form<'_>| way.takes(value) && (!way.is_slow() || typed(value, form));
+    let all = forms.iter().flat_map(|(value, form)| Way::ALL.map(|way| (way, value, form)));
+    all.filter(|(way, value, form)| takes(*way, value, form)).map(|(way, value, _)| (way, value.clone())).collect()
+}
+
+/// Whether a secret stands somewhere as it is, or its bytes do.
+fn lies_open(held: &Held, found: &[Found]) -> Option<String> {
+    let mut needles = vec![held.secret.as_bytes().to_vec()];
+    needles.extend(reader::decode(held.secret.trim_start_matches("csd_").trim_start_matches("csr_")));
+    let holds = |found: &&Found| {
+        needles.iter().any(|needle| found.value.bytes().windows(needle.len()).any(|window| window == needle))
+    };
+    found.iter().find(holds).map(|found| format!("the {} stands in {}", held.what, found.place))
+}
+
+/// Writes down what the actors hold, in a table of another schema, in every type that holds a text.
+async fn leak(life: &Life) {
+    let mut conn = sqlx::PgConnection::connect_with(&life.app.installation.pool.connect_options()).await.unwrap();
+    conn.execute("CREATE SCHEMA attic").await.unwrap();
+    conn.execute("CREATE TABLE attic.leak (plain varchar, list text[], tree jsonb, raw bytea, raws bytea[])")
+        .await
+        .unwrap();
+    for held in &life.held {
+        let secret = held.secret.as_str();
+        let bytes = reader::decode(secret.trim_start_matches("csd_").trim_start_matches("csr_")).unwrap_or_default();
+        let mac = bytes.last_chunk::<32>().map(|mac| &mac[..]).unwrap_or_default();
+        sqlx::query("INSERT INTO attic.leak VALUES ($1, $2, $3, $4, $5)")
+            .bind(secret)
+            .bind(["nothing", secret])
+            .bind(serde_json::json!({ "deep": [1, { "down": secret }] }))
+            .bind(secret.as_bytes())
+            .bind([secret.as_bytes(), mac])
+            .execute(&mut conn)
+            .await
+            .unwrap();
+    }
+}
