@@ -13,6 +13,7 @@ use countersign::account::pages::{
     Security, Start,
 };
 use countersign::activation::pages::{Code, CodeEntry, Confirm, Done, Network, Outcome, RequestingDevice, ScopeChoice};
+use countersign::device::verification::Number;
 use countersign::pages::factor::{Enrol, Mfa, MfaError, Occasion, RecoveryCodes, svg_element};
 use countersign::pages::frame::{Door, Frame, ICON, STYLESHEET};
 use countersign::pages::message::{Message, Trouble};
@@ -204,6 +205,10 @@ fn done(gallery: &Gallery) -> Result {
     let page = |outcome, return_href| Done { frame: SIGNED_IN, outcome, devices_href: Some("./account"), return_href };
     gallery.add("5-approved", &page(Outcome::Approved, None))?;
     gallery.add("5-approved-return", &page(Outcome::Approved, Some("https://acme.example/device")))?;
+    if let Some(number) = Number::stored(47) {
+        gallery.add("5-number", &page(Outcome::Number(number), None))?;
+    }
+    gallery.add("5-wrong-numbers", &page(Outcome::WrongNumbers, None))?;
     gallery.add("5-denied", &page(Outcome::Denied, None))
 }
 

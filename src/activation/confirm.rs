@@ -8,6 +8,7 @@ use url::Url;
 use crate::audit;
 use crate::device::codes;
 use crate::device::store;
+use crate::device::verification::Number;
 use crate::directory::service::Proximity;
 use crate::http::client_address::{Caller, same_network};
 use crate::http::fields::Fields;
@@ -61,7 +62,8 @@ pub async fn submit(
             return page(&pages, &caller, &walk, StatusCode::BAD_REQUEST, &granted, Some(NOT_TICKED));
         }
         Some("approve") => {
-            let approved = store::approve(&mut tx, grant, browser, user, &granted, now).await?;
+            let number = Number::draw(&pages.installation.random);
+            let approved = store::approve(&mut tx, grant, browser, user, &granted, number, now).await?;
             let detail = serde_json::json!({ "asked": walk.grant.scopes, "granted": granted });
             approved.map(|_| walk.event_by(&pages, audit::Kind::Approved, &caller).detail(detail))
         }
@@ -76,8 +78,9 @@ pub async fn submit(
         return Err(PageError::Fault("a decided grant is not done".into()));
     };
     Ok(match return_href(&walk, outcome) {
-        Some(href) => Redirect::to(&href).into_response(),
-        None => pages.lead_to(Step::Done(outcome).path()),
+        // The number is on our page, whatever page comes after.
+        Some(href) if !matches!(outcome, Outcome::Number(_)) => Redirect::to(&href).into_response(),
+        _ => pages.lead_to(Step::Done(outcome).path()),
     })
 }
 
@@ -85,8 +88,8 @@ pub async fn submit(
 pub fn return_href(walk: &Walk, outcome: Outcome) -> Option<String> {
     let mut url = own_page(walk)?;
     let status = match outcome {
-        Outcome::Approved => "success",
-        Outcome::Denied => "denied",
+        Outcome::Approved | Outcome::Number(_) => "success",
+        Outcome::Denied | Outcome::WrongNumbers => "denied",
     };
     url.query_pairs_mut().append_pair("device_flow_status", status);
     Some(url.into())

@@ -4,8 +4,11 @@
 //! plain text and know nothing of grants, users or providers: a handler decides, a page says. Signing in and second
 //! factors are in [`crate::pages`], for every door.
 
+use std::fmt;
+
 use askama::Template;
 
+use crate::device::verification::Number;
 use crate::pages::frame::Frame;
 
 /// Step 1, `/activate`: the code that the device shows.
@@ -112,14 +115,18 @@ pub struct Done<'a> {
 pub enum Outcome {
     /// The device receives its tokens at its next poll.
     Approved,
+    /// It receives them when it sends this number.
+    Number(Number),
+    /// It sent too many others, and receives nothing.
+    WrongNumbers,
     /// The device receives nothing.
     Denied,
 }
 
 /// A code letter by letter, so that a screen reader does not try to pronounce it.
-fn spelled(code: &str) -> String {
+fn spelled(code: impl fmt::Display) -> String {
     let signs: Vec<String> =
-        code.chars().map(|sign| if sign == '-' { "dash".to_owned() } else { sign.to_string() }).collect();
+        code.to_string().chars().map(|sign| if sign == '-' { "dash".to_owned() } else { sign.to_string() }).collect();
     signs.join(" ")
 }
 

@@ -8,7 +8,7 @@ use crate::audit;
 use crate::browser::csrf::{self, About};
 use crate::browser::visitor::{BrowserSession, Visitor};
 use crate::device;
-use crate::device::grant::{Grant, MfaProof, State};
+use crate::device::grant::{Approval, Grant, MfaProof, State};
 use crate::directory::organization::Status;
 use crate::directory::service::{self, Service};
 use crate::http::client_address::Caller;
@@ -185,8 +185,10 @@ impl Walk {
 
 /// The one place that knows the order.
 fn next_step(grant: &Grant, service: &Service, account: Option<&Account>) -> Step {
-    match grant.state {
-        State::Denied => return Step::Done(Outcome::Denied),
+    match &grant.state {
+        State::Denied { by_numbers: false } => return Step::Done(Outcome::Denied),
+        State::Denied { by_numbers: true } => return Step::Done(Outcome::WrongNumbers),
+        State::Approved(Approval { number: Some((number, _)), .. }) => return Step::Done(Outcome::Number(*number)),
         State::Approved(_) | State::Redeemed { .. } => return Step::Done(Outcome::Approved),
         State::Pending | State::Claimed => {}
     }

@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::ids::{BrowserSessionId, GrantId, OrganizationId, ServiceId, SessionId, UserId};
 
 use super::codes::Length;
+use super::verification::Number;
 
 /// How long after its end an expired code is still called expired, and not unknown.
 const REMEMBERED: TimeDelta = TimeDelta::hours(1);
@@ -91,8 +92,11 @@ pub enum State {
     Claimed,
     /// Tokens wait to be minted.
     Approved(Approval),
-    /// The person said no.
-    Denied,
+    /// The person said no; or the device didn't know the number that the page showed them.
+    Denied {
+        /// The latter.
+        by_numbers: bool,
+    },
     /// The tokens are out.
     Redeemed {
         /// When.
@@ -113,6 +117,8 @@ pub struct Approval {
     pub amr: Vec<String>,
     /// What they granted.
     pub scopes: Vec<String>,
+    /// What the device has to send besides, and how often it was wrong; `None`: nothing.
+    pub number: Option<(Number, i16)>,
 }
 
 /// What a poll is told.
@@ -143,7 +149,7 @@ impl Grant {
             State::Redeemed { at, session } if now - *at > REPLAY_GRACE => Answer::Replayed(*session),
             State::Redeemed { .. } => Answer::Redeemed,
             _ if now - self.expires_at >= REMEMBERED => Answer::Forgotten,
-            State::Denied => Answer::Denied,
+            State::Denied { .. } => Answer::Denied,
             State::Pending | State::Claimed | State::Approved(_) if expired => Answer::Expired,
             State::Approved(approval) => Answer::Approved(approval),
             State::Pending | State::Claimed => Answer::Pending,
@@ -199,7 +205,13 @@ mod tests {
     }
 
     fn approved() -> State {
-        State::Approved(Approval { user_id: uuid::Uuid::nil().into(), auth_time: at(0), amr: vec![], scopes: vec![] })
+        State::Approved(Approval {
+            user_id: uuid::Uuid::nil().into(),
+            auth_time: at(0),
+            amr: vec![],
+            scopes: vec![],
+            number: None,
+        })
     }
 
     fn redeemed() -> State {
@@ -217,8 +229,8 @@ mod tests {
         }
         assert!(said(approved(), 899).starts_with("Approved"));
         assert_eq!(said(approved(), 900), "Expired");
-        assert_eq!(said(State::Denied, 0), "Denied");
-        assert_eq!(said(State::Denied, 1000), "Denied");
+        assert_eq!(said(State::Denied { by_numbers: false }, 0), "Denied");
+        assert_eq!(said(State::Denied { by_numbers: false }, 1000), "Denied");
         assert_eq!(said(redeemed(), 110), "Redeemed");
         assert!(said(redeemed(), 111).starts_with("Replayed"));
         assert!(said(redeemed(), 100_000).starts_with("Replayed"));

@@ -12,4 +12,5 @@ pub mod expiry;
 pub mod grant;
 pub mod pacing;
 pub mod store;
+pub mod verification;
 pub mod waiting;

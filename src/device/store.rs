@@ -11,6 +11,7 @@ use crate::postgres::{self, PgConnection};
 
 use super::codes::Length;
 use super::grant::{Approval, Device, Grant, MfaProof, State};
+use super::verification::{Number, TRIES};
 
 /// Tells the nodes on which polls wait that a grant was decided. Its payload is the grant's id.
 pub const DECISIONS: &str = "countersign_decision";
@@ -156,13 +157,15 @@ pub async fn prove_mfa(
 }
 
 /// `claimed → approved`, by the user who is signed in to this browser, with the second factor that the policies ask
-/// proven for this grant, of scopes that were asked for. Gives the device at least three intervals to come for it.
+/// proven for this grant, of scopes that were asked for. Gives the device at least three intervals to come for it, and
+/// where the service wants `number` typed into it, at least two minutes.
 pub async fn approve(
     conn: &mut PgConnection,
     grant: GrantId,
     browser: BrowserSessionId,
     user: UserId,
     scopes: &[String],
+    number: Number,
     now: DateTime<Utc>,
 ) -> Result<Option<Grant>, sqlx::Error> {
     let row = sqlx::query_as!(
@@ -171,7 +174,9 @@ pub async fn approve(
          SET state = 'approved', user_id = $3, granted_scopes = $4, decided_at = $5, auth_time = b.auth_time,
              amr = CASE WHEN g.mfa_user_id = $3
                    THEN b.amr || ARRAY(SELECT m FROM unnest(g.mfa_amr) m WHERE m <> ALL (b.amr)) ELSE b.amr END,
-             expires_at = greatest(g.expires_at, $5 + make_interval(secs => 3 * g.poll_interval_seconds))
+             verification_number = CASE s.verification WHEN 'number' THEN $6::smallint END,
+             expires_at = greatest(g.expires_at, $5 + make_interval(secs => greatest(
+                 3 * g.poll_interval_seconds, CASE s.verification WHEN 'number' THEN 120 ELSE 0 END)))
          FROM browser_sign_in b
               JOIN app_user u ON u.id = b.user_id
               JOIN organization o ON o.id = b.organization_id
@@ -186,6 +191,7 @@ pub async fn approve(
         user.0,
         scopes,
         now,
+        number.get(),
     )
     .fetch_optional(&mut *conn)
     .await?;
@@ -219,12 +225,38 @@ pub async fn deny(
     Ok(denied.rows_affected() == 1)
 }
 
-/// `approved → redeemed`, if organization, service, user and second factor still are as the approval needs them.
+/// Notes that the device of an approved grant sent another number than the page showed; with the last try it is
+/// `approved → denied`. How often that was, or `None` if the grant isn't waiting for a number any more.
+pub async fn wrong_number(
+    conn: &mut PgConnection,
+    grant: GrantId,
+    number: Option<Number>,
+    now: DateTime<Utc>,
+) -> Result<Option<i16>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "UPDATE device_grant
+         SET wrong_numbers = wrong_numbers + 1,
+             state = CASE WHEN wrong_numbers + 1 >= $4 THEN 'denied' ELSE state END
+         WHERE id = $1 AND state = 'approved' AND expires_at > $3
+           AND verification_number IS NOT NULL AND verification_number IS DISTINCT FROM $2
+         RETURNING wrong_numbers",
+        grant.0,
+        number.map(Number::get),
+        now,
+        i32::from(TRIES),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// `approved → redeemed`, if organization, service, user and second factor still are as the approval needs them,
+/// and the number is the one that the page showed, if it showed one.
 /// Exactly one of any number of callers is told `true`.
 pub async fn redeem(
     conn: &mut PgConnection,
     grant: GrantId,
     session: SessionId,
+    number: Option<Number>,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let redeemed = sqlx::query!(
@@ -234,10 +266,12 @@ pub async fn redeem(
            AND s.id = g.service_id AND s.device_login
            AND o.id = g.organization_id AND o.status = 'active'
            AND u.id = g.user_id AND u.status = 'active'
+           AND (g.verification_number IS NULL OR g.verification_number = $4)
            AND (g.mfa_user_id IS NOT DISTINCT FROM g.user_id OR NOT mfa_needed(o.mfa, s.mfa, u.id))",
         grant.0,
         session.0,
         now,
+        number.map(Number::get),
     )
     .execute(conn)
     .await?;
@@ -282,6 +316,8 @@ struct Row {
     session_id: Option<Uuid>,
     #[expect(dead_code, reason = "rows are read whole")]
     expiry_noted: bool,
+    verification_number: Option<i16>,
+    wrong_numbers: i16,
 }
 
 impl TryFrom<Row> for Grant {
@@ -291,9 +327,10 @@ impl TryFrom<Row> for Grant {
         let state = match (row.state.as_str(), row.user_id, row.auth_time, row.granted_scopes) {
             ("pending", ..) => State::Pending,
             ("claimed", ..) => State::Claimed,
-            ("denied", ..) => State::Denied,
+            ("denied", ..) => State::Denied { by_numbers: row.wrong_numbers >= TRIES },
             ("approved", Some(user), Some(auth_time), Some(scopes)) => {
-                State::Approved(Approval { user_id: user.into(), auth_time, amr: row.amr, scopes })
+                let number = row.verification_number.and_then(Number::stored).map(|number| (number, row.wrong_numbers));
+                State::Approved(Approval { user_id: user.into(), auth_time, amr: row.amr, scopes, number })
             }
             ("redeemed", ..) => match (row.redeemed_at, row.session_id) {
                 (Some(at), Some(session)) => State::Redeemed { at, session: session.into() },

@@ -62,6 +62,8 @@ pub struct Service {
     pub prefill: bool,
     /// What another network than the device's means.
     pub proximity: Proximity,
+    /// What the person has to type into the device after approving.
+    pub verification: Verification,
     /// The stricter of the organization's policy and the service's.
     pub mfa: MfaPolicy,
     /// How old a proof of the same browser may be.
@@ -101,6 +103,16 @@ pub enum Proximity {
     Block,
 }
 stored_as_text!("proximity", Proximity { Off = "off", Warn = "warn", Block = "block" });
+
+/// What the person has to type into the device after approving, as a proof that they sit at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Nothing.
+    Off,
+    /// The number that the page shows.
+    Number,
+}
+stored_as_text!("verification", Verification { Off = "off", Number = "number" });
 
 /// Whether tokens are bound to a key that the device proves to hold (RFC 9449).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +215,7 @@ async fn find(
         refresh_absolute: seconds(row.refresh_absolute_seconds),
         prefill: row.prefill,
         proximity: word(&row.proximity)?,
+        verification: word(&row.verification)?,
         mfa: organization_mfa.stricter(row.service_mfa.as_deref().map(word).transpose()?),
         mfa_max_age: row.mfa_max_age_seconds.map(seconds),
         id_token_algorithm: row.id_token_algorithm,

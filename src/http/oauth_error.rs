@@ -22,6 +22,8 @@ pub struct OAuthError {
     challenge: Option<Challenge>,
     /// Seconds, for requests that are not polls.
     retry_after: Option<u32>,
+    /// How many tries are left to send the number that the approving page shows.
+    verification: Option<i16>,
 }
 
 /// What WWW-Authenticate asks for.
@@ -83,7 +85,15 @@ errors! {
 
 impl OAuthError {
     fn new(error: &'static str, error_code: Option<&'static str>, description: Cow<'static, str>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error, description, error_code, challenge: None, retry_after: None }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error,
+            description,
+            error_code,
+            challenge: None,
+            retry_after: None,
+            verification: None,
+        }
     }
 
     /// 503: the database is away. Not for polls (SPEC §2.3).
@@ -110,6 +120,13 @@ impl OAuthError {
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        self
+    }
+
+    /// The same error, saying that the device has to send the number that the page shows, and how many tries are left.
+    #[must_use]
+    pub fn with_verification(mut self, tries_left: i16) -> Self {
+        self.verification = Some(tries_left);
         self
     }
 
@@ -187,6 +204,10 @@ struct Body<'a> {
     error_description: &'a str,
     error_code: Cow<'a, str>,
     timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tries_left: Option<i16>,
 }
 
 impl IntoResponse for OAuthError {
@@ -234,6 +255,8 @@ pub fn answer(error: &OAuthError, clock: &Clock) -> Response {
         error_description: &error.description,
         error_code: error.error_code.map_or_else(|| error.error.to_ascii_uppercase().into(), Cow::Borrowed),
         timestamp: clock.now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        verification: error.verification.map(|_| "number"),
+        tries_left: error.verification,
     };
     let mut response = (error.status, Json(body)).into_response();
     let headers = response.headers_mut();

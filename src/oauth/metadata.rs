@@ -37,8 +37,9 @@ pub async fn metadata(State(endpoints): State<Endpoints>) -> Response {
         "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
+        "device_verification_methods_supported": ["number"],
         "code_challenge_methods_supported": ["S256"],
-        "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "sid", "email", "email_verified", "name"],
+        "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "sid", "org", "service", "email", "email_verified", "name"],
     });
     cached(document)
 }

@@ -11,6 +11,7 @@ mod resources;
 mod revoke;
 mod token;
 mod userinfo;
+mod verification;
 
 use axum::Router;
 use axum::http::{HeaderName, Method, StatusCode, header};

@@ -21,6 +21,7 @@ use crate::audit;
 use crate::device::codes;
 use crate::device::grant::{self, Answer, Approval, Grant};
 use crate::device::store;
+use crate::device::verification::Number;
 use crate::device::waiting::Place;
 use crate::directory::service::Service;
 use crate::directory::user;
@@ -36,6 +37,7 @@ use crate::session::{self, Session};
 use super::client_auth::Credentials;
 use super::device_authorization::may_log_in;
 use super::possession::{self, Possession};
+use super::verification::{self, Verified};
 use super::{DEVICE_CODE_GRANT, Endpoints};
 use super::{refresh, resources};
 
@@ -105,6 +107,16 @@ struct Poll<'a> {
     tried: bool,
     /// Whether its proof is used up.
     spent: bool,
+}
+
+/// What a poll that redeems came with.
+struct Given<'a> {
+    /// The APIs that the first access token is for.
+    resources: &'a [String],
+    /// The thumbprint of the key that the session is bound to.
+    jkt: Option<String>,
+    /// The number that the page showed.
+    number: Option<Number>,
 }
 
 /// What a look at the database said.
@@ -220,11 +232,20 @@ impl<'a> Poll<'a> {
             },
             (Answer::Approved(approval), Ok(resources)) => {
                 if self.spend(&mut conn, proof.as_ref()).await? {
-                    drop(conn);
-                    let jkt = proof.map(|proof| proof.jkt);
-                    return self.redeem(&grant, approval, &service, &resources, jkt).await;
+                    let (caller, installation) = (self.caller, &self.endpoints.installation);
+                    let decided = (&grant, approval);
+                    match verification::check(&mut conn, installation, decided, self.parameters, caller).await? {
+                        Verified::Yes(number) => {
+                            drop(conn);
+                            let given = Given { resources: &resources, jkt: proof.map(|proof| proof.jkt), number };
+                            return self.redeem(&grant, approval, &service, given).await;
+                        }
+                        Verified::Missing(_) if self.is_flood(&grant) => slow_down(&grant),
+                        Verified::Missing(refusal) | Verified::No(refusal) => refusal,
+                    }
+                } else {
+                    possession::used_before()
                 }
-                possession::used_before()
             }
             (Answer::Denied, _) => OAuthError::access_denied("The person denied the request."),
             (Answer::Expired, _) => {
@@ -252,21 +273,19 @@ impl<'a> Poll<'a> {
         Ok((conn, service, grant))
     }
 
-    /// Makes a session of an approved grant, once, bound to the key of this thumbprint, and mints its tokens, the first
-    /// of which are for these resources.
+    /// Makes a session of an approved grant, once, and mints its tokens.
     async fn redeem(
         &self,
         grant: &Grant,
         approval: &Approval,
         service: &Service,
-        resources: &[String],
-        jkt: Option<String>,
+        given: Given<'_>,
     ) -> Result<Look, OAuthError> {
         let installation = &self.endpoints.installation;
         let now = installation.clock.now();
-        let session = Session { dpop_jkt: jkt, ..self.session(grant, approval, service, now) };
+        let session = Session { dpop_jkt: given.jkt, ..self.session(grant, approval, service, now) };
         let mut tx = installation.pool.begin().await?;
-        if !store::redeem(&mut tx, grant.id, session.id, now).await? {
+        if !store::redeem(&mut tx, grant.id, session.id, given.number, now).await? {
             return Ok(Look::decided(Err(self.why_not(&mut tx, grant, service).await?)));
         }
         session::store::insert(&mut tx, &session, now).await?;
@@ -281,16 +300,16 @@ impl<'a> Poll<'a> {
             .await?;
         let user = user::by_id(&mut tx, approval.user_id).await?.ok_or_else(OAuthError::server_error)?;
         // Minted before the commit: a key that can't sign leaves the grant approved, and the device polls on.
-        let given = tokens::Grant {
+        let minted = tokens::Grant {
             session: &session,
             service,
             user: &user,
             scopes: &session.scopes,
-            resources,
+            resources: given.resources,
             jkt: session.dpop_jkt.as_deref(),
             refreshable: service.gives_refresh_token(&session.scopes),
         };
-        let minted = tokens::mint(installation, &self.endpoints.signing_keys, &given, now);
+        let minted = tokens::mint(installation, &self.endpoints.signing_keys, &minted, now);
         let answer = minted.map_err(|error| {
             tracing::error!(%error, grant = %grant.id, "tokens can't be minted");
             OAuthError::server_error()

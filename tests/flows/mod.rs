@@ -11,3 +11,4 @@ mod own_page;
 mod password;
 mod random_walks;
 mod rust_client;
+mod verification_number;

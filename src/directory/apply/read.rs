@@ -92,6 +92,7 @@ fn service(
     set(&mut settings.dpop, reader.get("dpop", Ok));
     set(&mut settings.resources, reader.get("resources", check::resources));
     set(&mut settings.proximity, reader.get("proximity", Ok));
+    set(&mut settings.verification, reader.get("verification", Ok));
     settings.mfa = reader.get("mfa", Ok);
     settings.mfa_max_age = reader.get("mfa_max_age", check::lifetime(1..=LONGEST));
     set(&mut settings.id_token_algorithm, reader.get("id_token_algorithm", Ok));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::directory::organization::{MfaPolicy, Status as OrganizationStatus};
 use crate::directory::provider::{Admission, Kind};
-use crate::directory::service::{Dpop, Proximity, Refresh};
+use crate::directory::service::{Dpop, Proximity, Refresh, Verification};
 use crate::directory::user::{Role, Status as UserStatus};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -64,6 +64,7 @@ pub(super) struct ServiceSettings {
     pub refresh_absolute: Duration,
     pub prefill: bool,
     pub proximity: Proximity,
+    pub verification: Verification,
     pub mfa: Option<MfaPolicy>,
     pub mfa_max_age: Option<Duration>,
     pub id_token_algorithm: IdTokenAlgorithm,
@@ -92,6 +93,7 @@ impl ServiceSettings {
             refresh_absolute: 90 * DAY,
             prefill: true,
             proximity: Proximity::Warn,
+            verification: Verification::Off,
             mfa: None,
             mfa_max_age: None,
             id_token_algorithm: IdTokenAlgorithm::Rs256,
@@ -121,6 +123,7 @@ impl Settings for ServiceSettings {
             ("refresh_absolute", duration(self.refresh_absolute)),
             ("prefill", self.prefill.to_string()),
             ("proximity", self.proximity.as_str().to_owned()),
+            ("verification", self.verification.as_str().to_owned()),
             ("mfa", self.mfa.map_or("as the organization", MfaPolicy::as_str).to_owned()),
             ("mfa_max_age", self.mfa_max_age.map_or_else(none, duration)),
             ("id_token_algorithm", self.id_token_algorithm.as_str().to_owned()),

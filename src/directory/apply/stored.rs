@@ -86,6 +86,7 @@ async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
                 refresh_absolute: seconds(row.refresh_absolute_seconds),
                 prefill: row.prefill,
                 proximity: word(&row.proximity)?,
+                verification: word(&row.verification)?,
                 mfa: row.mfa.as_deref().map(word).transpose()?,
                 mfa_max_age: row.mfa_max_age_seconds.map(seconds),
                 id_token_algorithm: word(&row.id_token_algorithm)?,
