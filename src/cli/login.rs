@@ -165,7 +165,7 @@ async fn until_interrupted<R: Reporter>(
 /// What a script learns from a login that failed (listed in `--help` and in docs/clients.md).
 pub(super) const fn exit_code(error: &LoginError) -> u8 {
     match error {
-        LoginError::Key(_) | LoginError::Credentials(_) | LoginError::Output(_) => 1,
+        LoginError::Key(_) | LoginError::NumberWanted | LoginError::Credentials(_) | LoginError::Output(_) => 1,
         LoginError::InsecureIssuer { .. } => 2,
         LoginError::Denied => 3,
         LoginError::Expired => 4,

@@ -68,6 +68,10 @@ pub(crate) enum Poll {
     SlowDown {
         interval: Option<Duration>,
     },
+    /// Approved, but for the number that the approving page shows: Countersign's own (`verification_number`).
+    NumberWanted {
+        tries_left: Option<u8>,
+    },
     Denied,
     Expired,
     /// Nothing is decided; the server, or something before it, is in trouble.
@@ -85,6 +89,9 @@ pub(crate) struct OAuthError {
     pub(crate) error: String,
     pub(crate) description: Option<String>,
     interval: Option<Duration>,
+    /// Whether it asks for a number.
+    wants_number: bool,
+    tries_left: Option<u8>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +112,8 @@ struct ErrorBody {
     error_description: Option<String>,
     #[serde(default, deserialize_with = "seconds")]
     interval: Option<Duration>,
+    verification: Option<serde_json::Value>,
+    tries_left: Option<serde_json::Value>,
 }
 
 impl DeviceAuthorization {
@@ -133,7 +142,9 @@ impl OAuthError {
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let body: ErrorBody = serde_json::from_slice(body).ok()?;
         let description = body.error_description.as_deref().map(printable).filter(|text| !text.trim().is_empty());
-        Some(Self { error: printable(&body.error), description, interval: body.interval })
+        let wants_number = body.verification.is_some_and(|verification| verification == "number");
+        let tries_left = body.tries_left.and_then(|tries| u8::try_from(tries.as_u64()?).ok());
+        Some(Self { error: printable(&body.error), description, interval: body.interval, wants_number, tries_left })
     }
 }
 
@@ -160,6 +171,7 @@ impl Poll {
 
     fn from_error(error: OAuthError, answer: &Answer) -> Self {
         match error.error.as_str() {
+            "authorization_pending" if error.wants_number => Self::NumberWanted { tries_left: error.tries_left },
             "authorization_pending" => Self::Pending,
             "slow_down" => Self::SlowDown { interval: error.interval },
             "access_denied" => Self::Denied,
@@ -246,6 +258,10 @@ mod tests {
     fn every_error_of_the_standard_has_its_meaning() {
         assert!(matches!(poll(400, r#"{"error":"authorization_pending"}"#), Poll::Pending));
         assert!(matches!(poll(428, r#"{"error":"authorization_pending"}"#), Poll::Pending));
+        let number = r#"{"error":"authorization_pending","verification":"number","tries_left":2}"#;
+        assert!(matches!(poll(400, number), Poll::NumberWanted { tries_left: Some(2) }));
+        let other = r#"{"error":"authorization_pending","verification":["face"],"tries_left":"many"}"#;
+        assert!(matches!(poll(400, other), Poll::Pending), "nothing that is known here");
         assert!(matches!(poll(400, r#"{"error":"slow_down"}"#), Poll::SlowDown { interval: None }));
         assert!(matches!(poll(403, r#"{"error":"access_denied"}"#), Poll::Denied));
         assert!(matches!(poll(400, r#"{"error":"expired_token"}"#), Poll::Expired));

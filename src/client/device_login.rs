@@ -15,6 +15,9 @@ use super::reporter::{Event, Reporter};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
+/// For going to the page and back. The server gives no more.
+const TIME_FOR_NUMBER: Duration = Duration::from_mins(10);
+
 /// How the wait for one code ended without an error.
 enum Decision {
     Approved(Tokens),
@@ -79,6 +82,20 @@ fn refused(error: OAuthError) -> LoginError {
     LoginError::Refused { error: error.error, description: error.description }
 }
 
+/// Asks for the number that the approving page shows until it looks like one: a slip of the finger costs no try. `None`: it
+/// was never typed.
+async fn ask_for_number<R: Reporter>(reporter: &mut R, tries_left: Option<u8>) -> Result<Option<String>, LoginError> {
+    reporter.report(&Event::NumberWanted { tries_left })?;
+    loop {
+        let Ok(typed) = tokio::time::timeout(TIME_FOR_NUMBER, reporter.number()).await else { return Ok(None) };
+        let digits: String = typed?.ok_or(LoginError::NumberWanted)?.split_whitespace().collect();
+        if digits.len() == 2 && digits.bytes().all(|sign| sign.is_ascii_digit()) {
+            return Ok(Some(digits));
+        }
+        reporter.report(&Event::NoNumber)?;
+    }
+}
+
 /// The wait for the decision on one code.
 struct Wait<'a, T> {
     transport: &'a T,
@@ -95,14 +112,23 @@ impl<T: Transport> Wait<'_, T> {
     async fn for_decision(&self, reporter: &mut impl Reporter) -> Result<Decision, LoginError> {
         let mut pacing = Pacing::new(self.authorization.interval);
         let mut delay = pacing.interval();
+        let mut number = None;
         loop {
             self.counting_down(tokio::time::sleep(delay), reporter).await?;
-            let answer = self.counting_down(self.poll(), reporter).await?;
+            let answer = self.counting_down(self.poll(number.take().as_deref()), reporter).await?;
             let late = Instant::now() >= self.deadline;
             delay = match answer {
                 Poll::Approved(tokens) => return Ok(Decision::Approved(tokens)),
                 Poll::Denied => return Err(LoginError::Denied),
                 Poll::Expired => return Ok(Decision::Expired),
+                // Approved already: the code lives long enough for somebody to go and look at the page.
+                Poll::NumberWanted { tries_left } => match ask_for_number(reporter, tries_left).await? {
+                    Some(typed) => {
+                        number = Some(typed);
+                        Duration::ZERO
+                    }
+                    None => return Ok(Decision::Expired),
+                },
                 // What an expired code becomes once the server has forgotten it.
                 Poll::Refused(error) if late && error.error == "invalid_grant" => return Ok(Decision::Expired),
                 Poll::Refused(error) => return Err(refused(error)),
@@ -121,12 +147,13 @@ impl<T: Transport> Wait<'_, T> {
     }
 
     /// One device access token request (§3.4). No answer at all is one more kind of trouble.
-    async fn poll(&self) -> Poll {
-        let parameters = [
+    async fn poll(&self, number: Option<&str>) -> Poll {
+        let mut parameters = vec![
             ("grant_type", GRANT_TYPE),
             ("device_code", self.authorization.device_code.expose()),
             ("client_id", self.options.client_id.as_str()),
         ];
+        parameters.extend(number.map(|number| ("verification_number", number)));
         match self.possession.post_form(self.transport, &self.endpoints.token, &parameters).await {
             Ok(answer) => Poll::read(&answer, self.possession.key().is_some()),
             Err(NoAnswer { reason, .. }) => Poll::Unavailable { reason, retry_after: None },

@@ -333,3 +333,57 @@ async fn a_clock_that_is_behind_is_made_up_for_by_a_nonce() {
     let (result, _) = run_proving(&Script::new(refused, []), 1, Some(Key::generate().unwrap())).await;
     assert!(matches!(result, Err(LoginError::Refused { error, .. }) if error == "invalid_dpop_proof"));
 }
+
+/// Somebody who types these lines.
+struct Typist(VecDeque<&'static str>, Vec<String>);
+
+impl Reporter for Typist {
+    fn report(&mut self, event: &Event<'_>) -> io::Result<()> {
+        match event {
+            Event::NumberWanted { tries_left } => self.1.push(format!("number, {tries_left:?}")),
+            Event::NoNumber => self.1.push("no number".to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> impl Future<Output = io::Result<Option<String>>> {
+        std::future::ready(Ok(self.0.pop_front().map(str::to_owned)))
+    }
+}
+
+async fn run_typing(script: &Script, lines: &[&'static str]) -> (Result<Tokens, LoginError>, Vec<String>) {
+    let endpoints = Endpoints {
+        device_authorization: "https://acme.example/code".parse().unwrap(),
+        token: "https://acme.example/token".parse().unwrap(),
+        revocation: None,
+        userinfo: None,
+        dpop: false,
+    };
+    let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
+    let mut typist = Typist(lines.iter().copied().collect(), Vec::new());
+    let result = run(script, &endpoints, &Possession::of(None, Clock::system()), &options, &mut typist).await;
+    (result, typist.1)
+}
+
+fn number_wanted(tries_left: u8) -> Result<Answer, NoAnswer> {
+    answer(400, &json!({ "error": "authorization_pending", "verification": "number", "tries_left": tries_left }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_on_the_page_is_asked_for_and_sent() {
+    let script = Script::new([code("A", 900, 5)], [number_wanted(3), number_wanted(2), tokens()]);
+    let (result, told) = run_typing(&script, &["47x\n", " 4 6\n", "47"]).await;
+    assert!(result.is_ok());
+    assert_eq!(told, ["number, Some(3)", "no number", "number, Some(2)"]);
+    assert!(script.form().contains(&("verification_number".to_owned(), "47".to_owned())));
+    // Nobody waits for an interval: the person just typed.
+    assert_eq!(script.polled_at(), [5, 5, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_anybody_to_type_the_login_ends() {
+    let script = Script::new([code("A", 900, 5)], [number_wanted(3)]);
+    let (result, _) = run_typing(&script, &[]).await;
+    assert!(matches!(result, Err(LoginError::NumberWanted)));
+}

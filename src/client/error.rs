@@ -84,6 +84,11 @@ pub enum LoginError {
     /// The code, and every further one allowed, ran out of time.
     #[error("The code expired before it was approved. Run the command again for a new one.")]
     Expired,
+    /// The login waits for a number, and nobody is there to type it.
+    #[error(
+        "The server wants the number that the approving page shows, and there is nobody here to type it in. Nobody is signed in."
+    )]
+    NumberWanted,
     /// The file for the tokens can't be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -110,6 +115,7 @@ impl LoginError {
             Self::Refused { error, .. } => error,
             Self::Denied => "access_denied",
             Self::Expired => "expired_token",
+            Self::NumberWanted => "number_wanted",
             Self::Key(_) => "key",
             Self::Credentials(_) => "credentials",
             Self::Output(_) => "output",

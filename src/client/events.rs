@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::SignedIn;
 use super::credentials::KeptIn;
-use super::reporter::{Event, Reporter};
+use super::reporter::{Event, Reporter, typed_line};
 
-/// Writes events as JSON lines. `event` is `code`, `waiting`, `retrying`, `expired`, `done` or `error`; the last line is
-/// always one of the last two. Never a token.
+/// Writes events as JSON lines. `event` is `code`, `waiting`, `retrying`, `number`, `no_number`, `expired`, `done` or `error`; the
+/// last line is always one of the last two. Never a token. The number is read from standard input, a line.
 pub struct JsonLines<W> {
     out: W,
     waiting_said: bool,
@@ -52,12 +52,18 @@ impl<W: Write> Reporter for JsonLines<W> {
             Event::Retrying { reason, after } => {
                 self.line("retrying", json!({ "reason": reason, "after": after.as_secs() }))
             }
+            Event::NumberWanted { tries_left } => self.line("number", json!({ "tries_left": tries_left })),
+            Event::NoNumber => self.line("no_number", json!({})),
             Event::Expired => self.line("expired", json!({})),
             Event::SignedIn { signed_in, kept_in } => self.line("done", done(signed_in, kept_in)),
             Event::Failed(error) => {
                 self.line("error", json!({ "error": error.code(), "error_description": error.to_string() }))
             }
         }
+    }
+
+    fn number(&mut self) -> impl Future<Output = io::Result<Option<String>>> {
+        typed_line()
     }
 }
 

@@ -104,7 +104,9 @@ async fn attempt(
         Poll::NotUnderstood(reason) => not_understood(endpoints, reason),
         Poll::Denied => refused("access_denied"),
         Poll::Expired => refused("expired_token"),
-        Poll::Pending | Poll::SlowDown { .. } => not_understood(endpoints, "it belongs to a device login".to_owned()),
+        Poll::Pending | Poll::NumberWanted { .. } | Poll::SlowDown { .. } => {
+            not_understood(endpoints, "it belongs to a device login".to_owned())
+        }
     }
 }
 

@@ -11,10 +11,12 @@ use super::credentials::KeptIn;
 use super::environment::Terminal;
 use super::issuer::is_protected;
 use super::qr;
-use super::reporter::{Event, Reporter};
+use super::reporter::{Event, Reporter, typed_line};
 
 /// Lines that the QR code leaves for what stands around it.
 const LINES_AROUND: usize = 3;
+/// How many numbers may be typed; fewer are left after a wrong one.
+const TRIES: u8 = 3;
 /// To the first column, and the line is empty.
 const CLEAR_LINE: &str = "\r\x1b[K";
 
@@ -104,6 +106,26 @@ impl<O: Write, E: Write> Screen<O, E> {
         self.err.flush()
     }
 
+    /// Only those who approved know the number: whoever types it sits at this device.
+    fn ask_for_number(&mut self, tries_left: Option<u8>) -> io::Result<()> {
+        match tries_left {
+            Some(tries) if tries < TRIES => {
+                let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
+                self.problem(&format!("That is not the number on the page. {tries} left."))?;
+                self.ask("The number on the page: ")
+            }
+            _ => {
+                self.clear_countdown()?;
+                self.ask("Approved. Type the number that the page shows: ")
+            }
+        }
+    }
+
+    fn ask(&mut self, question: &str) -> io::Result<()> {
+        write!(self.out, "{question}")?;
+        self.out.flush()
+    }
+
     fn signed_in(&mut self, signed_in: &SignedIn, kept_in: Option<&KeptIn>) -> io::Result<()> {
         self.clear_countdown()?;
         match signed_in.granted_scope() {
@@ -135,10 +157,16 @@ impl<O: Write, E: Write> Reporter for Screen<O, E> {
                 "No usable answer from the server ({reason}); trying again in {} s.",
                 after.as_secs()
             )),
+            Event::NumberWanted { tries_left } => self.ask_for_number(tries_left),
+            Event::NoNumber => self.ask("Two digits, please. The number on the page: "),
             Event::Expired => self.problem("That code has expired. Here is a new one."),
             Event::SignedIn { signed_in, kept_in } => self.signed_in(signed_in, kept_in),
             Event::Failed(error) => self.problem(&error.to_string()),
         }
+    }
+
+    fn number(&mut self) -> impl Future<Output = io::Result<Option<String>>> {
+        typed_line()
     }
 }
 

@@ -53,7 +53,7 @@ pub async fn run(command: &mut Command) -> (i32, String, String) {
 
 /// A process that goes on, and a stream that it writes to.
 pub struct Running<T> {
-    process: Child,
+    pub process: Child,
     lines: Lines<BufReader<T>>,
 }
 

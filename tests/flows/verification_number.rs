@@ -1,10 +1,14 @@
 //! The request-initiation check: after the approval the page shows a number, and only the device that sends it gets tokens.
 
+use std::process::Stdio;
+
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
+use super::commands::{Running, countersign, directory};
 use crate::support::app::{ACME, Answer, form_request};
 use crate::support::{App, Browser, Device};
 
@@ -130,4 +134,25 @@ async fn there_is_time_to_go_and_type_it() {
     let number = done.says(".code [aria-hidden]")[0].parse().unwrap();
     app.advance(115);
     assert_eq!(app.send(poll(&device, Some(number))).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_reference_client_asks_for_it() {
+    let toml =
+        ACME.replace("client_id = \"acme-cli\"", "client_id = \"acme-cli\"\ninterval = 1\nverification = \"number\"");
+    let (app, scene) = (App::listening(&toml).await, directory());
+    let mut command = countersign(scene.path(), &["login", app.issuer(), "--client-id", "acme-cli", "--json"]);
+    command.stdin(Stdio::piped());
+    let mut login = Running::start(command);
+    let code: Value = serde_json::from_str(&login.says(r#""event":"code""#).await).unwrap();
+    let mut browser = Browser::new(&app);
+    let confirm = browser.enter_and_sign_in(code["user_code"].as_str().unwrap()).await;
+    let done = browser.approve(&confirm).await;
+    let number: u8 = done.says(".code [aria-hidden]")[0].parse().unwrap();
+    let mut keyboard = login.process.stdin.take().unwrap();
+    assert!(login.says(r#""event":"number""#).await.contains("\"tries_left\":3"));
+    keyboard.write_all(format!("{}\n", others(number).next().unwrap()).as_bytes()).await.unwrap();
+    assert!(login.says(r#""event":"number""#).await.contains("\"tries_left\":2"));
+    keyboard.write_all(format!("{number}\n").as_bytes()).await.unwrap();
+    login.says(r#""event":"done""#).await;
 }
