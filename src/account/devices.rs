@@ -10,6 +10,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::audit;
+use crate::device::name::{self, TooLong};
 use crate::directory::service::{self, Service};
 use crate::http::client_address::Caller;
 use crate::ids::{ServiceId, SessionId};
@@ -21,9 +22,6 @@ use crate::session::devices::{self, Device};
 
 use super::pages::{self as shown, DevicePage, Devices, Notice};
 use super::visit::{Visit, nowhere};
-
-/// The longest name of a device, in characters: as long as one that a device gives itself.
-const LONGEST_NAME: usize = 64;
 
 const NO_NAME: &str = "Enter a name, so that you know the device again.";
 const TOO_LONG: &str = "A name has at most 64 characters.";
@@ -90,7 +88,7 @@ pub async fn rename(
     let (device, service) = (&found.0, &found.1);
     let fields = form.of(&pages, &visit.visitor, visit.about_device(device.id))?;
     let typed = fields.get("name").unwrap_or_default();
-    let name = match readable(typed) {
+    let name = match name::read(typed).map_err(|TooLong| TOO_LONG).and_then(|name| name.ok_or(NO_NAME)) {
         Ok(name) => name,
         Err(error) => return Ok(page(&pages, &caller, &visit, &found, typed, Some(error), None)),
     };
@@ -158,21 +156,6 @@ pub fn describe(device: &Device, service: &Service, caller: &Caller, pages: &Pag
     }
 }
 
-/// A name as it is kept: no line breaks, no signs that can't be seen.
-fn readable(typed: &str) -> Result<String, &'static str> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    let name: String = typed.chars().filter(|c| !hidden(*c)).collect();
-    let name = name.trim();
-    match name.chars().count() {
-        0 => Err(NO_NAME),
-        1..=LONGEST_NAME => Ok(name.to_owned()),
-        _ => Err(TOO_LONG),
-    }
-}
-
 fn page(
     pages: &Pages,
     caller: &Caller,
@@ -194,17 +177,4 @@ fn page(
     };
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     answer::render(status, &page)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_holds_what_can_be_seen() {
-        assert_eq!(readable("  build\u{202e}-box\n").as_deref(), Ok("build-box"));
-        assert_eq!(readable("Büro 🖥").as_deref(), Ok("Büro 🖥"));
-        assert_eq!(readable(" \u{200b} "), Err(NO_NAME));
-        assert_eq!(readable(&"a".repeat(65)), Err(TOO_LONG));
-    }
 }
