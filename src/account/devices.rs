@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use crate::postgres::PgConnection;
 use crate::session::devices::{self, Device};
 
 use super::pages::{self as shown, DevicePage, Devices, Notice};
-use super::visit::{Visit, nowhere};
+use super::visit::{Arrival, Visit, nowhere};
 
 const NO_NAME: &str = "Enter a name, so that you know the device again.";
 const TOO_LONG: &str = "A name has at most 64 characters.";
@@ -39,14 +39,11 @@ pub fn notice(parameters: Result<Query<Parameters>, QueryRejection>) -> Option<N
 
 /// Shows the list.
 pub async fn list(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
+    Arrival { pages, caller, guest }: Arrival,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut conn, &pages).await?;
     let now = pages.installation.clock.now();
     let found = devices::of_user(&mut conn, visit.account()?.user.id, now).await?;
     let services = services_of(&mut conn, &found).await?;
@@ -62,28 +59,24 @@ pub async fn list(
 
 /// Shows one device.
 pub async fn show(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path((organization, device)): Path<(String, String)>,
+    Arrival { pages, caller, guest }: Arrival,
+    Path((_, device)): Path<(String, String)>,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut conn, &pages).await?;
     let found = find(&mut conn, &pages, &visit, &device).await?;
     Ok(page(&pages, &caller, &visit, &found, &found.0.name, None, notice(parameters)))
 }
 
 /// Gives a device another name.
 pub async fn rename(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path((organization, device)): Path<(String, String)>,
+    Arrival { pages, caller, guest }: Arrival,
+    Path((_, device)): Path<(String, String)>,
     form: Form,
 ) -> Result<Response, PageError> {
     let mut tx = pages.installation.pool.begin().await?;
-    let visit = Visit::at_home(&mut tx, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut tx, &pages).await?;
     let found = find(&mut tx, &pages, &visit, &device).await?;
     let (device, service) = (&found.0, &found.1);
     let fields = form.of(&pages, &visit.visitor, visit.about_device(device.id))?;
