@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::audit;
+use crate::device::name::{self, TooLong};
 use crate::directory::service::{self, Service};
 use crate::http::client_address::Caller;
 use crate::ids::{ServiceId, SessionId};
@@ -20,10 +21,7 @@ use crate::postgres::PgConnection;
 use crate::session::devices::{self, Device};
 
 use super::pages::{self as shown, DevicePage, Devices, Notice};
-use super::visit::{Visit, nowhere};
-
-/// The longest name of a device, in characters: as long as one that a device gives itself.
-const LONGEST_NAME: usize = 64;
+use super::visit::{Arrival, Visit, nowhere};
 
 const NO_NAME: &str = "Enter a name, so that you know the device again.";
 const TOO_LONG: &str = "A name has at most 64 characters.";
@@ -41,14 +39,11 @@ pub fn notice(parameters: Result<Query<Parameters>, QueryRejection>) -> Option<N
 
 /// Shows the list.
 pub async fn list(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
+    Arrival { pages, caller, guest }: Arrival,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut conn, &pages).await?;
     let now = pages.installation.clock.now();
     let found = devices::of_user(&mut conn, visit.account()?.user.id, now).await?;
     let services = services_of(&mut conn, &found).await?;
@@ -64,33 +59,29 @@ pub async fn list(
 
 /// Shows one device.
 pub async fn show(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path((organization, device)): Path<(String, String)>,
+    Arrival { pages, caller, guest }: Arrival,
+    Path((_, device)): Path<(String, String)>,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut conn, &pages).await?;
     let found = find(&mut conn, &pages, &visit, &device).await?;
     Ok(page(&pages, &caller, &visit, &found, &found.0.name, None, notice(parameters)))
 }
 
 /// Gives a device another name.
 pub async fn rename(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path((organization, device)): Path<(String, String)>,
+    Arrival { pages, caller, guest }: Arrival,
+    Path((_, device)): Path<(String, String)>,
     form: Form,
 ) -> Result<Response, PageError> {
     let mut tx = pages.installation.pool.begin().await?;
-    let visit = Visit::at_home(&mut tx, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut tx, &pages).await?;
     let found = find(&mut tx, &pages, &visit, &device).await?;
     let (device, service) = (&found.0, &found.1);
     let fields = form.of(&pages, &visit.visitor, visit.about_device(device.id))?;
     let typed = fields.get("name").unwrap_or_default();
-    let name = match readable(typed) {
+    let name = match name::read(typed).map_err(|TooLong| TOO_LONG).and_then(|name| name.ok_or(NO_NAME)) {
         Ok(name) => name,
         Err(error) => return Ok(page(&pages, &caller, &visit, &found, typed, Some(error), None)),
     };
@@ -158,21 +149,6 @@ pub fn describe(device: &Device, service: &Service, caller: &Caller, pages: &Pag
     }
 }
 
-/// A name as it is kept: no line breaks, no signs that can't be seen.
-fn readable(typed: &str) -> Result<String, &'static str> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    let name: String = typed.chars().filter(|c| !hidden(*c)).collect();
-    let name = name.trim();
-    match name.chars().count() {
-        0 => Err(NO_NAME),
-        1..=LONGEST_NAME => Ok(name.to_owned()),
-        _ => Err(TOO_LONG),
-    }
-}
-
 fn page(
     pages: &Pages,
     caller: &Caller,
@@ -194,17 +170,4 @@ fn page(
     };
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     answer::render(status, &page)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_holds_what_can_be_seen() {
-        assert_eq!(readable("  build\u{202e}-box\n").as_deref(), Ok("build-box"));
-        assert_eq!(readable("Büro 🖥").as_deref(), Ok("Büro 🖥"));
-        assert_eq!(readable(" \u{200b} "), Err(NO_NAME));
-        assert_eq!(readable(&"a".repeat(65)), Err(TOO_LONG));
-    }
 }

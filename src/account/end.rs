@@ -1,8 +1,8 @@
 //! Ending devices: one, or all others. Each is asked once more on a page of its own; nothing is ended by GET.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ use crate::session::devices::{self as sessions, Which};
 
 use super::devices::{describe, find, services_of};
 use super::pages::{End, EndOthers, Notice};
-use super::visit::Visit;
+use super::visit::{Arrival, Visit};
 
 /// What a device's next refresh says: "This device was signed out: …".
 const BECAUSE: &str = "it was ended in the account's list of devices";
@@ -32,13 +32,11 @@ pub struct Parameters {
 
 /// Asks whether to end this device.
 pub async fn show(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path((organization, device)): Path<(String, String)>,
+    Arrival { pages, caller, guest }: Arrival,
+    Path((_, device)): Path<(String, String)>,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut conn, &pages).await?;
     let (device, service) = find(&mut conn, &pages, &visit, &device).await?;
     let sign_out_token = visit.csrf_token(&pages, visit.about());
     let device_token = visit.csrf_token(&pages, visit.about_device(device.id));
@@ -53,14 +51,12 @@ pub async fn show(
 
 /// Ends this device.
 pub async fn submit(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path((organization, device)): Path<(String, String)>,
+    Arrival { pages, caller, guest }: Arrival,
+    Path((_, device)): Path<(String, String)>,
     form: Form,
 ) -> Result<Response, PageError> {
     let mut tx = pages.installation.pool.begin().await?;
-    let visit = Visit::at_home(&mut tx, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut tx, &pages).await?;
     let (device, _) = find(&mut tx, &pages, &visit, &device).await?;
     form.of(&pages, &visit.visitor, visit.about_device(device.id))?;
     end(&mut tx, &pages, &caller, &visit, Which::One(device.id)).await?;
@@ -70,28 +66,19 @@ pub async fn submit(
 
 /// Asks which device to keep.
 pub async fn show_others(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
+    Arrival { pages, caller, guest }: Arrival,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut conn, &pages).await?;
     let keep = parameters.ok().and_then(|Query(parameters)| parameters.keep);
     page_of_others(&mut conn, &pages, &caller, &visit, keep.as_deref(), None).await
 }
 
 /// Ends all others.
-pub async fn submit_others(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-    form: Form,
-) -> Result<Response, PageError> {
+pub async fn submit_others(Arrival { pages, caller, guest }: Arrival, form: Form) -> Result<Response, PageError> {
     let mut tx = pages.installation.pool.begin().await?;
-    let visit = Visit::at_home(&mut tx, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut tx, &pages).await?;
     let fields = form.of(&pages, &visit.visitor, visit.about())?;
     let which = match fields.get("keep") {
         Some(NONE) => Which::All,

@@ -1,33 +1,30 @@
 //! What the person proves themself with: the authenticator, recovery codes, the password.
 
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::audit;
-use crate::http::client_address::Caller;
 use crate::mfa::recovery::{self, NewCodes};
 use crate::mfa::totp;
 use crate::pages::answer::{self, Form, PageError};
 use crate::pages::factor::Occasion;
-use crate::pages::{Pages, second_factor, words};
+use crate::pages::{second_factor, words};
 
 use super::devices::{Parameters, notice};
 use super::mfa;
 use super::pages::{Notice, RenewCodes, Security};
 use super::password;
-use super::visit::{Guarded, Visit};
+use super::visit::{Arrival, Guarded};
 
 /// Shows what there is.
 pub async fn show(
-    State(pages): State<Pages>,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
+    Arrival { pages, guest, .. }: Arrival,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.at_home(&mut conn, &pages).await?;
     let user = visit.account()?.user.id;
     let set_up = totp::set_up_at(&mut conn, user).await?.map(words::date);
     let csrf_token = visit.csrf_token(&pages, visit.about());
@@ -42,30 +39,18 @@ pub async fn show(
 }
 
 /// Shows the secret of a new authenticator.
-pub async fn authenticator(
-    State(pages): State<Pages>,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-) -> Result<Response, PageError> {
+pub async fn authenticator(Arrival { pages, guest, .. }: Arrival) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
-    let visit = visit.freshly_proven(&pages, Guarded::Authenticator)?;
+    let visit = guest.at_guarded(&mut conn, &pages, Guarded::Authenticator).await?;
     let occasion = if visit.account()?.enrolled { Occasion::Replacing } else { Occasion::Chosen };
     let shown = mfa::shown_secret(&mut conn, &pages, &visit).await?;
     mfa::enrolment(&pages, &visit, &shown, occasion, None)
 }
 
 /// Takes the first code of a new authenticator.
-pub async fn set_up(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-    form: Form,
-) -> Result<Response, PageError> {
+pub async fn set_up(Arrival { pages, caller, guest }: Arrival, form: Form) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
-    let visit = visit.freshly_proven(&pages, Guarded::Authenticator)?;
+    let visit = guest.at_guarded(&mut conn, &pages, Guarded::Authenticator).await?;
     let fields = form.of(&pages, &visit.visitor, visit.about())?;
     let typed = fields.get("code").unwrap_or_default().trim();
     if !visit.account()?.enrolled {
@@ -91,14 +76,9 @@ pub async fn set_up(
 }
 
 /// Asks whether to make new recovery codes.
-pub async fn recovery_codes(
-    State(pages): State<Pages>,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-) -> Result<Response, PageError> {
+pub async fn recovery_codes(Arrival { pages, guest, .. }: Arrival) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
-    let visit = visit.freshly_proven(&pages, Guarded::RecoveryCodes)?;
+    let visit = guest.at_guarded(&mut conn, &pages, Guarded::RecoveryCodes).await?;
     if !visit.account()?.enrolled {
         return Ok(visit.lead_to(&pages, "/security"));
     }
@@ -108,16 +88,9 @@ pub async fn recovery_codes(
 }
 
 /// Makes new recovery codes and shows them, once.
-pub async fn renew(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-    form: Form,
-) -> Result<Response, PageError> {
+pub async fn renew(Arrival { pages, caller, guest }: Arrival, form: Form) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::at_home(&mut conn, &pages, &headers, &organization).await?;
-    let visit = visit.freshly_proven(&pages, Guarded::RecoveryCodes)?;
+    let visit = guest.at_guarded(&mut conn, &pages, Guarded::RecoveryCodes).await?;
     form.of(&pages, &visit.visitor, visit.about())?;
     if !visit.account()?.enrolled {
         return Ok(visit.lead_to(&pages, "/security"));

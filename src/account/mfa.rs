@@ -1,8 +1,8 @@
 //! A second factor: at the beginning of a visit, and once more before something that a thief would like.
 
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use sqlx::Postgres;
@@ -19,7 +19,7 @@ use crate::pages::factor::{Mfa, MfaError, Occasion};
 use crate::pages::second_factor::{self, Method, Typed};
 use crate::postgres::PgConnection;
 
-use super::visit::{Guarded, Step, Visit};
+use super::visit::{Arrival, Guarded, Step, Visit};
 
 /// What the page reads of its address. Other parameters are ignored.
 #[derive(Deserialize)]
@@ -29,13 +29,11 @@ pub struct Parameters {
 
 /// Shows the challenge, or the enrolment to who must have a factor and has none.
 pub async fn show(
-    State(pages): State<Pages>,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
+    Arrival { pages, guest, .. }: Arrival,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.visit(&mut conn, &pages).await?;
     let next = parameters.ok().and_then(|Query(parameters)| Guarded::read(&parameters.next?));
     match asked(&visit, next)? {
         Asked::Nothing => Ok(visit.lead_on(&pages)),
@@ -48,15 +46,9 @@ pub async fn show(
 }
 
 /// Takes a code.
-pub async fn submit(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-    form: Form,
-) -> Result<Response, PageError> {
+pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.visit(&mut conn, &pages).await?;
     let fields = form.of(&pages, &visit.visitor, visit.about())?;
     let typed = fields.get("code").unwrap_or_default().trim();
     let next = fields.get("next").and_then(Guarded::read);

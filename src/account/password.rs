@@ -1,14 +1,12 @@
 //! Another password, for accounts of Countersign's own.
 
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::audit;
 use crate::browser;
 use crate::directory::provider::{self, Kind};
 use crate::directory::user::{self, LONGEST_PASSWORD, SHORTEST_PASSWORD};
-use crate::http::client_address::Caller;
 use crate::http::fields::Fields;
 use crate::pages::Pages;
 use crate::pages::answer::{self, Form, PageError};
@@ -16,7 +14,7 @@ use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
 
 use super::pages::{Notice, Password, PasswordErrors};
-use super::visit::{Guarded, Visit, nowhere};
+use super::visit::{Arrival, Guarded, Guest, Visit, nowhere};
 
 const NO_OLD: &str = "Enter the password that you have now.";
 const WRONG_OLD: &str = "This is not the password that you have now.";
@@ -34,26 +32,16 @@ pub async fn has_one(conn: &mut PgConnection, visit: &Visit) -> Result<bool, Pag
 }
 
 /// Shows the form.
-pub async fn show(
-    State(pages): State<Pages>,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-) -> Result<Response, PageError> {
+pub async fn show(Arrival { pages, guest, .. }: Arrival) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = enter(&mut conn, &pages, &headers, &organization).await?;
+    let visit = enter(&mut conn, &pages, &guest).await?;
     page(&pages, &visit, PasswordErrors::default())
 }
 
 /// Changes the password, and signs the person out in every other browser.
-pub async fn submit(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-    form: Form,
-) -> Result<Response, PageError> {
+pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let mut visit = enter(&mut conn, &pages, &headers, &organization).await?;
+    let mut visit = enter(&mut conn, &pages, &guest).await?;
     let fields = form.of(&pages, &visit.visitor, visit.about())?;
     // Hashing takes long: not with a connection in hand.
     drop(conn);
@@ -94,13 +82,8 @@ pub async fn submit(
 }
 
 /// Lets in who has a password and a fresh second factor.
-async fn enter(
-    conn: &mut PgConnection,
-    pages: &Pages,
-    headers: &HeaderMap,
-    organization: &str,
-) -> Result<Visit, PageError> {
-    let visit = Visit::at_home(conn, pages, headers, organization).await?;
+async fn enter(conn: &mut PgConnection, pages: &Pages, guest: &Guest) -> Result<Visit, PageError> {
+    let visit = guest.at_home(conn, pages).await?;
     if !has_one(conn, &visit).await? {
         return Err(nowhere());
     }

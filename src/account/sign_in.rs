@@ -1,7 +1,6 @@
 //! Who the person is.
 
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::audit;
@@ -18,31 +17,21 @@ use crate::pages::sign_in::{self as shared, PASSWORD_AMR, PasswordForm};
 use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
 
-use super::visit::Visit;
+use super::visit::{Arrival, Visit};
 
 /// Shows the ways to sign in.
-pub async fn show(
-    State(pages): State<Pages>,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-) -> Result<Response, PageError> {
+pub async fn show(Arrival { pages, guest, .. }: Arrival) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?.at_sign_in(&pages)?;
+    let visit = guest.visit(&mut conn, &pages).await?.at_sign_in(&pages)?;
     page(&mut conn, &pages, &visit, StatusCode::OK, PasswordForm::default(), None).await
 }
 
 /// Signs in with address and password.
-pub async fn submit(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-    form: Form,
-) -> Result<Response, PageError> {
+pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.visit(&mut conn, &pages).await?;
     if visit.visitor.session.is_none()
-        && let Some(visitor) = Visitor::clicked_again(&mut conn, &pages.installation, &headers).await?
+        && let Some(visitor) = Visitor::clicked_again(&mut conn, &pages.installation, &guest.headers).await?
     {
         let visit = Visit::of(&mut conn, &pages, visitor, visit.organization).await?;
         drop(conn);
@@ -126,14 +115,9 @@ pub async fn signed_in(
 }
 
 /// "Not you?": forgets who is signed in to this organization and shows the ways to sign in.
-pub async fn sign_out(
-    State(pages): State<Pages>,
-    headers: HeaderMap,
-    Path(organization): Path<String>,
-    form: Form,
-) -> Result<Response, PageError> {
+pub async fn sign_out(Arrival { pages, guest, .. }: Arrival, form: Form) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let visit = Visit::begin(&mut conn, &pages, &headers, &organization).await?;
+    let visit = guest.visit(&mut conn, &pages).await?;
     if visit.account.is_some() {
         form.of(&pages, &visit.visitor, visit.about())?;
         browser::store::sign_out(&mut conn, visit.browser()?.id, visit.organization.id).await?;

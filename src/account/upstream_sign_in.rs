@@ -1,7 +1,7 @@
 //! Signing in at an organization's own provider: out, and back once, about no device login.
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use crate::audit;
@@ -20,20 +20,18 @@ use crate::upstream::admission::{self, AdmissionError};
 use crate::upstream::{Identity, UpstreamError, round_trip};
 
 use super::sign_in;
-use super::visit::{Visit, nowhere};
+use super::visit::{Arrival, Visit, nowhere};
 
 /// `GET /account/{organization}/sign-in/{provider}`: leads to the provider.
 pub async fn start(
-    State(pages): State<Pages>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path((organization, slug)): Path<(String, String)>,
+    Arrival { pages, caller, guest }: Arrival,
+    Path((_, slug)): Path<(String, String)>,
 ) -> Result<Response, PageError> {
-    if !is_followed(&headers) {
+    if !is_followed(&guest.headers) {
         return Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm));
     }
     let mut tx = pages.installation.pool.begin().await?;
-    let mut visit = Visit::begin(&mut tx, &pages, &headers, &organization).await?.at_sign_in(&pages)?;
+    let mut visit = guest.visit(&mut tx, &pages).await?.at_sign_in(&pages)?;
     if slug.contains('\0') {
         return Err(nowhere());
     }

@@ -1,8 +1,12 @@
 //! A browser at an organization's account pages, and what it has to do first.
 
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 
 use crate::audit;
 use crate::browser::csrf::{self, About};
@@ -61,6 +65,59 @@ impl Guarded {
     }
 }
 
+/// A request at the pages of an organization: what every handler begins with.
+pub struct Arrival {
+    /// What the pages need.
+    pub pages: Pages,
+    /// Whose request it is.
+    pub caller: Caller,
+    /// Who comes, as far as the request tells.
+    pub guest: Guest,
+}
+
+impl FromRequestParts<Pages> for Arrival {
+    type Rejection = PathRejection;
+
+    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, PathRejection> {
+        let Ok(caller) = Caller::from_request_parts(parts, pages).await;
+        let Path(Place { organization }) = Path::from_request_parts(parts, pages).await?;
+        let guest = Guest { headers: parts.headers.clone(), organization };
+        Ok(Self { pages: pages.clone(), caller, guest })
+    }
+}
+
+/// What every address of an organization's pages holds.
+#[derive(Deserialize)]
+struct Place {
+    organization: String,
+}
+
+/// Who comes to the pages of an organization, before anything is looked up.
+pub struct Guest {
+    /// The request's headers, with the cookie.
+    pub headers: HeaderMap,
+    organization: String,
+}
+
+impl Guest {
+    /// Finds out where this browser stands at the organization.
+    pub async fn visit(&self, conn: &mut PgConnection, pages: &Pages) -> Result<Visit, PageError> {
+        let visitor = Visitor::recognize(conn, &pages.installation, &self.headers).await?;
+        let organization = organization::by_slug(conn, &self.organization).await?.ok_or_else(nowhere)?;
+        Visit::of(conn, pages, visitor, organization).await
+    }
+
+    /// A visit by somebody who has done what comes first; others are led to what they have to do.
+    pub async fn at_home(&self, conn: &mut PgConnection, pages: &Pages) -> Result<Visit, PageError> {
+        self.visit(conn, pages).await?.at(pages, Step::Home)
+    }
+
+    /// The same at a page that asks for a fresh second factor.
+    pub async fn at_guarded(&self, conn: &mut PgConnection, pages: &Pages, page: Guarded) -> Result<Visit, PageError> {
+        self.at_home(conn, pages).await?.freshly_proven(pages, page)
+    }
+}
+
 /// A browser at the account pages of an organization.
 pub struct Visit {
     /// The browser.
@@ -75,18 +132,6 @@ pub struct Visit {
 }
 
 impl Visit {
-    /// Finds out where this browser stands at the organization with this slug.
-    pub async fn begin(
-        conn: &mut PgConnection,
-        pages: &Pages,
-        headers: &HeaderMap,
-        organization: &str,
-    ) -> Result<Self, PageError> {
-        let visitor = Visitor::recognize(conn, &pages.installation, headers).await?;
-        let organization = organization::by_slug(conn, organization).await?.ok_or_else(nowhere)?;
-        Self::of(conn, pages, visitor, organization).await
-    }
-
     /// Finds out where a recognized browser stands.
     pub async fn of(
         conn: &mut PgConnection,
@@ -105,16 +150,6 @@ impl Visit {
             return Err(visit.trouble(pages, StatusCode::FORBIDDEN, Trouble::Suspended).into());
         }
         Ok(visit)
-    }
-
-    /// A visit by somebody who has done what comes first; others are led to what they have to do.
-    pub async fn at_home(
-        conn: &mut PgConnection,
-        pages: &Pages,
-        headers: &HeaderMap,
-        organization: &str,
-    ) -> Result<Self, PageError> {
-        Self::begin(conn, pages, headers, organization).await?.at(pages, Step::Home)
     }
 
     /// Leads to the missing step unless it is this page's turn.

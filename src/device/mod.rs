@@ -10,6 +10,7 @@
 pub mod codes;
 pub mod expiry;
 pub mod grant;
+pub mod name;
 pub mod pacing;
 pub mod store;
 pub mod verification;

@@ -17,6 +17,8 @@ pub struct Found {
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
+    /// A number, a time, an address: nothing that could be more than it is.
+    Plain(String),
     Text(String),
     Bytes(Vec<u8>),
 }
@@ -59,6 +61,7 @@ impl Column {
         match self.udt_name.trim_start_matches('_') {
             "bytea" => vec![Value::Bytes(from_hex(text.strip_prefix("\\x").unwrap()).unwrap())],
             "json" | "jsonb" => leaves(&serde_json::from_str(&text).unwrap()),
+            "bool" | "int2" | "int4" | "int8" | "timestamptz" | "inet" => vec![Value::Plain(text)],
             _ => vec![Value::Text(text)],
         }
     }
@@ -78,7 +81,7 @@ fn leaves(json: &serde_json::Value) -> Vec<Value> {
             let named = |(name, value)| std::iter::once(Value::Text(String::clone(name))).chain(leaves(value));
             members.iter().flat_map(named).collect()
         }
-        other => vec![Value::Text(other.to_string())],
+        other => vec![Value::Plain(other.to_string())],
     }
 }
 
@@ -126,44 +129,58 @@ async fn nothing_else_is_stored(pool: &PgPool, columns: &[Column]) {
     assert_eq!(objects, 0, "large objects");
 }
 
-/// Something to be tried.
-pub struct Form<'a> {
-    /// Where it stands, or what it was made of.
-    pub place: &'a str,
-    /// Whether it stands there like this.
-    pub as_it_is: bool,
+/// What a form was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// For nothing: it stands there like this.
+    AsItIs,
+    /// A piece of a text, or bytes in an alphabet that everything may be written in. A cookie is base64url of 32 bytes,
+    /// and a recovery code is read without its hyphens.
+    Written,
+    /// With the beginning of a device code.
+    DeviceCode,
+    /// With the beginning of a refresh token.
+    RefreshToken,
+    /// In the alphabet of authenticators' keys.
+    Base32,
 }
 
+/// What to try, what each was made for, and where it stands.
+pub type Forms<'a> = BTreeMap<String, (Kind, &'a str)>;
+
 /// What somebody could write each value as.
-pub fn written<'a>(found: impl IntoIterator<Item = &'a Found>) -> BTreeMap<String, Form<'a>> {
-    let mut written: BTreeMap<String, Form<'_>> = BTreeMap::new();
+pub fn written<'a>(found: impl IntoIterator<Item = &'a Found>) -> Forms<'a> {
+    let mut written = Forms::new();
     for found in found {
-        for text in found.value.forms() {
-            let as_it_is = found.value == Value::Text(text.clone());
-            let form = written.entry(text).or_insert(Form { place: &found.place, as_it_is });
-            form.as_it_is |= as_it_is;
+        for (kind, text) in found.value.forms() {
+            let form = written.entry(text).or_insert((kind, &found.place));
+            form.0 = form.0.min(kind);
         }
     }
     written
 }
 
 impl Value {
-    /// As it is; the pieces of a text; bytes in every usual alphabet, and with the beginnings that codes and tokens have.
-    /// A cookie is base64url of 32 bytes, a recovery code is read without its hyphens: these are among them.
-    pub fn forms(&self) -> Vec<String> {
-        let mut forms = match self {
-            Self::Bytes(bytes) => {
-                let in_full = [STANDARD.encode(bytes), URL_SAFE.encode(bytes), hex(bytes)];
-                made_of(bytes).into_iter().chain(in_full).chain(String::from_utf8(bytes.clone())).collect()
-            }
+    /// As it is, the pieces of a text, and bytes in every usual alphabet.
+    fn forms(&self) -> Vec<(Kind, String)> {
+        let mut forms = vec![];
+        match self {
+            Self::Plain(text) => forms.push((Kind::AsItIs, text.clone())),
             Self::Text(text) => {
+                forms.push((Kind::AsItIs, text.clone()));
                 let pieces = text.split(|c: char| !c.is_ascii_alphanumeric() && !"-_+/=.".contains(c));
-                let pieces = pieces.filter(|piece| piece.len() >= 6).map(str::to_owned);
-                let of_bytes = self.decoded().into_iter().flat_map(|bytes| made_of(&bytes));
-                pieces.chain([text.clone()]).chain(of_bytes).collect::<Vec<_>>()
+                let pieces = pieces.filter(|piece| piece.len() >= 6);
+                forms.extend(pieces.map(|piece| (Kind::Written, piece.to_owned())));
+                forms.extend(self.decoded().iter().flat_map(|bytes| made_of(bytes)));
             }
-        };
-        forms.retain(|form| !form.trim().is_empty());
+            Self::Bytes(bytes) => {
+                forms.extend(made_of(bytes));
+                let text = String::from_utf8(bytes.clone()).ok();
+                let in_full = [STANDARD.encode(bytes), URL_SAFE.encode(bytes), hex(bytes)].into_iter().chain(text);
+                forms.extend(in_full.map(|text| (Kind::Written, text)));
+            }
+        }
+        forms.retain(|(_, text)| !text.trim().is_empty());
         forms
     }
 
@@ -176,14 +193,16 @@ impl Value {
     }
 
     fn text(&self) -> &str {
-        let Self::Text(text) = self else { panic!("bytes are no text") };
-        text
+        match self {
+            Self::Plain(text) | Self::Text(text) => text,
+            Self::Bytes(_) => panic!("bytes are no text"),
+        }
     }
 
     /// The bytes of the value, whatever it is: to look for a secret among them.
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Self::Text(text) => text.as_bytes(),
+            Self::Plain(text) | Self::Text(text) => text.as_bytes(),
             Self::Bytes(bytes) => bytes,
         }
     }
@@ -199,9 +218,14 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// What bytes are part of elsewhere: codes and tokens, cookies, an authenticator's key.
-fn made_of(bytes: &[u8]) -> Vec<String> {
+fn made_of(bytes: &[u8]) -> [(Kind, String); 4] {
     let base64url = URL_SAFE_NO_PAD.encode(bytes);
-    vec![format!("csd_{base64url}"), format!("csr_{base64url}"), base64url, Secret::from(bytes).to_base32()]
+    [
+        (Kind::DeviceCode, format!("csd_{base64url}")),
+        (Kind::RefreshToken, format!("csr_{base64url}")),
+        (Kind::Written, base64url),
+        (Kind::Base32, Secret::from(bytes).to_base32()),
+    ]
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -216,7 +240,7 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
 
 /// What a device code and the refresh tokens would be, were one of these values the MAC in them: whoever has a copy also
 /// has the ids and the generations.
-pub fn composed(found: &[Found]) -> BTreeMap<String, Form<'_>> {
+pub fn composed(found: &[Found]) -> Forms<'_> {
     let macs: BTreeMap<&[u8], &str> = found
         .iter()
         .filter(|found| matches!(&found.value, Value::Bytes(bytes) if bytes.len() == 32))
@@ -229,15 +253,16 @@ pub fn composed(found: &[Found]) -> BTreeMap<String, Form<'_>> {
     let (grants, sessions) = (ids("device_grant.id"), ids("session.id"));
     let generations = found.iter().filter(|found| found.place == "session.generation");
     let newest: i32 = generations.map(|found| found.value.text().parse().unwrap()).max().unwrap_or(0);
-    let mut composed = BTreeMap::new();
+    let mut composed = Forms::new();
     for (mac, place) in macs {
-        let form = || Form { place, as_it_is: false };
         for grant in &grants {
-            composed.insert(format!("csd_{}", URL_SAFE_NO_PAD.encode([grant, mac].concat())), form());
+            let code = format!("csd_{}", URL_SAFE_NO_PAD.encode([grant, mac].concat()));
+            composed.insert(code, (Kind::DeviceCode, place));
         }
         for (session, generation) in sessions.iter().flat_map(|id| (0..=newest).map(move |number| (id, number))) {
             let token = [session, &generation.to_be_bytes()[..], mac].concat();
-            composed.insert(format!("csr_{}", URL_SAFE_NO_PAD.encode(token)), form());
+            let token = format!("csr_{}", URL_SAFE_NO_PAD.encode(token));
+            composed.insert(token, (Kind::RefreshToken, place));
         }
     }
     composed

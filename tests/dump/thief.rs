@@ -13,8 +13,10 @@ use countersign::mfa::totp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::Value;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::life::{ACCOUNT, ADA, AGENT, API, CLI, Client, Life};
+use super::reader::Kind;
 use crate::support::app::{Answer, form_request};
 use crate::support::{App, Browser, Page};
 
@@ -78,27 +80,39 @@ impl Way {
         Self::TotpSecret,
     ];
 
-    /// Whether a value is worth a try, which it isn't where it could not be sent.
-    pub fn takes(self, value: &str) -> bool {
+    /// Whether a value that was made for this is worth a try.
+    pub fn takes(self, kind: Kind, value: &str) -> bool {
+        let fits = match kind {
+            Kind::AsItIs | Kind::Written => true,
+            Kind::DeviceCode => matches!(self, Self::DeviceCode | Self::AgentsDeviceCode),
+            Kind::RefreshToken => {
+                matches!(self, Self::RefreshToken | Self::AgentsRefreshToken | Self::Introspection)
+            }
+            Kind::Base32 => self == Self::TotpSecret,
+        };
+        fits && match self {
+            // Each try is a hash of argon2id, which is slow by design: only with what people could have typed.
+            Self::Password => kind == Kind::AsItIs && is_like_a_password(value),
+            _ => self.can_be_sent(value),
+        }
+    }
+
+    fn can_be_sent(self, value: &str) -> bool {
         match self {
-            Self::DeviceCode | Self::AgentsDeviceCode => !value.starts_with("csr_"),
-            Self::RefreshToken | Self::AgentsRefreshToken | Self::Introspection => !value.starts_with("csd_"),
-            // These beginnings were put there to make a code or a token.
-            _ if value.starts_with("csd_") || value.starts_with("csr_") => false,
             Self::TotpSecret => totp::code_of(value, DateTime::UNIX_EPOCH).is_ok(),
             Self::SigningKey => STANDARD.decode(value).is_ok_and(|bytes| bytes.len() >= 16),
             _ => HeaderValue::from_str(value).is_ok() || !self.is_in_a_header(),
         }
     }
 
-    /// Whether every try is a hash of argon2id, which is slow by design.
-    pub fn is_slow(self) -> bool {
-        self == Self::Password
-    }
-
     fn is_in_a_header(self) -> bool {
         matches!(self, Self::Bearer | Self::ConfirmCookie | Self::AccountCookie)
     }
+}
+
+/// As long as passwords are, and neither an id nor a time.
+fn is_like_a_password(value: &str) -> bool {
+    (8..=64).contains(&value.chars().count()) && !value.starts_with("20") && Uuid::try_parse(value).is_err()
 }
 
 /// What an answer says, apart from the time and what a page repeats of the question.
@@ -149,7 +163,7 @@ impl Thief {
         let account_token = life.held(Way::AccountForm).to_owned();
         let mut thief = Self { life, cookie, csrf_token, account_token, wrong: HashMap::new() };
         for way in Way::ALL {
-            for value in made_up().iter().filter(|value| way.takes(value)) {
+            for value in made_up().iter().filter(|value| way.can_be_sent(value)) {
                 let told = thief.asks(way, value).await;
                 let wrong = thief.wrong.entry(way).or_default();
                 if !wrong.contains(&told) {
