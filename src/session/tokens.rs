@@ -1,5 +1,6 @@
 //! The tokens of a session, minted when they are sent and stored nowhere.
 
+use aws_lc_rs::digest;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::Algorithm;
 use serde::Serialize;
@@ -99,6 +100,7 @@ pub fn mint(
     };
     let access_token = keys.sign(Algorithm::ES256, access_token::TYP, &claims, now)?;
     let id_token = if granted("openid") {
+        let algorithm = id_token_algorithm(service);
         let claims = IdTokenClaims {
             iss: issuer,
             sub: user.id.to_string(),
@@ -108,14 +110,14 @@ pub fn mint(
             sid: session.id.to_string(),
             auth_time: session.auth_time.timestamp(),
             amr: &session.amr,
-            at_hash: at_hash(&access_token),
+            at_hash: at_hash(&access_token, algorithm),
             org: &service.organization_slug,
             service: &service.slug,
             email,
             email_verified: email.map(|_| user.email_verified),
             name: Some(user.name.as_str()).filter(|name| !name.is_empty() && granted("profile")),
         };
-        Some(keys.sign(id_token_algorithm(service), "JWT", &claims, now)?)
+        Some(keys.sign(algorithm, "JWT", &claims, now)?)
     } else {
         None
     };
@@ -130,8 +132,11 @@ fn id_token_algorithm(service: &Service) -> Algorithm {
     service.id_token_algorithm.parse().unwrap_or(Algorithm::RS256)
 }
 
-/// The left half of the access token's SHA-256 (OpenID Connect Core §3.1.3.6).
-fn at_hash(access_token: &str) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, access_token.as_bytes());
-    crate::secrets::base64url(digest.as_ref().split_at(16).0)
+/// The left half of the access token's digest, by the hash of the ID token's own algorithm (OpenID Connect Core §3.1.3.6):
+/// of RS256 and ES256 that is SHA-256, of EdDSA, whose name says none, the SHA-512 inside Ed25519.
+fn at_hash(access_token: &str, algorithm: Algorithm) -> String {
+    let hash = if algorithm == Algorithm::EdDSA { &digest::SHA512 } else { &digest::SHA256 };
+    let digest = digest::digest(hash, access_token.as_bytes());
+    let (left, _right) = digest.as_ref().split_at(hash.output_len() / 2);
+    crate::secrets::base64url(left)
 }

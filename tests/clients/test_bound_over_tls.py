@@ -14,7 +14,9 @@ from tls_front import ServerBehindTls
 class BoundOverTls(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = cls.enterClassContext(ServerBehindTls())
+        cls.server = ServerBehindTls()
+        cls.addClassCleanup(cls.server.stop)
+        cls.server.start()
 
     def client(self):
         issuer, session = self.server.issuer, requests.Session()

@@ -2,6 +2,7 @@
 signed. Everything is on loopback, in a directory of its own, and ends with the test.
 """
 
+import atexit
 import datetime
 import ipaddress
 import os
@@ -49,39 +50,48 @@ password = { env = "TEST_PASSWORD" }
 
 
 class ServerBehindTls:
-    """Use it with `with`: `issuer` is its https address, `ca` the file of the CA that vouches for it."""
+    """Between `start` and `stop`, `issuer` is its https address and `ca` the file of the CA that vouches for it. Interrupted
+    or terminated, the tests' process stops it too, at its own end.
+    """
 
-    def __enter__(self):
+    def __init__(self):
+        self._server = self._front = self._directory = None
+
+    def start(self):
+        # What ends a program silently, by default, has to pass through its exits here.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        atexit.register(self.stop)
         self._directory = tempfile.TemporaryDirectory()
         scene = Path(self._directory.name)
         # Open to pass through: root's PostgreSQL is another account's and has to get there.
         scene.chmod(0o755)
         self.ca = str(scene / "ca.pem")
-        try:
-            self._front = _listener()
-            behind = _free_port()
-            self.issuer = f"https://localhost:{self._front.getsockname()[1]}"
-            self._serve(scene, behind)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*_certificate(scene))
-            threading.Thread(target=_accept, args=(self._front, context, behind), daemon=True).start()
-            self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        self._front = _listener()
+        behind = _free_port()
+        self.issuer = f"https://localhost:{self._front.getsockname()[1]}"
+        self._serve(scene, behind)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*_certificate(scene))
+        threading.Thread(target=_accept, args=(self._front, context, behind), daemon=True).start()
+        self._wait()
 
-    def __exit__(self, *_error):
-        self._front.close()
-        server = getattr(self, "_server", None)
-        if server is not None:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-        self._directory.cleanup()
+    def stop(self):
+        """Ends what `start` began, however far it came. That the server would not end by itself is an error."""
+        atexit.unregister(self.stop)
+        try:
+            if self._front is not None:
+                self._front.close()
+            if self._server is not None:
+                self._server.terminate()
+                try:
+                    self._server.wait(60)
+                finally:
+                    # Its PostgreSQL ends with it, whichever way it goes.
+                    self._server.kill()
+                    self._server.wait()
+        finally:
+            if self._directory is not None:
+                self._directory.cleanup()
 
     def _serve(self, scene, port):
         data = str(scene / "data")
@@ -94,6 +104,7 @@ class ServerBehindTls:
             self._server = subprocess.Popen([program, "serve"], env=environment, stdin=subprocess.DEVNULL, stderr=log)
         directory = scene / "acme.toml"
         directory.write_text(DIRECTORY)
+        # Faster than the server, `apply` would run the database itself, and end it under the server.
         self._until(lambda: "issuer=" in self._log.read_text())
         subprocess.run([program, "apply", directory], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=60)
 

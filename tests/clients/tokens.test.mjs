@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { before, describe, test } from 'node:test'
-import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
+import { calculateJwkThumbprint, createRemoteJWKSet, decodeProtectedHeader, importJWK, jwtVerify } from 'jose'
 
 import { approve } from './approve.mjs'
 import { DEVICE_CODE, SERVER, askForCode, post } from './support.mjs'
@@ -98,11 +98,16 @@ describe('tokens', () => {
     assert.equal(response.headers.get('access-control-allow-origin'), '*')
     assert.equal(response.headers.get('access-control-allow-credentials'), null)
     const set = await response.json()
-    const algorithms = new Set(set.keys.map((key) => key.alg))
-    for (const algorithm of ['ES256', 'RS256']) assert(algorithms.has(algorithm), algorithm)
+    const algorithms = [...new Set(set.keys.map((key) => key.alg))].sort()
+    assert.deepEqual(algorithms, ['ES256', 'EdDSA', 'RS256'])
+    assert.equal(new Set(set.keys.map((key) => key.kid)).size, set.keys.length, 'each has a name of its own')
     for (const key of set.keys) {
       assert.equal(key.use, 'sig')
-      for (const secret of ['d', 'p', 'q', 'dp', 'dq', 'qi', 'k']) assert(!(secret in key), `${key.kid} has ${secret}`)
+      assert.equal(key.kid, await calculateJwkThumbprint(key))
+      assert.equal((await importJWK(key)).type, 'public')
+      for (const secret of ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']) {
+        assert(!(secret in key), `${key.kid} has ${secret}`)
+      }
     }
   })
 })
