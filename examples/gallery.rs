@@ -12,11 +12,13 @@ use countersign::account::pages::{
     Device, DevicePage, Devices, End, EndOthers, Notice, OrganizationLink, Password, PasswordErrors, RenewCodes,
     Security, Start,
 };
-use countersign::activation::pages::{Code, CodeEntry, Confirm, Done, Network, Outcome, RequestingDevice, ScopeChoice};
+use countersign::activation::pages::{
+    Code, CodeEntry, Confirm, Done, Network, Outcome, RequestingDevice, ScopeChoice, Warning,
+};
 use countersign::device::verification::Number;
 use countersign::pages::factor::{Enrol, Mfa, MfaError, Occasion, RecoveryCodes, svg_element};
 use countersign::pages::frame::{Door, Frame, ICON, STYLESHEET};
-use countersign::pages::message::{Message, Trouble};
+use countersign::pages::message::{Distance, Message, Trouble};
 use countersign::pages::sign_in::{PasswordForm, ProviderLink, SignIn};
 use qrcode::{QrCode, render::svg};
 
@@ -148,6 +150,7 @@ fn confirm(gallery: &Gallery) -> Result {
         address: "203.0.113.24",
         asked: "2 minutes ago",
         network: Network::Same,
+        place: None,
     };
     let scope = |name, label, required, checked| ScopeChoice { name, label, required, checked };
     let scopes = |deploy| {
@@ -162,6 +165,7 @@ fn confirm(gallery: &Gallery) -> Result {
         frame: SIGNED_IN,
         user_code: "WDJB-MJHT",
         device,
+        warnings: vec![],
         scopes: scopes(true),
         resources: &[],
         mine: false,
@@ -175,6 +179,7 @@ fn confirm(gallery: &Gallery) -> Result {
         network: Network::Other,
         ..device
     };
+    let warnings = vec![Warning::OtherNetwork];
     let long = Frame {
         organization: Some("Gesellschaft für wissenschaftliche Datenverarbeitung"),
         service: Some("Hochleistungsrechner-Kommandozeile"),
@@ -183,7 +188,7 @@ fn confirm(gallery: &Gallery) -> Result {
     };
     gallery.add(
         "4-confirm-other-network",
-        &Confirm { frame: long, user_code: "WDJB-MJHTX", device: other, scopes: vec![], ..page },
+        &Confirm { frame: long, user_code: "WDJB-MJHTX", device: other, warnings, scopes: vec![], ..page },
     )?;
     let resources = [
         "https://api.acme.example".to_owned(),
@@ -193,12 +198,43 @@ fn confirm(gallery: &Gallery) -> Result {
         frame: SIGNED_IN,
         user_code: "WDJB-MJHT",
         device,
+        warnings: vec![],
         scopes: scopes(false),
         resources: &resources,
         mine: false,
         mine_error: Some("Tick this box to approve, or deny."),
     };
-    gallery.add("4-confirm-error", &error)
+    gallery.add("4-confirm-error", &error)?;
+    confirm_warnings(gallery, device)
+}
+
+fn confirm_warnings(gallery: &Gallery, device: RequestingDevice<'_>) -> Result {
+    let many = Warning::ManyApprovals { people: 7, last: "the last hour" };
+    let abroad = Warning::OtherCountry { device: "Lyon, France", you: "Hamburg, Germany" };
+    let (here, there) = ("Berlin, Germany — you: Hamburg, Germany", "Lyon, France — you: Hamburg, Germany");
+    let all: [(&str, Network, Option<&str>, Vec<Warning<'_>>); 8] = [
+        ("place", Network::Same, Some("Hamburg, Germany — you too"), vec![]),
+        ("trusted", Network::Trusted, Some("A private network — you: Hamburg, Germany"), vec![]),
+        ("hidden", Network::Hidden, Some("Hamburg, Germany"), vec![]),
+        ("unverified", Network::Same, None, vec![Warning::Unverified]),
+        ("far", Network::Other, Some(here), vec![Warning::OtherNetwork, Warning::Unverified]),
+        ("incomparable", Network::Other, None, vec![Warning::PerhapsOtherNetwork]),
+        ("abroad", Network::Other, Some(there), vec![abroad]),
+        ("phishing", Network::Other, Some(there), vec![many, abroad, Warning::Unverified]),
+    ];
+    all.into_iter().try_for_each(|(name, network, place, warnings)| {
+        let page = Confirm {
+            frame: SIGNED_IN,
+            user_code: "WDJB-MJHT",
+            device: RequestingDevice { network, place, ..device },
+            warnings,
+            scopes: vec![ScopeChoice { name: "read", label: "Read your projects", required: false, checked: true }],
+            resources: &[],
+            mine: false,
+            mine_error: None,
+        };
+        gallery.add(&format!("4-confirm-{name}"), &page)
+    })
 }
 
 fn done(gallery: &Gallery) -> Result {
@@ -216,6 +252,8 @@ fn troubles(gallery: &Gallery) -> Result {
     let (provider, retry_href) = ("Acme SSO", "./activate/sign-in");
     let refused = Trouble::Refused { provider, identity: Some("ada@other.example"), retry_href };
     let reference = Frame { request_id: Some("0198f2c4-7a1e-7d0b-9c55-2f6f0a9be311"), ..NEUTRAL };
+    let (device, you) = ("2001:db8:85a3:8d3:1319:8a2e:370:7348", "203.0.113.24");
+    let too_far = |distance, device| Trouble::TooFar { distance, device, you };
     let all = [
         ("x-expired", CLAIMED, Trouble::Expired),
         ("x-elsewhere", NEUTRAL, Trouble::Elsewhere),
@@ -225,7 +263,9 @@ fn troubles(gallery: &Gallery) -> Result {
         ("x-unreachable", CLAIMED, Trouble::Unreachable { provider, retry_href }),
         ("x-unusable", CLAIMED, Trouble::Unusable { provider, retry_href }),
         ("x-unavailable", CLAIMED, Trouble::Unavailable),
-        ("x-other-network", SIGNED_IN, Trouble::OtherNetwork),
+        ("x-other-network", CLAIMED, too_far(Distance::OtherNetwork, "198.51.100.7")),
+        ("x-incomparable", CLAIMED, too_far(Distance::Incomparable, device)),
+        ("x-hidden", CLAIMED, too_far(Distance::Hidden, "198.51.100.7")),
         ("x-too-many", NEUTRAL, Trouble::TooManyAttempts { wait: "5 minutes" }),
         ("x-other-host", NEUTRAL, Trouble::OtherHost),
         ("x-not-found", NEUTRAL, Trouble::NotFound),

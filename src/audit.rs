@@ -47,6 +47,8 @@ pub enum Kind {
     Revoked,
     /// An administrator changed something.
     Administered,
+    /// Somebody is about to approve a device of an address whose codes many others elsewhere approved.
+    SuspectedPhishing,
 }
 
 impl Kind {
@@ -71,6 +73,7 @@ impl Kind {
             Self::ReuseDetected => "reuse_detected",
             Self::Revoked => "revoked",
             Self::Administered => "administered",
+            Self::SuspectedPhishing => "suspected_phishing",
         }
     }
 }

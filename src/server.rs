@@ -18,9 +18,11 @@ use tower::Layer as _;
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::trace::TraceLayer;
 
+use crate::config::Phishing;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::dpop::replay;
+use crate::geo::{self, Places};
 use crate::http::client_address::{self, TrustedProxies};
 use crate::http::page_headers;
 use crate::installation::Installation;
@@ -52,6 +54,10 @@ pub struct Settings {
     pub keys: life::Policy,
     /// How long to wait for a client.
     pub patience: Patience,
+    /// Where addresses are.
+    pub places: Places,
+    /// What looks like phishing.
+    pub phishing: Phishing,
 }
 
 /// Why there is no server.
@@ -78,7 +84,12 @@ impl Server {
             waiting: Waiting::default(),
             pacing: Pacing::default(),
         };
-        let pages = Pages { installation: installation.clone(), upstream: Upstream::new()? };
+        let pages = Pages {
+            installation: installation.clone(),
+            upstream: Upstream::new()?,
+            places: settings.places.clone(),
+            phishing: settings.phishing,
+        };
         Ok(Self { installation, endpoints, pages, settings })
     }
 
@@ -133,6 +144,7 @@ impl Server {
         let keys = self.endpoints.signing_keys.clone();
         tasks.spawn(life::watch(keys, self.installation.clone(), self.settings.keys, stop.clone()));
         tasks.spawn(replay::watch(self.installation.clone(), stop.clone()));
+        tasks.spawn(geo::watch(self.settings.places.clone(), stop.clone()));
         tasks
     }
 

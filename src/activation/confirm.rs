@@ -6,32 +6,38 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use url::Url;
 
 use crate::audit;
-use crate::device::codes;
-use crate::device::store;
+use crate::device::store::{self, Consent};
 use crate::device::verification::Number;
-use crate::directory::service::Proximity;
-use crate::http::client_address::{Caller, same_network};
+use crate::device::{codes, phishing};
+use crate::http::client_address::Caller;
 use crate::http::fields::Fields;
 use crate::http::page_headers::FormMayEndAt;
 use crate::pages::answer::{self, Form, PageError};
-use crate::pages::message::Trouble;
+use crate::pages::message::{Distance, Trouble};
 use crate::pages::{Pages, words};
 use crate::postgres::PgConnection;
 
-use super::pages::{Confirm, Network, Outcome, RequestingDevice, ScopeChoice};
+use super::circumstances::Circumstances;
+use super::pages::{Confirm, Outcome, RequestingDevice, ScopeChoice};
 use super::walk::{Step, Walk};
 
 const NOT_TICKED: &str = "Tick this box if the device is yours. If it isn't, choose Deny.";
 const NO_DECISION: &str = "Choose Approve or Deny.";
+const LOOK_AGAIN: &str = "There is a new warning on this page. Read it, then decide again.";
 
 /// Shows what is asked for, by what, and to act as whom.
 pub async fn show(State(pages): State<Pages>, caller: Caller, headers: HeaderMap) -> Result<Response, PageError> {
-    let mut conn = pages.installation.pool.acquire().await?;
-    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::Confirm)?;
-    if is_too_far(&walk, &caller) {
-        return too_far(&mut conn, &pages, &walk, &caller).await;
-    }
-    page(&pages, &caller, &walk, StatusCode::OK, &walk.grant.scopes, None)
+    let mut tx = pages.installation.pool.begin().await?;
+    let walk = Walk::resume(&mut tx, &pages, &headers).await?.at(&pages, Step::Confirm)?;
+    let at = Circumstances::of(&mut tx, &pages, &walk, &caller).await?;
+    let shown = if let Some(distance) = at.refusal() {
+        too_far(&mut tx, &pages, &walk, &caller, (distance, &at)).await?
+    } else {
+        note_suspicion(&mut tx, &pages, &walk, &caller, &at).await?;
+        page(&pages, &walk, &at, StatusCode::OK, &walk.grant.scopes, None)?
+    };
+    tx.commit().await?;
+    Ok(shown)
 }
 
 /// Takes the decision: one, whatever comes at once.
@@ -44,30 +50,25 @@ pub async fn submit(
     let mut tx = pages.installation.pool.begin().await?;
     let walk = Walk::resume(&mut tx, &pages, &headers).await?.at(&pages, Step::Confirm)?;
     let fields = form.of(&pages, &walk.visitor, walk.about())?;
-    let granted = granted_scopes(&walk, fields);
-    let mine = fields.get("mine").is_some();
-    let now = pages.installation.clock.now();
     let (grant, browser, user) = (walk.grant.id, walk.browser.id, walk.account()?.user.id);
-    let decided = match fields.get("decision") {
-        Some("deny") => {
-            let denied = store::deny(&mut tx, grant, browser, Some(user), now).await?;
-            denied.then(|| walk.event_by(&pages, audit::Kind::Denied, &caller))
-        }
-        Some("approve") if is_too_far(&walk, &caller) => {
-            let refused = too_far(&mut tx, &pages, &walk, &caller).await;
+    let now = pages.installation.clock.now();
+    let decided = if fields.get("decision") == Some("deny") {
+        let denied = store::deny(&mut tx, grant, browser, Some(user), now).await?;
+        denied.then(|| walk.event_by(&pages, audit::Kind::Denied, &caller))
+    } else {
+        let at = Circumstances::of(&mut tx, &pages, &walk, &caller).await?;
+        if let Some(answer) = objection(&mut tx, &pages, &walk, &caller, (&at, fields)).await? {
             tx.commit().await?;
-            return refused;
+            return Ok(answer);
         }
-        Some("approve") if !mine => {
-            return page(&pages, &caller, &walk, StatusCode::BAD_REQUEST, &granted, Some(NOT_TICKED));
-        }
-        Some("approve") => {
-            let number = Number::draw(&pages.installation.random);
-            let approved = store::approve(&mut tx, grant, browser, user, &granted, number, now).await?;
-            let detail = serde_json::json!({ "asked": walk.grant.scopes, "granted": granted });
-            approved.map(|_| walk.event_by(&pages, audit::Kind::Approved, &caller).detail(detail))
-        }
-        _ => return page(&pages, &caller, &walk, StatusCode::BAD_REQUEST, &granted, Some(NO_DECISION)),
+        let granted = granted_scopes(&walk, fields);
+        let number = Number::draw(&pages.installation.random);
+        let consent = Consent { scopes: &granted, nearness: at.nearness, number };
+        let approved = store::approve(&mut tx, grant, browser, user, &consent, now).await?;
+        let detail = serde_json::json!({
+            "asked": walk.grant.scopes, "granted": granted, "nearness": at.nearness.as_str(),
+        });
+        approved.map(|_| walk.event_by(&pages, audit::Kind::Approved, &caller).detail(detail))
     };
     // Not decided here: another tab was faster, the time ran out, or the account may not any more. The walk knows.
     let Some(event) = decided else { return Ok(pages.lead_to("/activate/confirm")) };
@@ -82,6 +83,30 @@ pub async fn submit(
         Some(href) if !matches!(outcome, Outcome::Number(_)) => Redirect::to(&href).into_response(),
         _ => pages.lead_to(Step::Done(outcome).path()),
     })
+}
+
+/// What stands against an approval: where it comes from, a warning that the page did not have yet, or a form that was not
+/// filled in. `None`: nothing.
+async fn objection(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    walk: &Walk,
+    caller: &Caller,
+    (at, fields): (&Circumstances, &Fields),
+) -> Result<Option<Response>, PageError> {
+    if let Some(distance) = at.refusal() {
+        return Ok(Some(too_far(conn, pages, walk, caller, (distance, at)).await?));
+    }
+    let (status, error) = if note_suspicion(conn, pages, walk, caller, at).await? {
+        (StatusCode::CONFLICT, LOOK_AGAIN)
+    } else if fields.get("decision") != Some("approve") {
+        (StatusCode::BAD_REQUEST, NO_DECISION)
+    } else if fields.get("mine").is_none() {
+        (StatusCode::BAD_REQUEST, NOT_TICKED)
+    } else {
+        return Ok(None);
+    };
+    page(pages, walk, at, status, &granted_scopes(walk, fields), Some(error)).map(Some)
 }
 
 /// Where an organization's own activation page is returned to.
@@ -110,22 +135,53 @@ fn is_required(walk: &Walk, scope: &str) -> bool {
     walk.service.required_scopes.iter().any(|required| required == scope)
 }
 
-/// Whether the service lets only those approve who are on the device's network, and this browser isn't.
-fn is_too_far(walk: &Walk, caller: &Caller) -> bool {
-    walk.service.proximity == Proximity::Block
-        && (caller.may_be_proxy || !same_network(walk.grant.device.ip, caller.ip))
+async fn too_far(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    walk: &Walk,
+    caller: &Caller,
+    (distance, at): (Distance, &Circumstances),
+) -> Result<Response, PageError> {
+    let (device, you) = (walk.grant.device.ip.to_string(), caller.ip.to_string());
+    let because = serde_json::json!({
+        "because": "the approver is not known to be on the device's network",
+        "nearness": at.nearness.as_str(),
+        "device_ip": device,
+    });
+    walk.event_by(pages, audit::Kind::Refused, caller).detail(because).append(conn).await?;
+    Ok(walk.trouble(pages, StatusCode::FORBIDDEN, Trouble::TooFar { distance, device: &device, you: &you }))
 }
 
-async fn too_far(conn: &mut PgConnection, pages: &Pages, walk: &Walk, caller: &Caller) -> Result<Response, PageError> {
-    let because = serde_json::json!({ "because": "the approver is on another network than the device" });
-    walk.event_by(pages, audit::Kind::Refused, caller).detail(because).append(conn).await?;
-    Ok(walk.trouble(pages, StatusCode::FORBIDDEN, Trouble::OtherNetwork))
+/// Notes that the person is being warned of phishing. `true` the first time.
+async fn note_suspicion(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    walk: &Walk,
+    caller: &Caller,
+    at: &Circumstances,
+) -> Result<bool, PageError> {
+    let Some(suspicion) = at.suspicion else { return Ok(false) };
+    let grant = &walk.grant;
+    if !phishing::note(conn, grant.id, pages.installation.clock.now()).await? {
+        return Ok(false);
+    }
+    let (people, within) = (suspicion.people, suspicion.within.as_secs());
+    let detail = serde_json::json!({ "people": people, "within_seconds": within, "device_ip": grant.device.ip });
+    walk.event_by(pages, audit::Kind::SuspectedPhishing, caller).detail(detail).append(conn).await?;
+    tracing::warn!(
+        event = audit::Kind::SuspectedPhishing.as_str(),
+        grant = %grant.id,
+        client_id = walk.service.client_id,
+        people,
+        "many people elsewhere approve devices of one address",
+    );
+    Ok(true)
 }
 
 fn page(
     pages: &Pages,
-    caller: &Caller,
     walk: &Walk,
+    at: &Circumstances,
     status: StatusCode,
     ticked: &[String],
     mine_error: Option<&str>,
@@ -136,19 +192,13 @@ fn page(
         codes::redraw(&installation.keyring, grant.id, grant.user_code_length, grant.user_code_mac.as_deref())
             .ok_or_else(|| PageError::Fault("a user code can't be drawn again: was its secret taken away?".into()))?;
     let (program, address) = (words::program(device.user_agent.as_deref()), device.ip.to_string());
-    let network = match walk.service.proximity {
-        Proximity::Off => Network::Unknown,
-        _ if caller.may_be_proxy => Network::Unknown,
-        _ if same_network(device.ip, caller.ip) => Network::Same,
-        _ => Network::Other,
-    };
     let scopes = grant.scopes.iter().map(|scope| ScopeChoice {
         name: scope,
         label: walk.service.describe_scope(scope).unwrap_or(scope),
         required: is_required(walk, scope),
         checked: ticked.contains(scope),
     });
-    let csrf_token = walk.csrf_token(pages);
+    let (csrf_token, told) = (walk.csrf_token(pages), at.told());
     let page = Confirm {
         frame: walk.frame(pages, &csrf_token),
         user_code: &user_code.to_string(),
@@ -157,8 +207,10 @@ fn page(
             program: &program,
             address: &address,
             asked: &words::how_long_ago(installation.clock.now() - grant.created_at),
-            network,
+            network: at.network(),
+            place: told.place.as_deref(),
         },
+        warnings: at.warnings(&told),
         scopes: scopes.collect(),
         resources: &grant.resources,
         mine: false,

@@ -3,6 +3,7 @@
 //! Five steps, in this order and no other: the code, signing in, a second factor, the decision, the end. [`walk`] says
 //! which one is next, and only it; every page asks it first and leads to the missing step if it isn't its own turn.
 
+mod circumstances;
 mod code;
 mod confirm;
 mod done;

@@ -47,6 +47,8 @@ pub struct Confirm<'a> {
     pub user_code: &'a str,
     /// Who asked.
     pub device: RequestingDevice<'a>,
+    /// What speaks against it, the gravest first.
+    pub warnings: Vec<Warning<'a>>,
     /// What it may do.
     pub scopes: Vec<ScopeChoice<'a>>,
     /// The APIs at which it may do that; none unless it asked for some (RFC 8707).
@@ -70,17 +72,73 @@ pub struct RequestingDevice<'a> {
     pub asked: &'a str,
     /// How its network compares with the one of this browser.
     pub network: Network,
+    /// Where its address is, and where this browser's: "Berlin, Germany – you: Hamburg, Germany".
+    pub place: Option<&'a str>,
 }
 
 /// The requesting device's network, seen from the approving browser's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// Comparing is switched off, or would say nothing.
-    Unknown,
+    /// Comparing is switched off.
+    Unsaid,
     /// Both come from the same network.
     Same,
-    /// They come from different ones: shown as a warning.
+    /// The device's is one that the service trusts.
+    Trusted,
+    /// They come from different ones, as far as can be told: a [`Warning`] says so.
     Other,
+    /// The browser's is hidden.
+    Hidden,
+}
+
+/// Something that speaks against a device, or against what it asks for. In order of gravity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warning<'a> {
+    /// So many others elsewhere approved codes of this address that somebody may collect them.
+    ManyApprovals {
+        /// How many people.
+        people: i64,
+        /// Within which time: "the last hour".
+        last: &'a str,
+    },
+    /// Its address is of another country.
+    OtherCountry {
+        /// Where the device is.
+        device: &'a str,
+        /// Where this browser is.
+        you: &'a str,
+    },
+    /// It is on another network.
+    OtherNetwork,
+    /// Its address and the browser's are of different kinds, so that it may be on another network.
+    PerhapsOtherNetwork,
+    /// Nobody responsible has looked at the service.
+    Unverified,
+}
+
+/// How loud a page's warnings are, which is how loud the gravest of them is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Danger,
+    Caution,
+    Plain,
+}
+
+impl Warning<'_> {
+    fn tone(self) -> Tone {
+        match self {
+            Self::ManyApprovals { .. } | Self::OtherCountry { .. } => Tone::Danger,
+            Self::OtherNetwork | Self::PerhapsOtherNetwork => Tone::Caution,
+            Self::Unverified => Tone::Plain,
+        }
+    }
+}
+
+impl Confirm<'_> {
+    /// How loud the warnings are; `None` where there is none.
+    fn tone(&self) -> Option<Tone> {
+        self.warnings.first().map(|gravest| gravest.tone())
+    }
 }
 
 /// One permission as a check box.
@@ -142,19 +200,21 @@ mod tests {
             address: "192.0.2.1",
             asked: "just now",
             network: Network::Other,
+            place: Some("<b>"),
         };
         let frame = Frame { organization: Some("A&B"), ..Frame::default() };
         let page = Confirm {
             frame,
             user_code: "WDJB-MJHT",
             device,
+            warnings: vec![Warning::OtherCountry { device: "<b>", you: "</p>" }],
             scopes: vec![],
             resources: &[],
             mine: false,
             mine_error: None,
         };
         let html = page.render()?;
-        assert!(!html.contains("<img") && !html.contains("<script"), "{html}");
+        assert!(["<img", "<script", "<b>", "you: </p>"].iter().all(|raw| !html.contains(raw)), "{html}");
         assert!(html.contains("A&#38;B"), "{html}");
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! `countersign serve`: the server, as configured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
+use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
@@ -29,6 +30,7 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
     telemetry::start(config.log.format, &config.log.filter);
+    let places = places(config.geo.database.as_deref())?;
     let mut opened = opening::configured(&config).await?;
     if let Err(error) = demo::refuse(&opened.installation).await {
         opened.close().await?;
@@ -45,6 +47,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         proxies: TrustedProxies::from(config.trusted_proxies),
         keys: life::Policy { rotation: config.keys.rotation },
+        places,
+        phishing: config.phishing,
         ..Settings::default()
     };
     let server = Server::new(opened.installation.clone(), settings).await?;
@@ -57,4 +61,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tracing::info!("every request is answered; ending");
     opened.close().await?;
     end.into_code()
+}
+
+fn places(database: Option<&Path>) -> anyhow::Result<Places> {
+    database.map_or_else(|| Ok(Places::default()), Places::open).context("geo.database can't be used")
 }

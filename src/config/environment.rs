@@ -14,7 +14,7 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 10] = [
+const SETTINGS: [(&str, &[&str], Kind); 13] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DATA_DIR", &["data_dir"], Kind::Text),
@@ -23,6 +23,9 @@ const SETTINGS: [(&str, &[&str], Kind); 10] = [
     ("DATABASE_URL", &["database", "url"], Kind::Text),
     ("DATABASE_MAX_CONNECTIONS", &["database", "max_connections"], Kind::Number),
     ("KEYS_ROTATION", &["keys", "rotation"], Kind::Text),
+    ("GEO_DATABASE", &["geo", "database"], Kind::Text),
+    ("PHISHING_PEOPLE", &["phishing", "people"], Kind::Number),
+    ("PHISHING_WITHIN", &["phishing", "within"], Kind::Text),
     ("LOG_FORMAT", &["log", "format"], Kind::Text),
     ("LOG_FILTER", &["log", "filter"], Kind::Text),
 ];

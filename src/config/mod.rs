@@ -44,6 +44,12 @@ pub struct Config {
     /// Signing keys.
     #[serde(default)]
     pub keys: Keys,
+    /// Where addresses are.
+    #[serde(default)]
+    pub geo: Geo,
+    /// What looks like phishing.
+    #[serde(default)]
+    pub phishing: Phishing,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -89,6 +95,38 @@ fn at_least_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration
     let text = String::deserialize(deserializer)?;
     let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
     if duration < DAY { Err(D::Error::custom("it must be at least a day (\"1d\")")) } else { Ok(duration) }
+}
+
+/// Where addresses are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Geo {
+    /// A file in MaxMind's format that tells countries, and cities if it does.
+    pub database: Option<PathBuf>,
+}
+
+/// When a device's address looks like that of a phishing kit: so many people elsewhere approved its codes within a time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Phishing {
+    /// How many other people; 0: never.
+    pub people: u32,
+    /// Within which time: `1h`. A minute to a day.
+    #[serde(deserialize_with = "a_minute_to_a_day")]
+    pub within: Duration,
+}
+
+impl Default for Phishing {
+    fn default() -> Self {
+        Self { people: 5, within: Duration::from_hours(1) }
+    }
+}
+
+fn a_minute_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
+    let fits = (Duration::from_mins(1)..=DAY).contains(&duration);
+    if fits { Ok(duration) } else { Err(D::Error::custom("it must be between a minute (\"1m\") and a day (\"1d\")")) }
 }
 
 /// How to log.
@@ -241,6 +279,26 @@ mod tests {
         assert_eq!(config.public_url.issuer(), "https://auth.acme.example");
         assert_eq!(config.database.max_connections, 20);
         assert_eq!(config.trusted_proxies.len(), 2);
+        assert_eq!((config.phishing.people, config.phishing.within), (5, Duration::from_hours(1)));
+    }
+
+    #[test]
+    fn what_looks_like_phishing_can_be_set_within_bounds() {
+        let load = |people, within| {
+            let settings = [
+                ("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example"),
+                ("COUNTERSIGN_GEO_DATABASE", "/var/lib/GeoIP/GeoLite2-City.mmdb"),
+                ("COUNTERSIGN_PHISHING_PEOPLE", people),
+                ("COUNTERSIGN_PHISHING_WITHIN", within),
+            ];
+            Config::load(None, environment(&settings))
+        };
+        let config = load("20", "30m").unwrap();
+        assert_eq!((config.phishing.people, config.phishing.within), (20, Duration::from_mins(30)));
+        assert_eq!(config.geo.database.unwrap(), Path::new("/var/lib/GeoIP/GeoLite2-City.mmdb"));
+        for (people, within) in [("-1", "1h"), ("many", "1h"), ("5", "59s"), ("5", "25h"), ("5", "long")] {
+            assert!(load(people, within).is_err(), "{people} {within}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! 1. A device asks for codes: [`store::insert`] writes a *pending* grant.
 //! 2. A person types the user code: [`store::claim`] makes it the property of one browser.
-//! 3. The person signs in, proves a second factor ([`store::prove_mfa`]) and decides: [`store::approve`] or
+//! 3. The person signs in, proves a second factor ([`store::prove_mfa`]) and decides, told how far the device is
+//!    ([`nearness`]) and whether many others were asked from there ([`phishing`]): [`store::approve`] or
 //!    [`store::deny`], which tell the waiting polls ([`waiting`]).
 //! 4. The device polls ([`grant::Grant::answer`]) at its own pace ([`pacing`]) and one poll redeems the grant:
 //!    [`store::redeem`].
@@ -11,7 +12,9 @@ pub mod codes;
 pub mod expiry;
 pub mod grant;
 pub mod name;
+pub mod nearness;
 pub mod pacing;
+pub mod phishing;
 pub mod store;
 pub mod verification;
 pub mod waiting;

@@ -11,6 +11,7 @@ use crate::postgres::{self, PgConnection};
 
 use super::codes::Length;
 use super::grant::{Approval, Device, Grant, MfaProof, State};
+use super::nearness::Nearness;
 use super::verification::{Number, TRIES};
 
 /// Tells the nodes on which polls wait that a grant was decided. Its payload is the grant's id.
@@ -156,16 +157,26 @@ pub async fn prove_mfa(
     Ok(noted.rows_affected() == 1)
 }
 
+/// What a person approves, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Consent<'a> {
+    /// The scopes that they grant.
+    pub scopes: &'a [String],
+    /// How near the device is to them.
+    pub nearness: Nearness,
+    /// What has to be typed into the device, where the service wants that.
+    pub number: Number,
+}
+
 /// `claimed → approved`, by the user who is signed in to this browser, with the second factor that the policies ask
-/// proven for this grant, of scopes that were asked for. Gives the device at least three intervals to come for it, and
-/// where the service wants `number` typed into it, at least two minutes.
+/// proven for this grant, of scopes that were asked for, from as near as the service wants it. Gives the device at least
+/// three intervals to come for it, and where the service wants a number typed into it, at least two minutes.
 pub async fn approve(
     conn: &mut PgConnection,
     grant: GrantId,
     browser: BrowserSessionId,
     user: UserId,
-    scopes: &[String],
-    number: Number,
+    consent: &Consent<'_>,
     now: DateTime<Utc>,
 ) -> Result<Option<Grant>, sqlx::Error> {
     let row = sqlx::query_as!(
@@ -176,22 +187,26 @@ pub async fn approve(
                    THEN b.amr || ARRAY(SELECT m FROM unnest(g.mfa_amr) m WHERE m <> ALL (b.amr)) ELSE b.amr END,
              verification_number = CASE s.verification WHEN 'number' THEN $6::smallint END,
              expires_at = greatest(g.expires_at, $5 + make_interval(secs => greatest(
-                 3 * g.poll_interval_seconds, CASE s.verification WHEN 'number' THEN 120 ELSE 0 END)))
+                 3 * g.poll_interval_seconds, CASE s.verification WHEN 'number' THEN 120 ELSE 0 END))),
+             approved_from_afar = $8
          FROM browser_sign_in b
               JOIN app_user u ON u.id = b.user_id
               JOIN organization o ON o.id = b.organization_id
               JOIN service s ON s.organization_id = o.id
          WHERE g.id = $1 AND g.state = 'claimed' AND g.claimed_by = $2 AND g.expires_at > $5 AND $4 <@ g.scopes
            AND s.id = g.service_id AND s.device_login AND o.status = 'active' AND u.status = 'active'
+           AND (s.proximity <> 'block' OR $7)
            AND b.browser_session_id = $2 AND b.organization_id = g.organization_id AND b.user_id = $3
            AND (g.mfa_user_id IS NOT DISTINCT FROM $3 OR NOT mfa_needed(o.mfa, s.mfa, u.id))
          RETURNING g.*",
         grant.0,
         browser.0,
         user.0,
-        scopes,
+        consent.scopes,
         now,
-        number.get(),
+        consent.number.get(),
+        consent.nearness.is_near(),
+        consent.nearness.is_afar(),
     )
     .fetch_optional(&mut *conn)
     .await?;
@@ -318,6 +333,10 @@ struct Row {
     expiry_noted: bool,
     verification_number: Option<i16>,
     wrong_numbers: i16,
+    #[expect(dead_code, reason = "rows are read whole")]
+    approved_from_afar: bool,
+    #[expect(dead_code, reason = "rows are read whole")]
+    suspected_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<Row> for Grant {

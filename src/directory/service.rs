@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::ids::{OrganizationId, ServiceId};
 use crate::postgres::PgConnection;
 use crate::secrets::{Keyring, Purpose, SecretText};
@@ -19,6 +21,7 @@ pub const COMMON_SCOPES: [(&str, &str); 4] = [
 
 /// A tool that people log in to, with what holds of its organization.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub struct Service {
     /// Its id.
     pub id: ServiceId,
@@ -64,6 +67,10 @@ pub struct Service {
     pub proximity: Proximity,
     /// What the person has to type into the device after approving.
     pub verification: Verification,
+    /// Networks whose devices count as near to everybody, however many people's they are.
+    pub trusted_networks: Vec<IpNet>,
+    /// Whether somebody responsible has looked at it.
+    pub verified: bool,
     /// The stricter of the organization's policy and the service's.
     pub mfa: MfaPolicy,
     /// How old a proof of the same browser may be.
@@ -216,6 +223,8 @@ async fn find(
         prefill: row.prefill,
         proximity: word(&row.proximity)?,
         verification: word(&row.verification)?,
+        trusted_networks: row.trusted_networks,
+        verified: row.verified,
         mfa: organization_mfa.stricter(row.service_mfa.as_deref().map(word).transpose()?),
         mfa_max_age: row.mfa_max_age_seconds.map(seconds),
         id_token_algorithm: row.id_token_algorithm,

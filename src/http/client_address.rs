@@ -108,7 +108,21 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// The network that one subscriber has at least: an address of IPv4, a /64 of IPv6. An IPv4 address written in IPv6
+/// (RFC 4291 §2.5.5.2) is the IPv4 address.
+#[must_use]
+pub fn subscriber(ip: IpAddr) -> IpNet {
+    let (ip, length) = match ip.to_canonical() {
+        IpAddr::V4(ip) => (IpAddr::V4(ip), 32),
+        IpAddr::V6(ip) => (IpAddr::V6(ip), 64),
+    };
+    IpNet::new(ip, length).map_or_else(|_| IpNet::from(ip), |network| network.trunc())
+}
+
 /// Whether two addresses are of one network as people have them: the same /24, or the same /48 of IPv6.
+///
+/// A /48 is the most that one site is given (RFC 6177), and in a /24 are the addresses behind which one office or household
+/// hides. Less would call the room next door elsewhere, more would call a town one network.
 #[must_use]
 pub fn same_network(one: IpAddr, other: IpAddr) -> bool {
     let length = match (one, other) {
@@ -141,6 +155,14 @@ mod tests {
         assert_eq!(client("fd00::1", &["[2001:db8::1]:4711"]), "2001:db8::1");
         assert_eq!(client("10.0.0.1", &["nonsense"]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_subscriber_has_an_address_or_a_64() {
+        let of = |ip: &str| subscriber(ip.parse().unwrap()).to_string();
+        assert_eq!(of("192.0.2.1"), "192.0.2.1/32");
+        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1/32");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
     }
 
     #[test]

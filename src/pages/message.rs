@@ -54,8 +54,15 @@ pub enum Trouble<'a> {
     Unavailable,
     /// The organization is suspended (403).
     Suspended,
-    /// The device asks from another network and the service forbids that (403).
-    OtherNetwork,
+    /// The device is not on this browser's network, as far as can be told, and the service wants it to be (403).
+    TooFar {
+        /// What is known.
+        distance: Distance,
+        /// The address from which the device asked.
+        device: &'a str,
+        /// This browser's address.
+        you: &'a str,
+    },
     /// Too many wrong codes (429).
     TooManyAttempts {
         /// How long to wait: "5 minutes".
@@ -67,6 +74,17 @@ pub enum Trouble<'a> {
     NotFound,
     /// Something failed here (500, 503).
     Server,
+}
+
+/// Why a device doesn't count as near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distance {
+    /// It is on another network than this browser.
+    OtherNetwork,
+    /// One has an address of IPv4, the other of IPv6.
+    Incomparable,
+    /// A proxy hides this browser's address.
+    Hidden,
 }
 
 impl Trouble<'_> {
@@ -82,7 +100,8 @@ impl Trouble<'_> {
             Self::Unusable { provider, .. } => format!("The sign-in with {provider} did not work").into(),
             Self::Unavailable => "Device sign-in is switched off".into(),
             Self::Suspended => "Nobody can sign in here at the moment".into(),
-            Self::OtherNetwork => "Your device is on another network".into(),
+            Self::TooFar { distance: Distance::OtherNetwork, .. } => "Your device is on another network".into(),
+            Self::TooFar { .. } => "It can’t be told whether your device is near you".into(),
             Self::TooManyAttempts { .. } => "Too many attempts".into(),
             Self::OtherHost => "This server has another address".into(),
             Self::NotFound => "There is no such page".into(),

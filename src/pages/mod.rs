@@ -22,6 +22,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::config::Phishing;
+use crate::geo::Places;
 use crate::http::page_headers;
 use crate::installation::Installation;
 use crate::upstream::Upstream;
@@ -37,6 +39,10 @@ pub struct Pages {
     pub installation: Installation,
     /// The way to upstream providers.
     pub upstream: Upstream,
+    /// Where addresses are.
+    pub places: Places,
+    /// What looks like phishing.
+    pub phishing: Phishing,
 }
 
 /// A door's pages, with headers that keep them to themselves and with a page for every error.

@@ -1,6 +1,10 @@
 //! Facts about the requesting device, in words.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::geo::Place;
 
 /// Programs by how their user agent begins, in words. The first that fits counts.
 const PROGRAMS: [(&str, &str); 15] = [
@@ -63,6 +67,46 @@ pub fn how_long_ago(passed: TimeDelta) -> String {
     }
 }
 
+/// The time until now, as people say it: "the last hour".
+#[must_use]
+pub fn last(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let units = [(86_400, "day"), (3600, "hour"), (60, "minute")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit)).unwrap_or((1, "second"));
+    match seconds / unit {
+        1 => format!("the last {name}"),
+        count => format!("the last {count} {name}s"),
+    }
+}
+
+/// A place, within a sentence.
+#[must_use]
+pub fn place(place: &Place) -> String {
+    match place {
+        Place::Private => "a private network".to_owned(),
+        Place::Unknown => "not known".to_owned(),
+        Place::In { city: Some(city), country, .. } => format!("{city}, {country}"),
+        Place::In { country, .. } => country.clone(),
+    }
+}
+
+/// Where a device is, and where the person who reads it; `None` where there is nothing to say.
+#[must_use]
+pub fn places(device: &Place, you: Option<&Place>) -> Option<String> {
+    let here = match device {
+        Place::Private => "A private network".to_owned(),
+        Place::Unknown => "Not known".to_owned(),
+        Place::In { .. } => place(device),
+    };
+    match (device, you) {
+        (Place::Unknown, None | Some(Place::Unknown)) => None,
+        (Place::Private, Some(Place::Private)) => Some("Your own network".to_owned()),
+        (_, None) => Some(here),
+        (_, Some(you)) if you == device => Some(format!("{here} — you too")),
+        (_, Some(you)) => Some(format!("{here} — you: {}", place(you))),
+    }
+}
+
 /// A moment, to the minute. Pages don't know where their reader is, so it is UTC and says so.
 #[must_use]
 pub fn date(at: DateTime<Utc>) -> String {
@@ -84,6 +128,27 @@ mod tests {
     }
 
     #[test]
+    fn places_are_told_beside_each_other() {
+        let in_country = |city: Option<&str>, code: &str, country: &str| Place::In {
+            city: city.map(str::to_owned),
+            country_code: code.to_owned(),
+            country: country.to_owned(),
+        };
+        let [berlin, hamburg] = ["Berlin", "Hamburg"].map(|city| in_country(Some(city), "DE", "Germany"));
+        let france = in_country(None, "FR", "France");
+        let told = |device: &Place, you: Option<&Place>| places(device, you).unwrap_or_default();
+        assert_eq!(told(&berlin, Some(&hamburg)), "Berlin, Germany — you: Hamburg, Germany");
+        assert_eq!(told(&berlin, Some(&berlin)), "Berlin, Germany — you too");
+        assert_eq!(told(&france, Some(&Place::Unknown)), "France — you: not known");
+        assert_eq!(told(&berlin, Some(&Place::Private)), "Berlin, Germany — you: a private network");
+        assert_eq!(told(&berlin, None), "Berlin, Germany");
+        assert_eq!(told(&Place::Private, Some(&Place::Private)), "Your own network");
+        assert_eq!(told(&Place::Private, Some(&hamburg)), "A private network — you: Hamburg, Germany");
+        assert_eq!(told(&Place::Unknown, Some(&hamburg)), "Not known — you: Hamburg, Germany");
+        assert_eq!((places(&Place::Unknown, None), places(&Place::Unknown, Some(&Place::Unknown))), (None, None));
+    }
+
+    #[test]
     fn times_are_told_as_people_say_them() {
         let ago = |seconds| how_long_ago(TimeDelta::seconds(seconds));
         assert_eq!(
@@ -91,6 +156,9 @@ mod tests {
             ["just now", "just now", "42 seconds ago", "1 minute ago", "2 minutes ago", "1 hour ago"]
         );
         assert_eq!([ago(172_799), ago(172_800), ago(7_776_000)], ["47 hours ago", "2 days ago", "90 days ago"]);
+        let last = |seconds| last(Duration::from_secs(seconds));
+        assert_eq!([last(3600), last(7200), last(86_400)], ["the last hour", "the last 2 hours", "the last day"]);
+        assert_eq!([last(60), last(5400), last(90)], ["the last minute", "the last 90 minutes", "the last 90 seconds"]);
         assert_eq!(date(DateTime::from_timestamp(1_793_628_300, 0).unwrap()), "2 November 2026, 14:05 UTC");
     }
 }

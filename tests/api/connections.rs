@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use axum::http::{Request, StatusCode, header};
 use axum::routing::get;
 use axum::{Router, body::Body};
+use countersign::config::Phishing;
+use countersign::geo::Places;
 use countersign::pages::{self, Pages};
 use countersign::server::patience::Patience;
 use countersign::server::{Server, Settings};
@@ -140,7 +142,12 @@ async fn boom() -> StatusCode {
 #[tokio::test]
 async fn a_panic_is_one_answer() {
     let app = App::acme().await;
-    let pages = Pages { installation: app.installation.clone(), upstream: Upstream::new().unwrap() };
+    let pages = Pages {
+        installation: app.installation.clone(),
+        upstream: Upstream::new().unwrap(),
+        places: Places::default(),
+        phishing: Phishing::default(),
+    };
     let door = Router::new().route("/boom", get(boom)).route("/fine", get(|| async { "fine" }));
     let door = pages::served(pages, door);
     let ask = |path: &str| door.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());

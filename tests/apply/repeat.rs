@@ -81,6 +81,8 @@ fn service() -> BoxedStrategy<String> {
         "refresh_absolute = \"365d\"",
         "prefill = false",
         "proximity = \"off\"",
+        "trusted_networks = [\"2001:db8::/32\", \"192.0.2.7\"]",
+        "verified = true",
         "mfa = \"off\"",
         "mfa_max_age = \"8h\"",
         "id_token_algorithm = \"ES256\"",

@@ -83,7 +83,7 @@ async fn every_change_is_told_and_keeps_the_id() {
             .replace("name = \"Acme\"", "name = \"Acme Inc.\"\nstatus = \"suspended\"")
             .replace(
                 "client_id = \"acme-cli\"",
-                "client_id = \"acme-tool\"\nproximity = \"block\"\nmfa_max_age = \"8h\"",
+                "client_id = \"acme-tool\"\nproximity = \"block\"\ntrusted_networks = [\"10.0.0.0/8\", \"192.0.2.7\"]\nverified = true\nmfa_max_age = \"8h\"",
             )
             .replace("deploy = \"Deploy to production\"", "admin = \"Do everything\"")
             .replace("{ domains = [\"acme.example\"] }", "{ groups = [\"staff\"] }")
@@ -97,6 +97,8 @@ async fn every_change_is_told_and_keeps_the_id() {
             client_id: "acme-cli" → "acme-tool"
             scopes: {"read" = "Read your projects", "deploy" = "Deploy to production"} → {"read" = "Read your projects", "admin" = "Do everything"}
             proximity: warn → block
+            trusted_networks: [] → ["10.0.0.0/8", "192.0.2.7/32"]
+            verified: false → true
             mfa_max_age: none → 8h
         ~ provider "sso" of "acme"
             admit: domains ["acme.example"] → groups ["staff"]
@@ -115,6 +117,8 @@ async fn every_change_is_told_and_keeps_the_id() {
             client_id: "acme-tool" → "acme-cli"
             scopes: {"read" = "Read your projects", "admin" = "Do everything"} → {"read" = "Read your projects", "deploy" = "Deploy to production"}
             proximity: block → warn
+            trusted_networks: ["10.0.0.0/8", "192.0.2.7/32"] → []
+            verified: true → false
             mfa_max_age: 8h → none
         ~ provider "sso" of "acme"
             admit: groups ["staff"] → domains ["acme.example"]

@@ -181,6 +181,7 @@ async fn what_is_wrong_with_the_configuration_is_said() {
         command
     };
     let url = ("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example");
+    fs::write(scene.path().join("broken.mmdb"), "half of a fi").unwrap();
     for (mut command, said) in [
         (serve(&[url, ("COUNTERSIGN_PUBLIC_ULR", "x")]), "variable COUNTERSIGN_PUBLIC_ULR names no setting"),
         (serve(&[]), "nothing is configured"),
@@ -188,6 +189,12 @@ async fn what_is_wrong_with_the_configuration_is_said() {
         (serve(&[url, ("COUNTERSIGN_LISTEN", "everywhere")]), "socket address"),
         (serve(&[url, ("COUNTERSIGN_CONFIG", "missing.toml")]), "missing.toml can't be read"),
         (serve(&[url, ("COUNTERSIGN_DATABASE_URL_FILE", "missing")]), "missing can't be read"),
+        (
+            serve(&[url, ("COUNTERSIGN_GEO_DATABASE", "places.mmdb")]),
+            "geo.database can't be used: places.mmdb can't be read: ",
+        ),
+        (serve(&[url, ("COUNTERSIGN_GEO_DATABASE", "broken.mmdb")]), "broken.mmdb is no MaxMind database: "),
+        (serve(&[url, ("COUNTERSIGN_PHISHING_WITHIN", "2d")]), "it must be between a minute (\"1m\") and a day"),
     ] {
         let (code, stdout, stderr) = run(&mut command).await;
         assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");

@@ -24,7 +24,18 @@ impl<'a> Device<'a> {
 
     /// Asks for codes as this public client.
     pub async fn ask_as(app: &'a App, client_id: &str, scope: &str) -> Self {
-        let answer = app.post("/auth/device/code", &[("client_id", client_id), ("scope", scope)]).await;
+        Self::ask_with(app, client_id, form_request("/auth/device/code", &[("client_id", client_id), ("scope", scope)]))
+            .await
+    }
+
+    /// Asks for codes as `acme-cli`, from this address behind the trusted proxy.
+    pub async fn ask_from(app: &'a App, address: &str) -> Self {
+        let request = form_request("/auth/device/code", &[("client_id", "acme-cli")]);
+        Self::ask_with(app, "acme-cli", forwarded(address, request)).await
+    }
+
+    async fn ask_with(app: &'a App, client_id: &str, request: Request<Body>) -> Self {
+        let answer = app.send(request).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         let [device_code, user_code] = ["device_code", "user_code"].map(|member| answer.text(member));
         Self { app, client_id: client_id.to_owned(), device_code, user_code }
@@ -55,6 +66,16 @@ pub struct Browser<'a> {
     pub cookie: Option<String>,
     /// X-Forwarded-For of a trusted proxy is not used here: the address is the loopback's unless this is set.
     pub address: Option<&'static str>,
+    /// The address that the trusted proxy says it has.
+    pub forwarded_for: Option<String>,
+}
+
+/// A request that comes through the trusted proxy, from this address.
+pub fn forwarded(address: &str, mut request: Request<Body>) -> Request<Body> {
+    request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());
+    let proxy = std::net::SocketAddr::from(([10, 0, 0, 1], 4711));
+    request.extensions_mut().insert(axum::extract::ConnectInfo(proxy));
+    request
 }
 
 /// Where a browser's requests go.
@@ -77,12 +98,17 @@ pub struct Page {
 
 impl<'a> Browser<'a> {
     pub fn new(app: &'a App) -> Self {
-        Self { site: Site::Here(app), cookie: None, address: None }
+        Self { site: Site::Here(app), cookie: None, address: None, forwarded_for: None }
+    }
+
+    /// A browser at this address, behind the trusted proxy.
+    pub fn behind_proxy(app: &'a App, address: &str) -> Self {
+        Self { forwarded_for: Some(address.to_owned()), ..Self::new(app) }
     }
 
     /// A browser that goes to another process.
     pub fn at(remote: &Remote) -> Browser<'static> {
-        Browser { site: Site::There(remote.clone()), cookie: None, address: None }
+        Browser { site: Site::There(remote.clone()), cookie: None, address: None, forwarded_for: None }
     }
 
     /// Opens a path and follows where it leads on this server.
@@ -107,6 +133,9 @@ impl<'a> Browser<'a> {
         if let Some(address) = self.address {
             let peer = axum::extract::ConnectInfo(std::net::SocketAddr::new(address.parse().unwrap(), 4711));
             request.extensions_mut().insert(peer);
+        }
+        if let Some(address) = &self.forwarded_for {
+            request = forwarded(address, request);
         }
         let answer = match &self.site {
             Site::Here(app) => app.send(request).await,

@@ -160,10 +160,22 @@ impl App {
 
     /// Made of these parts, with an empty directory.
     pub async fn of(parts: Parts) -> Self {
+        Self::of_parts_and_settings(parts, Settings::default()).await
+    }
+
+    /// With a directory of this TOML, and with these settings but for the trusted proxies.
+    pub async fn with_settings(toml: &str, settings: Settings) -> Self {
+        let parts = Self::parts(database::database().await, "https://auth.acme.example");
+        let app = Self::of_parts_and_settings(parts, settings).await;
+        app.apply(toml).await;
+        app
+    }
+
+    async fn of_parts_and_settings(parts: Parts, settings: Settings) -> Self {
         let installation = Installation::from(parts);
         signing_keys(&installation).await;
         let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()]);
-        let settings = Settings { proxies, ..Settings::default() };
+        let settings = Settings { proxies, ..settings };
         let server = Server::new(installation.clone(), settings).await.unwrap();
         let stop = CancellationToken::new();
         Self {

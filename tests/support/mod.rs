@@ -5,6 +5,7 @@ pub mod app;
 pub mod database;
 pub mod dpop;
 pub mod github;
+pub mod mmdb;
 pub mod oidc_provider;
 pub mod remote;
 

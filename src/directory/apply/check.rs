@@ -1,8 +1,10 @@
 //! Rules that a single value must keep. Each takes what was read and gives what is meant, or says what is wrong.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use url::{Host, Url};
 
 use crate::directory::user::SHORTEST_PASSWORD;
@@ -75,10 +77,10 @@ pub(super) fn scope_tokens(tokens: Vec<String>) -> Result<Vec<String>, String> {
 }
 
 /// A list in which nothing stands twice.
-pub(super) fn without_repetition(list: Vec<String>) -> Result<Vec<String>, String> {
+pub(super) fn without_repetition<T: PartialEq + std::fmt::Display>(list: Vec<T>) -> Result<Vec<T>, String> {
     for (index, item) in list.iter().enumerate() {
         if list.iter().take(index).any(|other| other == item) {
-            return Err(format!("{item:?} stands twice"));
+            return Err(format!("{:?} stands twice", item.to_string()));
         }
     }
     Ok(list)
@@ -149,6 +151,27 @@ pub(super) fn resources(resources: Vec<String>) -> Result<Vec<String>, String> {
         }
     }
     without_repetition(resources)
+}
+
+/// Networks that are trusted, each as CIDR writes it; an address alone is a network of one. What hardly excludes anybody
+/// is refused: whoever wants that switches the comparison off, where others see it.
+pub(super) fn networks(networks: Vec<String>) -> Result<Vec<IpNet>, String> {
+    let network = |text: String| {
+        let read = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let network = read.map_err(|_| format!("{text:?} is no network; one is written as \"192.0.2.0/24\""))?;
+        if network != network.trunc() {
+            return Err(format!("{text:?} is an address in a network; the network is \"{}\"", network.trunc()));
+        }
+        let shortest = if network.addr().is_ipv4() { 8 } else { 16 };
+        if network.prefix_len() < shortest {
+            return Err(format!(
+                "{text:?} is too much of the internet to be trusted; proximity = \"off\" compares nothing"
+            ));
+        }
+        Ok(network)
+    };
+    let networks = networks.into_iter().map(network).collect::<Result<Vec<_>, _>>()?;
+    without_repetition(networks)
 }
 
 /// The base of other addresses: a URL without a query.
@@ -260,6 +283,24 @@ mod tests {
             assert!(resources(vec![bad.into()]).is_err(), "{bad}");
         }
         assert!(resources(vec!["urn:a:b".into(), "urn:a:b".into()]).is_err());
+    }
+
+    #[test]
+    fn trusted_networks_are_networks_and_not_the_internet() {
+        let one = |text: &str| networks(vec![text.into()]).map(|read| read[0].to_string());
+        for (good, read) in
+            [("10.0.0.0/8", "10.0.0.0/8"), ("192.0.2.7", "192.0.2.7/32"), ("2001:db8::/32", "2001:db8::/32")]
+        {
+            assert_eq!(one(good).unwrap(), read);
+        }
+        assert_eq!(
+            one("10.1.2.3/8").unwrap_err(),
+            "\"10.1.2.3/8\" is an address in a network; the network is \"10.0.0.0/8\""
+        );
+        for bad in ["", "10.0.0.0/33", "acme.example", "0.0.0.0/0", "::/0", "10.0.0.0/7"] {
+            assert!(one(bad).is_err(), "{bad}");
+        }
+        assert!(networks(vec!["192.0.2.7".into(), "192.0.2.7/32".into()]).is_err());
     }
 
     #[test]

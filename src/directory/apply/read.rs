@@ -93,6 +93,8 @@ fn service(
     set(&mut settings.resources, reader.get("resources", check::resources));
     set(&mut settings.proximity, reader.get("proximity", Ok));
     set(&mut settings.verification, reader.get("verification", Ok));
+    set(&mut settings.trusted_networks, reader.get("trusted_networks", check::networks));
+    set(&mut settings.verified, reader.get("verified", Ok));
     settings.mfa = reader.get("mfa", Ok);
     settings.mfa_max_age = reader.get("mfa_max_age", check::lifetime(1..=LONGEST));
     set(&mut settings.id_token_algorithm, reader.get("id_token_algorithm", Ok));
@@ -122,7 +124,7 @@ fn scopes(reader: &mut Reader<'_>, settings: &mut ServiceSettings) {
         note(reader, "scopes", words.map_err(|message| format!(": the words for {scope:?}: {message}")));
     }
     for key in ["default_scopes", "required_scopes"] {
-        let named = reader.get(key, check::without_repetition).unwrap_or_default();
+        let named: Vec<String> = reader.get(key, check::without_repetition).unwrap_or_default();
         let known =
             || settings.scopes.iter().map(|(scope, _)| scope.as_str()).chain(COMMON_SCOPES.map(|(name, _)| name));
         for scope in named.iter().filter(|scope| !known().any(|known| known == scope.as_str())) {

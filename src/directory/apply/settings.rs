@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::directory::organization::{MfaPolicy, Status as OrganizationStatus};
 use crate::directory::provider::{Admission, Kind};
 use crate::directory::service::{Dpop, Proximity, Refresh, Verification};
 use crate::directory::user::{Role, Status as UserStatus};
+
+use super::{OWN_SERVICE, PLATFORM};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -48,6 +52,7 @@ impl Settings for OrganizationSettings {
 
 /// A service but for its secret.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub(super) struct ServiceSettings {
     pub slug: String,
     pub name: String,
@@ -65,6 +70,8 @@ pub(super) struct ServiceSettings {
     pub prefill: bool,
     pub proximity: Proximity,
     pub verification: Verification,
+    pub trusted_networks: Vec<IpNet>,
+    pub verified: bool,
     pub mfa: Option<MfaPolicy>,
     pub mfa_max_age: Option<Duration>,
     pub id_token_algorithm: IdTokenAlgorithm,
@@ -80,6 +87,8 @@ impl ServiceSettings {
         Self {
             name: slug.clone(),
             client_id: format!("{organization}-{slug}"),
+            // Its makers vouch for Countersign's own.
+            verified: organization == PLATFORM && slug == OWN_SERVICE,
             slug,
             device_login: false,
             scopes: Vec::new(),
@@ -94,6 +103,7 @@ impl ServiceSettings {
             prefill: true,
             proximity: Proximity::Warn,
             verification: Verification::Off,
+            trusted_networks: Vec::new(),
             mfa: None,
             mfa_max_age: None,
             id_token_algorithm: IdTokenAlgorithm::Rs256,
@@ -124,6 +134,8 @@ impl Settings for ServiceSettings {
             ("prefill", self.prefill.to_string()),
             ("proximity", self.proximity.as_str().to_owned()),
             ("verification", self.verification.as_str().to_owned()),
+            ("trusted_networks", list(&self.trusted_networks.iter().map(IpNet::to_string).collect::<Vec<_>>())),
+            ("verified", self.verified.to_string()),
             ("mfa", self.mfa.map_or("as the organization", MfaPolicy::as_str).to_owned()),
             ("mfa_max_age", self.mfa_max_age.map_or_else(none, duration)),
             ("id_token_algorithm", self.id_token_algorithm.as_str().to_owned()),

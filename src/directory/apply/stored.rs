@@ -87,6 +87,8 @@ async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
                 prefill: row.prefill,
                 proximity: word(&row.proximity)?,
                 verification: word(&row.verification)?,
+                trusted_networks: row.trusted_networks,
+                verified: row.verified,
                 mfa: row.mfa.as_deref().map(word).transpose()?,
                 mfa_max_age: row.mfa_max_age_seconds.map(seconds),
                 id_token_algorithm: word(&row.id_token_algorithm)?,

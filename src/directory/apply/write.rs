@@ -109,9 +109,9 @@ impl Writing<'_> {
                  scopes, default_scopes, required_scopes, code_lifetime_seconds, poll_interval_seconds,
                  access_token_lifetime_seconds, refresh, refresh_idle_seconds, refresh_absolute_seconds,
                  prefill, proximity, mfa, mfa_max_age_seconds, id_token_algorithm, activation_uri,
-                 resource_server, dpop, resources, verification, created_at)
+                 resource_server, dpop, resources, verification, trusted_networks, verified, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                 $25, $26, $27, $28, $23)
+                 $25, $26, $27, $28, $29, $30, $23)
              ON CONFLICT (id) DO UPDATE SET
                  name = excluded.name,
                  client_id = excluded.client_id,
@@ -135,7 +135,9 @@ impl Writing<'_> {
                  resource_server = excluded.resource_server,
                  dpop = excluded.dpop,
                  resources = excluded.resources,
-                 verification = excluded.verification",
+                 verification = excluded.verification,
+                 trusted_networks = excluded.trusted_networks,
+                 verified = excluded.verified",
             id.0,
             self.organization.0,
             settings.slug,
@@ -164,6 +166,8 @@ impl Writing<'_> {
             settings.dpop.as_str(),
             &settings.resources,
             settings.verification.as_str(),
+            &settings.trusted_networks,
+            settings.verified,
         )
         .execute(self.conn)
         .await?;
