@@ -133,7 +133,7 @@ fn id_token_algorithm(service: &Service) -> Algorithm {
 }
 
 /// The left half of the access token's digest, by the hash of the ID token's own algorithm (OpenID Connect Core §3.1.3.6):
-/// of RS256 and ES256 that is SHA-256, of EdDSA, whose name says none, the SHA-512 inside Ed25519.
+/// of RS256 and ES256 that is SHA-256, of `EdDSA`, whose name says none, the SHA-512 inside Ed25519.
 fn at_hash(access_token: &str, algorithm: Algorithm) -> String {
     let hash = if algorithm == Algorithm::EdDSA { &digest::SHA512 } else { &digest::SHA256 };
     let digest = digest::digest(hash, access_token.as_bytes());
