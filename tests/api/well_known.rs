@@ -24,6 +24,9 @@ async fn the_metadata_is_the_same_at_both_addresses() {
         "S256"
       ],
       "device_authorization_endpoint": "https://auth.acme.example/auth/device/code",
+      "device_verification_methods_supported": [
+        "number"
+      ],
       "dpop_signing_alg_values_supported": [
         "ES256",
         "EdDSA",

@@ -61,8 +61,8 @@ async fn a_wrong_sign_in_is_told_beside_its_field() {
     let mut browser = Browser::new(&app);
     let page = browser.enter(&device.user_code).await;
     for (email, password, field, message) in [
-        ("", "x", "email", "Enter your e-mail address"),
-        (" ", "", "email", "Enter your e-mail address"),
+        ("", "x", "email", "Enter your email address"),
+        (" ", "", "email", "Enter your email address"),
         ("ada@acme.example", "", "password", "Enter your password"),
         ("ada@acme.example", "wrong", "password", "don’t fit|don't fit"),
         ("nobody@acme.example", "wrong", "password", "don’t fit|don't fit"),
