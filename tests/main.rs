@@ -1,10 +1,11 @@
-//! The server as its users meet it, in one binary: `api` mirrors the URLs, `flows` holds whole logins, `dump` tries what a
-//! copy of the database is worth.
+//! The server as its users meet it, in one binary: `api` mirrors the URLs, `flows` holds whole logins, `attacks`
+//! what must not succeed, `dump` tries what a copy of the database is worth.
 
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod account;
 mod api;
+mod attacks;
 mod dump;
 mod flows;
 mod sessions;
