@@ -5,6 +5,7 @@ pub mod managed;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 pub use sqlx::{PgConnection, PgPool};
 
@@ -27,6 +28,16 @@ pub fn pool(url: &str, max_connections: u32) -> Result<PgPool, sqlx::Error> {
 /// Brings the schema up to date. Many processes may start at once: sqlx holds an advisory lock meanwhile.
 pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
     MIGRATOR.run(pool).await
+}
+
+/// Whether every migration of this program has been applied; a newer one may have applied more. Asked by a connection of
+/// its own: a pool that is busy says nothing of the database.
+pub async fn is_up_to_date(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+    let mut conn = PgConnection::connect_with(options).await?;
+    let applied: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(&mut conn).await?;
+    conn.close().await?;
+    Ok(MIGRATOR.iter().all(|migration| applied.contains(&migration.version)))
 }
 
 /// Whether the database said that the named constraint was violated.

@@ -4,6 +4,7 @@ mod activate;
 mod auth;
 mod connections;
 mod serve;
+mod telemetry;
 mod well_known;
 
 use axum::body::Body;
