@@ -18,6 +18,7 @@ use tower::Layer as _;
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::trace::TraceLayer;
 
+use crate::audit::linker;
 use crate::config::Phishing;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
@@ -144,6 +145,8 @@ impl Server {
         let keys = self.endpoints.signing_keys.clone();
         tasks.spawn(life::watch(keys, self.installation.clone(), self.settings.keys, stop.clone()));
         tasks.spawn(replay::watch(self.installation.clone(), stop.clone()));
+        let (pool, keyring) = (self.installation.pool.clone(), self.installation.keyring.clone());
+        tasks.spawn(linker::watch(pool, keyring, stop.clone()));
         tasks.spawn(geo::watch(self.settings.places.clone(), stop.clone()));
         tasks
     }

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
+use crate::postgres::roles;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
 use crate::telemetry;
@@ -40,6 +41,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tracing::warn!(
             "trusted_proxies is empty, and something in front must speak TLS: its address will be everybody's"
         );
+    }
+    if roles::may_rewrite_audit(&opened.installation.pool).await? {
+        tracing::warn!("the server's database role owns the audit and could rewrite it: set database.owner_url");
     }
     for file in &config.exposed_files {
         tracing::warn!(file = %file.display(), "every account of this machine can read this file, which holds secrets");

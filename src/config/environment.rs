@@ -14,13 +14,14 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 13] = [
+const SETTINGS: [(&str, &[&str], Kind); 14] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DATA_DIR", &["data_dir"], Kind::Text),
     ("SECRETS", &["secrets"], Kind::List),
     ("TRUSTED_PROXIES", &["trusted_proxies"], Kind::List),
     ("DATABASE_URL", &["database", "url"], Kind::Text),
+    ("DATABASE_OWNER_URL", &["database", "owner_url"], Kind::Text),
     ("DATABASE_MAX_CONNECTIONS", &["database", "max_connections"], Kind::Number),
     ("KEYS_ROTATION", &["keys", "rotation"], Kind::Text),
     ("GEO_DATABASE", &["geo", "database"], Kind::Text),

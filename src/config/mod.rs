@@ -64,13 +64,15 @@ pub struct Config {
 pub struct Database {
     /// `postgres://user:password@host/database`.
     pub url: Option<SecretText>,
+    /// The same database as the role that owns the tables, and that the server itself isn't.
+    pub owner_url: Option<SecretText>,
     /// The most connections that this process opens.
     pub max_connections: u32,
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: None, max_connections: 10 }
+        Self { url: None, owner_url: None, max_connections: 10 }
     }
 }
 
@@ -224,7 +226,7 @@ impl Config {
 /// Whether a file sets anything that nobody else should know.
 fn holds_secrets(table: &toml::Table) -> bool {
     let database = table.get("database").and_then(toml::Value::as_table);
-    table.contains_key("secrets") || database.is_some_and(|database| database.contains_key("url"))
+    table.contains_key("secrets") || database.is_some_and(|database| ["url", "owner_url"].iter().any(|url| database.contains_key(*url)))
 }
 
 /// Whether the file's mode lets every account read it.
