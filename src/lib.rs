@@ -18,7 +18,7 @@ pub mod telemetry; // logs
 pub mod config; // countersign.toml and the environment
 
 // 2: what an installation consists of.
-pub mod audit; // one event per step
+pub mod audit; // one event per step, chained
 pub mod directory; // organizations, services, providers, users
 pub mod installation; // the running installation, in one value
 

@@ -9,8 +9,8 @@
 //! under way. Whatever an older one wrote is visible to the pass that asked before it looked. So when a pass has linked
 //! everything it saw, nothing older can turn up any more, and the next pass begins there ([`Linker::from`]). A transaction
 //! that takes long keeps this border back: passes then look at more, but link everything else in time, and the late event when it
-//! comes. The border is kept in memory only, as numbers of transactions mean nothing in another cluster: after a start, a
-//! restore for one, the first pass looks at everything.
+//! comes. The border is kept in memory only, as numbers of transactions mean nothing in another cluster: after a start, and so
+//! after a restore, the first pass looks at everything, and later ones only at what this cluster wrote since.
 //!
 //! **None gets two places.** An advisory lock lets one node link at a time; were it not for that, the constraints of
 //! `audit_link` would refuse the second.
@@ -105,13 +105,15 @@ impl Linker {
             // The database was put back to an earlier time, or is another one.
             self.from = 0;
         }
+        // Higher numbers are those of another cluster, from which this one was restored.
+        let before = if self.from == 0 { i64::MAX } else { next };
         let (mut linked, mut after) = (0, (self.from, i64::MIN));
         loop {
             let mut tx = self.pool.begin().await?;
             if !take_turn(&mut tx, turn).await? {
                 return Ok(linked);
             }
-            let mut batch = unlinked(&mut tx, after).await?;
+            let mut batch = unlinked(&mut tx, after, before).await?;
             let Some(last) = batch.last() else { break };
             after = (last.transaction_id, last.sequence);
             batch.sort_by_key(|unlinked| unlinked.sequence);
@@ -147,17 +149,22 @@ async fn take_turn(conn: &mut PgConnection, turn: Turn) -> Result<bool, sqlx::Er
         .await
 }
 
-/// The next batch of events without a link, by who wrote them: after this transaction and number.
-async fn unlinked(conn: &mut PgConnection, (transaction, number): (i64, i64)) -> Result<Vec<Unlinked>, sqlx::Error> {
+/// The next batch of events without a link, by who wrote them: after this transaction and number, before that transaction.
+async fn unlinked(
+    conn: &mut PgConnection,
+    (transaction, number): (i64, i64),
+    before: i64,
+) -> Result<Vec<Unlinked>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT e.transaction_id, e.sequence, e.id, e.at, e.kind, e.organization_id, e.service_id, e.grant_id,
                   e.session_id, e.user_id, abbrev(e.ip) AS ip, e.user_agent, e.detail::text AS "detail!"
            FROM audit_event e
-           WHERE (e.transaction_id, e.sequence) > ($1, $2)
+           WHERE (e.transaction_id, e.sequence) > ($1, $2) AND e.transaction_id < $3
              AND NOT EXISTS (SELECT FROM audit_link l WHERE l.event_id = e.id)
-           ORDER BY e.transaction_id, e.sequence LIMIT $3"#,
+           ORDER BY e.transaction_id, e.sequence LIMIT $4"#,
         transaction,
         number,
+        before,
         BATCH,
     )
     .fetch_all(conn)

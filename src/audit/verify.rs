@@ -30,7 +30,10 @@ impl std::str::FromStr for Head {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || {
             let (position, hash) = text.split_once(':')?;
-            Some(Self { position: position.parse().ok().filter(|position| *position > 0)?, hash: line::from_hex(hash)? })
+            Some(Self {
+                position: position.parse().ok().filter(|position| *position > 0)?,
+                hash: line::from_hex(hash)?,
+            })
         };
         parse().ok_or("it is POSITION:HASH, as countersign audit verify prints it")
     }
@@ -124,8 +127,7 @@ impl<'a> Verifier<'a> {
     pub fn next(&mut self, link: &Link) {
         let same = self.reports.last().is_some_and(|report| report.chain == link.chain);
         if !same {
-            let report =
-                Report { chain: link.chain, events: 0, begins_at: link.position, head: None, broken: None };
+            let report = Report { chain: link.chain, events: 0, begins_at: link.position, head: None, broken: None };
             self.reports.push(report);
         }
         let (keyring, may_begin_later) = (self.keyring, self.may_begin_later);
@@ -180,7 +182,9 @@ mod tests {
     fn a_head_is_read_as_it_is_printed() {
         let head = Head { position: 12, hash: line::hash("x") };
         assert_eq!(head.to_string().parse(), Ok(head));
-        for wrong in ["", "12", "12:", "0:00", "x:00", &format!("0:{}", hex(&head.hash)), &format!("12:{:?}", head.hash)] {
+        for wrong in
+            ["", "12", "12:", "0:00", "x:00", &format!("0:{}", hex(&head.hash)), &format!("12:{:?}", head.hash)]
+        {
             assert!(wrong.parse::<Head>().is_err(), "{wrong}");
         }
     }

@@ -226,7 +226,8 @@ impl Config {
 /// Whether a file sets anything that nobody else should know.
 fn holds_secrets(table: &toml::Table) -> bool {
     let database = table.get("database").and_then(toml::Value::as_table);
-    table.contains_key("secrets") || database.is_some_and(|database| ["url", "owner_url"].iter().any(|url| database.contains_key(*url)))
+    table.contains_key("secrets")
+        || database.is_some_and(|database| ["url", "owner_url"].iter().any(|url| database.contains_key(*url)))
 }
 
 /// Whether the file's mode lets every account read it.

@@ -363,16 +363,18 @@ impl<'a> Poll<'a> {
     /// A code that was redeemed and comes again is in two hands: the session ends.
     async fn replayed(&self, conn: &mut PgConnection, grant: &Grant, session: SessionId) -> Result<(), OAuthError> {
         let installation = &self.endpoints.installation;
+        let now = installation.clock.now();
         let mut tx = conn.begin().await?;
-        if session::store::revoke(&mut tx, session, "its device code was used again", installation.clock.now()).await? {
-            audit::Event::new(audit::Kind::Replayed, &installation.clock, &installation.random)
+        if session::store::revoke(&mut tx, session, "its device code was used again", now).await? {
+            let event = audit::Event::new(audit::Kind::Replayed, &installation.clock, &installation.random)
                 .of(grant.organization_id)
                 .service(grant.service_id)
                 .grant(grant.id)
                 .session(session)
-                .caller(self.caller)
-                .append(&mut tx)
-                .await?;
+                .caller(self.caller);
+            let person = session::store::by_id(&mut tx, session, now).await?.map(|standing| standing.session.user_id);
+            let event = person.into_iter().fold(event, audit::Event::user);
+            event.append(&mut tx).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -24,10 +24,7 @@ pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
 
 /// Opens a pool. Connections are made when they are needed: a database that is away doesn't keep the server from starting.
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options)
+    PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options)
 }
 
 /// Brings the schema up to date. Many processes may start at once: sqlx holds an advisory lock meanwhile. Where there is

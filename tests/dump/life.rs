@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign::audit::linker;
 use countersign::secrets::{Sealed, from_base64url};
 use serde_json::Value;
 
@@ -101,6 +102,7 @@ impl Life {
         app.advance(60);
         let claims = logins(&app, &mut held).await;
         let kid = signing_keys(&app, &mut held).await;
+        linker::link_all(&app.installation.pool, &app.installation.keyring).await.unwrap();
         Self { app, held: held.0, leaving_cookie, kid, claims }
     }
 

@@ -180,7 +180,8 @@ impl Value {
                 forms.extend(in_full.map(|text| (Kind::Written, text)));
             }
         }
-        forms.retain(|(_, text)| !text.trim().is_empty());
+        // Nor what a server takes for nothing, such as the zeros before a chain's beginning.
+        forms.retain(|(_, text)| !text.chars().all(|sign| sign.is_whitespace() || sign.is_control()));
         forms
     }
 

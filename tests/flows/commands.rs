@@ -66,25 +66,38 @@ impl Running<tokio::process::ChildStdout> {
     }
 }
 
+impl Running<tokio::process::ChildStderr> {
+    /// Starts a command and reads its log.
+    pub fn start_log(mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        Self { process, lines }
+    }
+}
+
 impl<T: AsyncRead + Unpin> Running<T> {
     /// Waits for a line that holds this.
     pub async fn says(&mut self, part: &str) -> String {
-        let mut all = String::new();
+        self.says_at_last(part).await.pop().unwrap()
+    }
+
+    /// Waits for a line that holds this, and returns what was said up to it.
+    pub async fn says_at_last(&mut self, part: &str) -> Vec<String> {
         let find = async {
+            let mut all = vec![];
             while let Some(line) = self.lines.next_line().await.unwrap() {
-                if line.contains(part) {
-                    return line;
+                all.push(line);
+                if all.last().is_some_and(|line| line.contains(part)) {
+                    return all;
                 }
-                all += &line;
-                all += "\n";
             }
-            panic!("it ended without saying {part:?}");
+            panic!("it ended without saying {part:?}: {all:#?}");
         };
         timeout(SOON, find).await.unwrap_or_else(|_| panic!("it does not say {part:?}"))
     }
 
     /// Sends a signal and waits for the end: its exit code, none when the signal ended it.
-    async fn end(&mut self, signal: Signal) -> Option<i32> {
+    pub async fn end(&mut self, signal: Signal) -> Option<i32> {
         let pid = Pid::from_raw(i32::try_from(self.process.id().unwrap()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
         timeout(SOON, self.process.wait()).await.expect("it ends").unwrap().code()
@@ -122,9 +135,8 @@ async fn serve_needs_nothing_but_its_environment() {
         ("COUNTERSIGN_DATA_DIR", data_dir.display().to_string()),
     ];
     let mut command = countersign(scene.path(), &["serve"]);
-    let mut process = command.envs(environment).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(process.stderr.take().unwrap()).lines();
-    let mut server = Running { process, lines };
+    command.envs(environment);
+    let mut server = Running::start_log(command);
     server.says("issuer=").await;
 
     let toml = ACME.replace("device_login = true", "device_login = true\ninterval = 1");

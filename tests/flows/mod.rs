@@ -2,7 +2,7 @@
 
 mod audit;
 mod bound_login;
-mod commands;
+pub mod commands;
 mod github;
 mod mfa;
 mod nearness;

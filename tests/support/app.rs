@@ -89,6 +89,8 @@ pub const SECRETS: [(&str, &str); 5] = [
 pub struct App {
     pub installation: Installation,
     pub signing_keys: SigningKeys,
+    /// What requests say of their program that say nothing of it.
+    pub user_agent: Option<&'static str>,
     router: Router,
     stop: CancellationToken,
     _tasks: JoinSet<()>,
@@ -181,6 +183,7 @@ impl App {
         Self {
             installation,
             signing_keys: server.signing_keys().clone(),
+            user_agent: None,
             router: server.router(),
             _tasks: server.attend(&stop),
             stop,
@@ -199,7 +202,10 @@ impl App {
     }
 
     /// A request to the router.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+        if let Some(user_agent) = self.user_agent {
+            request.headers_mut().entry(header::USER_AGENT).or_insert(user_agent.parse().unwrap());
+        }
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -252,10 +258,9 @@ impl App {
         rows.into_iter().collect()
     }
 
-    /// The audit of logins, in order: what `apply` did is left out. Events of one moment stand in the order in which they
-    /// were written.
+    /// The audit of logins, in the order in which it was written: what `apply` did is left out.
     pub async fn events(&self) -> Vec<Event> {
-        sqlx::query_as("SELECT * FROM audit_event WHERE kind <> 'administered' ORDER BY at, xmin::text::bigint, ctid")
+        sqlx::query_as("SELECT * FROM audit_event WHERE kind <> 'administered' ORDER BY sequence")
             .fetch_all(&self.installation.pool)
             .await
             .unwrap()
@@ -280,9 +285,16 @@ impl App {
         }
     }
 
+    /// The database as its owner has it, who may do everything.
+    pub fn owner(&self) -> PgPool {
+        owner_of(&self.installation.pool)
+    }
+
     /// Changes something behind the server's back.
     pub async fn execute(&self, sql: &'static str) {
-        sqlx::query(sql).execute(&self.installation.pool).await.unwrap();
+        let owner = self.owner();
+        sqlx::query(sql).execute(&owner).await.unwrap();
+        owner.close().await;
     }
 }
 
@@ -290,6 +302,12 @@ impl Drop for App {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// The database of this pool, as its owner has it.
+pub fn owner_of(pool: &PgPool) -> PgPool {
+    let options = (*pool.connect_options()).clone().username("countersign");
+    PgPoolOptions::new().max_connections(4).connect_lazy_with(options)
 }
 
 /// The secret of every installation under test.

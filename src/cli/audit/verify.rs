@@ -104,8 +104,9 @@ fn of_file(path: &Path, args: &Args) -> anyhow::Result<Findings> {
     let mut verifier = Verifier::new(None, args.head.clone(), true);
     for (number, line) in input.lines().enumerate() {
         let line = line.with_context(|| format!("{} can't be read", path.display()))?;
-        let link = Link::parse(&line)
-            .with_context(|| format!("{}:{}: this is no line of countersign audit export", path.display(), number + 1))?;
+        let link = Link::parse(&line).with_context(|| {
+            format!("{}:{}: this is no line of countersign audit export", path.display(), number + 1)
+        })?;
         verifier.next(&link);
     }
     let (reports, lost_heads) = verifier.finish();
@@ -157,7 +158,8 @@ impl Findings {
     }
 
     fn to_json(&self) -> Value {
-        let place = |head: &Head| json!({ "position": head.position, "hash": head.to_string().split_once(':').map(|x| x.1) });
+        let place =
+            |head: &Head| json!({ "position": head.position, "hash": head.to_string().split_once(':').map(|x| x.1) });
         let report = |report: &Report| {
             let broken = report.broken.map(|broken| {
                 json!({
