@@ -39,10 +39,14 @@ pub enum Purpose {
     ClientSecret,
     /// Nonces for DPoP proofs.
     DpopNonce,
+    /// Whom a try at a password or a second factor counts for.
+    Attempt,
+    /// Browsers in which somebody proved a password or a second factor.
+    KnownBrowser,
 }
 
 impl Purpose {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::UserCode,
         Self::UserCodeLetters,
         Self::DeviceCode,
@@ -54,6 +58,8 @@ impl Purpose {
         Self::UpstreamPkce,
         Self::ClientSecret,
         Self::DpopNonce,
+        Self::Attempt,
+        Self::KnownBrowser,
     ];
 
     /// The `info` of HKDF (RFC 5869 §3.2). Part of what is stored: never change one.
@@ -70,6 +76,8 @@ impl Purpose {
             Self::UpstreamPkce => "countersign upstream pkce",
             Self::ClientSecret => "countersign client secret",
             Self::DpopNonce => "countersign dpop nonce",
+            Self::Attempt => "countersign attempt",
+            Self::KnownBrowser => "countersign known browser",
         }
     }
 }

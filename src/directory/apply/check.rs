@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use crate::directory::user::SHORTEST_PASSWORD;
+use crate::directory::user::{LONGEST_TYPED, SHORTEST_PASSWORD};
 use crate::secrets::SecretText;
 
 use super::settings::duration;
@@ -243,10 +243,10 @@ pub(super) fn upstream_secret(secret: &SecretText) -> Result<(), String> {
 
 /// A person's password.
 pub(super) fn password(secret: &SecretText) -> Result<(), String> {
-    if secret.expose().chars().count() >= SHORTEST_PASSWORD {
-        Ok(())
-    } else {
-        Err(format!("the password is shorter than {SHORTEST_PASSWORD} characters"))
+    match secret.expose().chars().count() {
+        ..SHORTEST_PASSWORD => Err(format!("the password is shorter than {SHORTEST_PASSWORD} characters")),
+        SHORTEST_PASSWORD..=LONGEST_TYPED => Ok(()),
+        _ => Err(format!("the password is longer than {LONGEST_TYPED} characters")),
     }
 }
 
