@@ -26,8 +26,8 @@ CREATE FUNCTION attempt_level(
     SELECT least(most, 1 + greatest(0, level - greatest(0, extract(epoch FROM at - counted_at)::float8) / leak))
 $$;
 
--- How long the next try has to wait: not at all up to `free`, then 1, 2, 4 … seconds, and `longest` at most.
+-- How long the next try has to wait: not at all below `free`, then 1, 2, 4 … seconds, and `longest` at most.
 CREATE FUNCTION attempt_delay(level double precision, free double precision, longest double precision)
     RETURNS interval LANGUAGE sql IMMUTABLE AS $$
-    SELECT make_interval(secs => CASE WHEN level < free THEN 0 ELSE least(longest, 2 ^ (floor(level) - free)) END)
+    SELECT make_interval(secs => CASE WHEN round(level) < free THEN 0 ELSE least(longest, 2 ^ (round(level) - free)) END)
 $$;

@@ -134,11 +134,8 @@ impl Typed {
         } else {
             None
         };
-        let of_old = if old.is_empty() {
-            Some(NO_OLD)
-        } else {
-            (old.chars().count() > LONGEST_TYPED).then_some(WRONG_OLD)
-        };
+        let of_old =
+            if old.is_empty() { Some(NO_OLD) } else { (old.chars().count() > LONGEST_TYPED).then_some(WRONG_OLD) };
         let errors = PasswordErrors {
             old: of_old.map(Cow::from),
             new: of_new,

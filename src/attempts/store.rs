@@ -93,9 +93,8 @@ async fn count(
 
 /// How many seconds are left until a subject's next try.
 async fn left(conn: &mut PgConnection, mac: &[u8; 32], at: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-    let not_before = sqlx::query_scalar!("SELECT not_before FROM attempt WHERE subject_mac = $1", mac)
-        .fetch_optional(conn)
-        .await?;
+    let not_before =
+        sqlx::query_scalar!("SELECT not_before FROM attempt WHERE subject_mac = $1", mac).fetch_optional(conn).await?;
     Ok(not_before.map_or(1, |until| seconds(from_to(at, until)).max(1)))
 }
 

@@ -51,9 +51,8 @@ pub fn recognize(
         let (id, rest) = bytes.split_first_chunk::<16>()?;
         let (seconds, mac) = rest.split_first_chunk::<8>()?;
         let since = DateTime::from_timestamp(i64::from_be_bytes(*seconds), 0)?;
-        let genuine = with_parts(user, proof, *id, since, |parts| {
-            installation.keyring.verify(Purpose::KnownBrowser, parts, mac)
-        });
+        let genuine =
+            with_parts(user, proof, *id, since, |parts| installation.keyring.verify(Purpose::KnownBrowser, parts, mac));
         (genuine && since > now - LIFE).then_some(KnownBrowser { id: *id, since })
     })
 }

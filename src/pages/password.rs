@@ -56,9 +56,10 @@ pub async fn check(
     let user = user::by_email(&mut conn, organization, email).await?;
     drop(conn);
     let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
-    let known = user.as_ref().zip(hash).and_then(|(user, hash)| {
-        known::recognize(installation, headers, user.id, Proof::Password(hash))
-    });
+    let known = user
+        .as_ref()
+        .zip(hash)
+        .and_then(|(user, hash)| known::recognize(installation, headers, user.id, Proof::Password(hash)));
     let email = email.to_lowercase();
     let email = user.as_ref().and_then(|user| user.email.as_deref()).unwrap_or(&email);
     let reservation = match known {

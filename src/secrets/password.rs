@@ -33,7 +33,13 @@ impl Passwords {
     pub fn new(random: Random, at_once: usize) -> Self {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default());
         let nobody = phc(&argon2, &random.bytes::<32>(), &random.bytes());
-        Self { argon2, at_once: Arc::new(Semaphore::new(at_once)), room: Arc::new(Semaphore::new(at_once.saturating_add(WAITING))), random, nobody: nobody.into() }
+        Self {
+            argon2,
+            at_once: Arc::new(Semaphore::new(at_once)),
+            room: Arc::new(Semaphore::new(at_once.saturating_add(WAITING))),
+            random,
+            nobody: nobody.into(),
+        }
     }
 
     /// A place among those that hash or wait for it, for as long as it is held. Every page takes one before it looks

@@ -273,6 +273,13 @@ mod tests {
     }
 
     #[test]
+    fn a_password_has_8_to_1000_characters() {
+        let of = |length: usize| password(&"ü".repeat(length).as_str().into());
+        assert!(of(8).is_ok() && of(1000).is_ok());
+        assert!(of(7).is_err() && of(1001).is_err());
+    }
+
+    #[test]
     fn resources_are_absolute_and_without_a_fragment() {
         for good in ["https://api.acme.example", "https://api.acme.example/v1?x=y", "urn:acme:api", "http://10.0.0.7"] {
             assert_eq!(resources(vec![good.into()]).unwrap(), [good]);
