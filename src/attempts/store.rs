@@ -50,13 +50,11 @@ pub async fn reserve(installation: &Installation, subjects: &[Subject<'_>]) -> R
     let mut counted = Vec::with_capacity(subjects.len());
     for subject in subjects {
         let mac = subject.mac(&installation.keyring);
-        match count(&mut tx, &mac, subject.allowance(), at).await? {
-            Some(not_before) => counted.push(Counted { mac, not_before }),
-            None => {
-                let seconds = left(&mut tx, &mac, at).await?;
-                return Ok(Reservation::Closed(Delay { mac, of: subject.as_str(), seconds }));
-            }
-        }
+        let Some(not_before) = count(&mut tx, &mac, subject.allowance(), at).await? else {
+            let seconds = left(&mut tx, &mac, at).await?;
+            return Ok(Reservation::Closed(Delay { mac, of: subject.as_str(), seconds }));
+        };
+        counted.push(Counted { mac, not_before });
     }
     tx.commit().await?;
     Ok(Reservation::Granted(Try { at, counted }))

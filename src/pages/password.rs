@@ -62,14 +62,11 @@ pub async fn check(
         .and_then(|(user, hash)| known::recognize(installation, headers, user.id, Proof::Password(hash)));
     let email = email.to_lowercase();
     let email = user.as_ref().and_then(|user| user.email.as_deref()).unwrap_or(&email);
-    let reservation = match known {
-        Some(known) => attempts::reserve(installation, &[Subject::KnownBrowser(known.id)]).await?,
-        None => {
-            let subjects = [Subject::Account { organization, email }, Subject::Network(caller.ip)];
-            attempts::reserve(installation, &subjects).await?
-        }
+    let subjects: &[Subject<'_>] = match known {
+        Some(known) => &[Subject::KnownBrowser(known.id)],
+        None => &[Subject::Account { organization, email }, Subject::Network(caller.ip)],
     };
-    let attempt = match reservation {
+    let attempt = match attempts::reserve(installation, subjects).await? {
         Reservation::Granted(attempt) => attempt,
         Reservation::Closed(delay) => return Ok(Checked::Refused(Refusal::Delayed(delay), user)),
     };

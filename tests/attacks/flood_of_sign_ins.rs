@@ -59,7 +59,7 @@ async fn devices_poll_as_ever_while_no_password_can_be_hashed() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), idle).await.expect("who waits holds no connection");
+    tokio::time::timeout(Duration::from_mins(1), idle).await.expect("who waits holds no connection");
     for _ in 0..30 {
         let polled = busy.send(device.poll_request()).await;
         assert_eq!((polled.status, polled.error().as_str()), (StatusCode::BAD_REQUEST, "authorization_pending"));
