@@ -23,6 +23,7 @@ pub mod directory; // organizations, services, providers, users
 pub mod installation; // the running installation, in one value
 
 // 3: what happens.
+pub mod attempts; // tries at passwords and second factors
 pub mod browser; // the approving person's browser: its session, its tokens against forgery
 pub mod device; // device logins in progress
 pub mod dpop; // proofs that a device holds its key

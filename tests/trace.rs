@@ -52,13 +52,15 @@ struct Run {
     client: reqwest::Client,
     base: String,
     cookie: Option<String>,
+    /// The other cookies.
+    known: Vec<String>,
     secrets: Secrets,
 }
 
 impl Run {
     fn new(issuer: &str) -> Self {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { client, base: issuer.to_owned(), cookie: None, secrets: Secrets::default() }
+        Self { client, base: issuer.to_owned(), cookie: None, known: Vec::new(), secrets: Secrets::default() }
     }
 
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
@@ -107,14 +109,15 @@ impl Run {
                 None => self.client.get(url),
             };
             let request = match &self.cookie {
-                Some(cookie) => request.header(COOKIE, cookie),
+                Some(cookie) => request.header(COOKIE, [&[cookie.clone()][..], &self.known].concat().join("; ")),
                 None => request,
             };
             let answer = request.send().await.unwrap();
-            if let Some(set) = answer.headers().get(SET_COOKIE) {
+            for set in answer.headers().get_all(SET_COOKIE) {
                 let pair = set.to_str().unwrap().split(';').next().unwrap().to_owned();
-                self.secrets.keep("cookie", pair.split_once('=').unwrap().1);
-                self.cookie = Some(pair);
+                let (name, value) = pair.split_once('=').unwrap();
+                self.secrets.keep("cookie", value);
+                if name.ends_with("countersign") { self.cookie = Some(pair) } else { self.known.push(pair) }
             }
             match answer.headers().get(LOCATION) {
                 Some(location) => path = location.to_str().unwrap().to_owned(),

@@ -12,6 +12,7 @@ use crate::browser::visitor::Visitor;
 use crate::http::asked_host::AskedHost;
 use crate::http::fields::{Fields, FieldsError};
 use crate::mfa::totp::TotpError;
+use crate::secrets::Busy;
 
 use super::Pages;
 use super::frame::{Door, Frame};
@@ -24,6 +25,8 @@ pub enum PageError {
     Database(sqlx::Error),
     /// A fault of ours, in words for the log.
     Fault(String),
+    /// Too many passwords wait to be checked already.
+    Busy,
     /// What to tell the person.
     Trouble(StatusCode, Trouble<'static>),
     /// An answer that is complete.
@@ -33,6 +36,12 @@ pub enum PageError {
 impl From<sqlx::Error> for PageError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+impl From<Busy> for PageError {
+    fn from(Busy: Busy) -> Self {
+        Self::Busy
     }
 }
 
@@ -57,6 +66,7 @@ impl IntoResponse for PageError {
         let (status, trouble) = match self {
             Self::Answer(response) => return *response,
             Self::Trouble(status, trouble) => (status, trouble),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, Trouble::Busy),
             Self::Database(error) => {
                 tracing::error!(%error, "a page could not be served without the database");
                 (StatusCode::SERVICE_UNAVAILABLE, Trouble::Server)

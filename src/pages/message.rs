@@ -68,6 +68,8 @@ pub enum Trouble<'a> {
         /// How long to wait: "5 minutes".
         wait: &'a str,
     },
+    /// Too many passwords wait to be checked already (503).
+    Busy,
     /// The server was asked under another name than the public URL's (421).
     OtherHost,
     /// No such page (404, 405).
@@ -103,6 +105,7 @@ impl Trouble<'_> {
             Self::TooFar { distance: Distance::OtherNetwork, .. } => "Your device is on another network".into(),
             Self::TooFar { .. } => "It can’t be told whether your device is near you".into(),
             Self::TooManyAttempts { .. } => "Too many attempts".into(),
+            Self::Busy => "Too many people are signing in just now".into(),
             Self::OtherHost => "This server has another address".into(),
             Self::NotFound => "There is no such page".into(),
             Self::Server => "Something went wrong on our side".into(),

@@ -10,6 +10,8 @@ pub mod answer;
 pub mod factor;
 pub mod frame;
 pub mod message;
+pub mod password;
+pub mod refusal;
 pub mod second_factor;
 pub mod sign_in;
 pub mod signed_in;

@@ -41,10 +41,14 @@ pub enum Purpose {
     DpopNonce,
     /// Seals of the audit's links.
     AuditSeal,
+    /// Whom a try at a password or a second factor counts for.
+    Attempt,
+    /// Browsers in which somebody proved a password or a second factor.
+    KnownBrowser,
 }
 
 impl Purpose {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::UserCode,
         Self::UserCodeLetters,
         Self::DeviceCode,
@@ -57,6 +61,8 @@ impl Purpose {
         Self::ClientSecret,
         Self::DpopNonce,
         Self::AuditSeal,
+        Self::Attempt,
+        Self::KnownBrowser,
     ];
 
     /// The `info` of HKDF (RFC 5869 §3.2). Part of what is stored: never change one.
@@ -74,6 +80,8 @@ impl Purpose {
             Self::ClientSecret => "countersign client secret",
             Self::DpopNonce => "countersign dpop nonce",
             Self::AuditSeal => "countersign audit seal",
+            Self::Attempt => "countersign attempt",
+            Self::KnownBrowser => "countersign known browser",
         }
     }
 }

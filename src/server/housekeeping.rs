@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::attempts;
 use crate::browser;
 use crate::device::expiry;
 use crate::installation::Installation;
@@ -25,12 +26,13 @@ pub async fn watch(installation: Installation, stop: CancellationToken) {
     }
 }
 
-/// Notes what expired, and deletes what is over in browsers.
+/// Notes what expired, and deletes what is over in browsers and what is forgotten of wrong tries.
 pub async fn tidy_up(installation: &Installation) -> Result<(), sqlx::Error> {
     while expiry::note(installation).await? == expiry::BATCH {}
     let now = installation.clock.now();
     let mut conn = installation.pool.acquire().await?;
     round_trip::sweep(&mut conn, now).await?;
     browser::store::sweep(&mut conn, now).await?;
+    while attempts::sweep(&mut conn, now).await? == attempts::BATCH {}
     Ok(())
 }

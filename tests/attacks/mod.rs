@@ -2,3 +2,6 @@
 //! RFC 8628 §5 and the mitigations of RFC 10027 to these files.
 
 mod rewriting_the_audit;
+mod flood_of_sign_ins;
+mod guessing_one_time_passwords;
+mod password_spraying;

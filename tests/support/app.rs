@@ -290,6 +290,19 @@ impl App {
         owner_of(&self.installation.pool)
     }
 
+    /// Lets everybody try passwords and codes as often as they like, whatever was wrong before.
+    pub async fn without_delays(&self) {
+        self.execute(
+            "CREATE FUNCTION patience() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN NEW.not_before := NEW.counted_at; RETURN NEW; END'",
+        )
+        .await;
+        self.execute(
+            "CREATE TRIGGER patience BEFORE INSERT OR UPDATE ON attempt FOR EACH ROW EXECUTE FUNCTION patience()",
+        )
+        .await;
+    }
+
     /// Changes something behind the server's back.
     pub async fn execute(&self, sql: &'static str) {
         let owner = self.owner();

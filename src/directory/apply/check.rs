@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use crate::directory::user::SHORTEST_PASSWORD;
+use crate::directory::user::{LONGEST_TYPED, SHORTEST_PASSWORD};
 use crate::secrets::SecretText;
 
 use super::settings::duration;
@@ -243,10 +243,10 @@ pub(super) fn upstream_secret(secret: &SecretText) -> Result<(), String> {
 
 /// A person's password.
 pub(super) fn password(secret: &SecretText) -> Result<(), String> {
-    if secret.expose().chars().count() >= SHORTEST_PASSWORD {
-        Ok(())
-    } else {
-        Err(format!("the password is shorter than {SHORTEST_PASSWORD} characters"))
+    match secret.expose().chars().count() {
+        ..SHORTEST_PASSWORD => Err(format!("the password is shorter than {SHORTEST_PASSWORD} characters")),
+        SHORTEST_PASSWORD..=LONGEST_TYPED => Ok(()),
+        _ => Err(format!("the password is longer than {LONGEST_TYPED} characters")),
     }
 }
 
@@ -270,6 +270,13 @@ mod tests {
         ] {
             assert!(base_url(bad.into()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_password_has_8_to_1000_characters() {
+        let of = |length: usize| password(&"ü".repeat(length).as_str().into());
+        assert!(of(8).is_ok() && of(1000).is_ok());
+        assert!(of(7).is_err() && of(1001).is_err());
     }
 
     #[test]

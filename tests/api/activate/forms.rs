@@ -64,6 +64,8 @@ async fn a_wrong_sign_in_is_told_beside_its_field() {
         ("", "x", "email", "Enter your email address"),
         (" ", "", "email", "Enter your email address"),
         ("ada@acme.example", "", "password", "Enter your password"),
+        (&"a".repeat(255), "wrong", "email", "too long"),
+        ("ada@acme.example", &"a".repeat(1001), "password", "too long"),
         ("ada@acme.example", "wrong", "password", "don’t fit|don't fit"),
         ("nobody@acme.example", "wrong", "password", "don’t fit|don't fit"),
         ("ada@acme.example'--", "wrong", "password", "don’t fit|don't fit"),
