@@ -79,6 +79,18 @@ pub fn last(span: Duration) -> String {
     }
 }
 
+/// A time to wait, rounded up, as people say it: "5 minutes".
+#[must_use]
+pub fn wait(time: TimeDelta) -> String {
+    let minutes = (time.num_seconds().max(0) + 59) / 60;
+    match minutes {
+        0 | 1 => "a minute".to_owned(),
+        2..60 => format!("{minutes} minutes"),
+        _ if minutes <= 60 => "an hour".to_owned(),
+        _ => format!("{} hours", (minutes + 59) / 60),
+    }
+}
+
 /// A place, within a sentence.
 #[must_use]
 pub fn place(place: &Place) -> String {
@@ -146,6 +158,15 @@ mod tests {
         assert_eq!(told(&Place::Private, Some(&hamburg)), "A private network — you: Hamburg, Germany");
         assert_eq!(told(&Place::Unknown, Some(&hamburg)), "Not known — you: Hamburg, Germany");
         assert_eq!((places(&Place::Unknown, None), places(&Place::Unknown, Some(&Place::Unknown))), (None, None));
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up() {
+        let wait = |seconds| wait(TimeDelta::seconds(seconds));
+        let told = [wait(-1), wait(0), wait(60), wait(61), wait(3540), wait(3541), wait(3600), wait(3661), wait(7200)];
+        let said =
+            ["a minute", "a minute", "a minute", "2 minutes", "59 minutes", "an hour", "an hour", "2 hours", "2 hours"];
+        assert_eq!(told, said);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::browser;
+use crate::budget;
 use crate::device::expiry;
 use crate::installation::Installation;
 use crate::upstream::round_trip;
@@ -25,12 +26,12 @@ pub async fn watch(installation: Installation, stop: CancellationToken) {
     }
 }
 
-/// Notes what expired, and deletes what is over in browsers.
+/// Notes what expired, and deletes what is over in browsers and of budgets.
 pub async fn tidy_up(installation: &Installation) -> Result<(), sqlx::Error> {
     while expiry::note(installation).await? == expiry::BATCH {}
     let now = installation.clock.now();
     let mut conn = installation.pool.acquire().await?;
     round_trip::sweep(&mut conn, now).await?;
     browser::store::sweep(&mut conn, now).await?;
-    Ok(())
+    budget::sweep(&mut conn, now).await
 }
