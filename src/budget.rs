@@ -55,6 +55,11 @@ const MINUTE: TimeDelta = TimeDelta::minutes(1);
 /// The time within which a budget holds.
 pub const WINDOW: TimeDelta = TimeDelta::hours(1);
 
+/// Everybody's costs meet at the installation's row, which nobody is to hold until a disk has written. What a crash of
+/// PostgreSQL may forget of it are the costs of its last second; what a crash of ours may, nothing. Within a transaction it is an
+/// error, as it should be: what is spent must stay spent whatever happens to the try.
+const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";
+
 /// How many rows are deleted at once.
 const BATCH: i64 = 1000;
 
@@ -90,15 +95,15 @@ pub struct Exhausted {
     pub is_news: bool,
 }
 
-/// Takes the costs from all of these budgets, or from none. Not to be called within a transaction: what is spent must stay
-/// spent whatever happens to the try. The charges stand in the order of their purposes, in which everybody takes the rows.
+/// Takes the costs from all of these budgets, or from none; not within a transaction. The rows are taken in the order of
+/// purposes and subjects, as everybody takes them.
 pub async fn spend(
     conn: &mut PgConnection,
     mut charges: Vec<Charge>,
     now: DateTime<Utc>,
 ) -> Result<Result<Receipt, Exhausted>, sqlx::Error> {
     charges.sort_by(|one, other| (one.purpose, &one.subject).cmp(&(other.purpose, &other.subject)));
-    let mut tx = conn.begin().await?;
+    let mut tx = conn.begin_with(BEGIN).await?;
     for charge in charges.iter().filter(|charge| charge.cost > 0) {
         if !take(&mut tx, charge, now).await? {
             tx.rollback().await?;
@@ -187,7 +192,7 @@ async fn note(conn: &mut PgConnection, charge: &Charge, now: DateTime<Utc>) -> R
 
 /// Gives back what a try cost that was right.
 pub async fn give_back(conn: &mut PgConnection, receipt: Receipt) -> Result<(), sqlx::Error> {
-    let mut tx = conn.begin().await?;
+    let mut tx = conn.begin_with(BEGIN).await?;
     for charge in receipt.charges.iter().filter(|charge| charge.cost > 0) {
         sqlx::query!(
             "UPDATE budget b

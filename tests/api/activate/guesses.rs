@@ -124,8 +124,9 @@ async fn a_person_who_is_signed_in_has_thirty_wherever_they_are() {
 async fn right_codes_cost_nothing_however_many_are_entered_in_one_office() {
     let app = App::acme().await;
     let devices = join_all((0..64).map(|_| Device::ask(&app, "read"))).await;
-    let enter =
-        async |device: &Device<'_>| Browser::behind_proxy(&app, "198.51.100.1").enter(&device.user_code).await.path;
+    let enter = async |device: &Device<'_>| {
+        Browser::behind_proxy(&app, "198.51.100.1").enter_among_many(&device.user_code).await.path
+    };
     let led_to = join_all(devices.iter().map(enter)).await;
     assert!(led_to.iter().all(|path| path == "/activate/sign-in"), "{led_to:?}");
     guess(&mut Browser::behind_proxy(&app, "198.51.100.1"), 10).await;
@@ -174,7 +175,7 @@ async fn of_64_wrong_codes_at_once_on_two_servers_as_many_are_looked_up_as_may()
     let device = Device::ask(&app, "read").await;
     let enter = async |n: usize| {
         let app = if n.is_multiple_of(2) { &app } else { &other };
-        Browser::behind_proxy(app, "198.51.100.1").enter(&wrong(n)).await.status.as_u16()
+        Browser::behind_proxy(app, "198.51.100.1").enter_among_many(&wrong(n)).await.status.as_u16()
     };
     let told = join_all((0..64).map(enter)).await;
     let count = |status: u16| told.iter().filter(|told| **told == status).count();
@@ -183,11 +184,12 @@ async fn of_64_wrong_codes_at_once_on_two_servers_as_many_are_looked_up_as_may()
 
     // The same of one browser, wherever it is: its cookie is what it has.
     let mut browser = Browser::new(&app);
-    let page = browser.open("/activate").await;
+    browser.open("/activate").await;
     let enter = async |n: usize| {
-        let mut tab = Browser::behind_proxy(if n.is_multiple_of(2) { &app } else { &other }, &format!("203.0.113.{n}"));
-        tab.cookie.clone_from(&browser.cookie);
-        tab.submit(&page, "/activate", &[("user_code", &wrong(n))]).await.status.as_u16()
+        let app = if n.is_multiple_of(2) { &app } else { &other };
+        let address = format!("203.0.113.{n}");
+        let mut tab = Browser { cookie: browser.cookie.clone(), ..Browser::behind_proxy(app, &address) };
+        tab.enter_among_many(&wrong(n)).await.status.as_u16()
     };
     let told = join_all((0..64).map(enter)).await;
     let count = |status: u16| told.iter().filter(|told| **told == status).count();
