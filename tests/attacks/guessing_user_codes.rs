@@ -43,13 +43,19 @@ async fn open_codes(app: &App, count: i64) {
 
 /// One guess, in whichever way it comes: whether the code was looked up.
 async fn guess(app: &App, address: &str, n: usize, code: &str) -> bool {
-    let status = match n % 3 {
-        0 => Browser::behind_proxy(app, address).enter(code).await.status,
-        1 => {
-            let link = axum::http::Request::get(format!("/auth/password?user_code={code}"));
-            app.send(forwarded(address, link.body(axum::body::Body::empty()).unwrap())).await.status
+    let status = loop {
+        let status = match n % 3 {
+            0 => Browser::behind_proxy(app, address).enter(code).await.status,
+            1 => {
+                let link = axum::http::Request::get(format!("/auth/password?user_code={code}"));
+                app.send(forwarded(address, link.body(axum::body::Body::empty()).unwrap())).await.status
+            }
+            _ => app.send(forwarded(address, form_request("/auth/device/verify", &[("user_code", code)]))).await.status,
+        };
+        // Among so many there may be no connection left.
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            break status;
         }
-        _ => app.send(forwarded(address, form_request("/auth/device/verify", &[("user_code", code)]))).await.status,
     };
     assert!([400, 303, 429].contains(&status.as_u16()), "{status}");
     status != StatusCode::TOO_MANY_REQUESTS

@@ -188,7 +188,8 @@ async fn of_64_wrong_codes_at_once_on_two_servers_as_many_are_looked_up_as_may()
     let enter = async |n: usize| {
         let app = if n.is_multiple_of(2) { &app } else { &other };
         let address = format!("203.0.113.{n}");
-        let mut tab = Browser { cookie: browser.cookie.clone(), ..Browser::behind_proxy(app, &address) };
+        let mut tab = Browser::behind_proxy(app, &address);
+        tab.cookie.clone_from(&browser.cookie);
         tab.enter_among_many(&wrong(n)).await.status.as_u16()
     };
     let told = join_all((0..64).map(enter)).await;
