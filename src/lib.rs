@@ -19,6 +19,7 @@ pub mod config; // countersign.toml and the environment
 
 // 2: what an installation consists of.
 pub mod audit; // one event per step, chained
+pub mod budget; // what may be spent within an hour
 pub mod directory; // organizations, services, providers, users
 pub mod installation; // the running installation, in one value
 

@@ -19,7 +19,8 @@ use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::audit::linker;
-use crate::config::Phishing;
+use crate::config::{Limits, Phishing};
+use crate::device::live::LiveCodes;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::dpop::replay;
@@ -27,7 +28,7 @@ use crate::geo::{self, Places};
 use crate::http::client_address::{self, TrustedProxies};
 use crate::http::page_headers;
 use crate::installation::Installation;
-use crate::oauth::{self, Endpoints};
+use crate::oauth::{self, Endpoints, Requests};
 use crate::pages::{self, Pages};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::upstream::{NoHttpClient, Upstream};
@@ -59,6 +60,8 @@ pub struct Settings {
     pub places: Places,
     /// What looks like phishing.
     pub phishing: Phishing,
+    /// How many codes may be asked for. None of it holds in dev mode.
+    pub limits: Limits,
 }
 
 /// Why there is no server.
@@ -79,17 +82,22 @@ impl Server {
     /// Puts the server together, making signing keys where there are none.
     pub async fn new(installation: Installation, settings: Settings) -> Result<Self, ServerError> {
         let signing_keys = SigningKeys::load(&installation).await?;
+        let limits = if installation.dev_mode { Limits::none() } else { settings.limits };
+        let live = LiveCodes::new(limits);
         let endpoints = Endpoints {
             installation: installation.clone(),
             signing_keys,
             waiting: Waiting::default(),
             pacing: Pacing::default(),
+            requests: Requests::within(limits),
+            live: live.clone(),
         };
         let pages = Pages {
             installation: installation.clone(),
             upstream: Upstream::new()?,
             places: settings.places.clone(),
             phishing: settings.phishing,
+            live,
         };
         Ok(Self { installation, endpoints, pages, settings })
     }

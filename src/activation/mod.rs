@@ -7,6 +7,7 @@ mod circumstances;
 mod code;
 mod confirm;
 mod done;
+mod guess;
 mod mfa;
 pub mod pages;
 mod sign_in;

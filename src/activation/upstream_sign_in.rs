@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
+use sqlx::Connection as _;
 
 use crate::audit;
 use crate::browser::store::NewSignIn;
@@ -26,6 +27,7 @@ use crate::upstream::round_trip;
 use crate::upstream::{Identity, UpstreamError};
 
 use super::code::{self, Outcome};
+use super::guess::{self, Try};
 use super::sign_in;
 use super::walk::{Step, Walk};
 
@@ -93,17 +95,26 @@ async fn begin(
     if !is_followed(headers) {
         return Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm));
     }
-    let mut tx = pages.installation.pool.begin().await?;
-    let mut visitor = Visitor::recognize(&mut tx, &pages.installation, headers).await?;
+    let mut conn = pages.installation.pool.acquire().await?;
+    let mut visitor = Visitor::recognize(&mut conn, &pages.installation, headers).await?;
     if let Some(typed) = &link.user_code {
-        let Some(grant) = claim(&mut tx, pages, caller, &mut visitor, slug, link, typed).await? else {
-            tx.commit().await?;
+        let code = UserCode::parse(typed);
+        let attempt = match Try::begin(&mut conn, pages, caller, &visitor, code.as_ref()).await? {
+            Ok(attempt) => attempt,
+            Err(exhausted) => return Ok(guess::refusal(pages, &visitor, exhausted, code.as_ref())),
+        };
+        let mut tx = conn.begin().await?;
+        let claimed = claim(&mut tx, pages, caller, &mut visitor, slug, link, code.as_ref()).await?;
+        tx.commit().await?;
+        let Some(grant) = claimed else {
             // The code page says what is wrong with a code, and takes another.
             let typed = serde_urlencoded::to_string([("user_code", typed)]).unwrap_or_default();
             return Ok(pages.lead_to(&format!("/activate?{typed}")));
         };
+        attempt.was_right(&mut conn).await?;
         visitor.session = visitor.session.map(|session| session.about(grant));
     }
+    let mut tx = conn.begin().await?;
     let walk = Walk::of(&mut tx, pages, visitor).await?;
     if !link.is_for(&walk.service) {
         return Err(walk.trouble(pages, StatusCode::NOT_FOUND, Trouble::NotFound).into());
@@ -129,7 +140,7 @@ async fn begin(
 }
 
 /// Claims the code of a link from an organization's own page. A link that doesn't fit its code, or whose service wants
-/// the code typed, claims nothing; a wrong one is a guess like any other.
+/// the code typed, claims nothing, and isn't told apart from one with a wrong code, not even by what it costs.
 async fn claim(
     conn: &mut PgConnection,
     pages: &Pages,
@@ -137,12 +148,11 @@ async fn claim(
     visitor: &mut Visitor,
     slug: &str,
     link: &Link,
-    typed: &str,
+    code: Option<&UserCode>,
 ) -> Result<Option<GrantId>, PageError> {
     let installation = &pages.installation;
     let browser = visitor.session.map(|session| session.id);
-    let code = UserCode::parse(typed);
-    let macs = code.as_ref().map(|code| code.macs(&installation.keyring)).unwrap_or_default();
+    let macs = code.map(|code| code.macs(&installation.keyring)).unwrap_or_default();
     let found = device::store::by_user_code(conn, &macs, browser, installation.clock.now()).await?;
     let fitting = match &found {
         Some(grant) => {
@@ -153,16 +163,19 @@ async fn claim(
         None => None,
     };
     let (Some(code), Some(service)) = (code, fitting) else {
-        audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
-            .caller(caller)
-            .append(conn)
-            .await?;
+        // The code that this browser holds already cost nothing, and is no guess.
+        if found.is_none_or(|grant| grant.claimed_by.is_none()) {
+            audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
+                .caller(caller)
+                .append(conn)
+                .await?;
+        }
         return Ok(None);
     };
     if !service.prefill && service.activation_uri.is_none() {
         return Ok(None);
     }
-    match code::claim(conn, pages, caller, visitor, &code, false).await? {
+    match code::claim(conn, pages, caller, visitor, code, false).await? {
         Outcome::Claimed(grant) => Ok(Some(grant.id)),
         Outcome::NotValid | Outcome::MustBeTyped => Ok(None),
     }

@@ -228,6 +228,14 @@ pub async fn signed_in(
     }))
 }
 
+/// Every account that is signed in here.
+pub async fn accounts(conn: &mut PgConnection, session: BrowserSessionId) -> Result<Vec<UserId>, sqlx::Error> {
+    let users = sqlx::query_scalar!("SELECT user_id FROM browser_sign_in WHERE browser_session_id = $1", session.0)
+        .fetch_all(conn)
+        .await?;
+    Ok(users.into_iter().map(UserId).collect())
+}
+
 /// Notes the last second factor of whoever is signed in here.
 pub async fn note_mfa(
     conn: &mut PgConnection,

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use crate::ids::{BrowserSessionId, GrantId};
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
-use crate::secrets::{SecretText, base64url, from_base64url};
+use crate::secrets::{Keyring, Purpose, SecretText, base64url, from_base64url};
 
 use super::store::{self, Token};
 
@@ -71,6 +71,17 @@ impl Visitor {
     pub fn newcomer(installation: &Installation, headers: &HeaderMap) -> Option<Self> {
         let unknown = cookie(headers, name(installation)).is_none();
         unknown.then(|| Self { token: draw(installation), session: None, send_cookie: true })
+    }
+
+    /// What tells this browser from others, to be stored: its session's id, or a keyed hash of the cookie that it sent.
+    /// `None`: it sent none.
+    #[must_use]
+    pub fn mark(&self, keyring: &Keyring) -> Option<String> {
+        match self.session {
+            Some(session) => Some(session.id.to_string()),
+            None if self.send_cookie => None,
+            None => Some(base64url(&keyring.mac(Purpose::BrowserSession, &[self.token.expose().as_bytes(), b"mark"]))),
+        }
     }
 
     /// The stored session, stored now if there was none.

@@ -53,6 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         keys: life::Policy { rotation: config.keys.rotation },
         places,
         phishing: config.phishing,
+        limits: config.limits,
         ..Settings::default()
     };
     let server = Server::new(opened.installation.clone(), settings).await?;

@@ -14,7 +14,7 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 14] = [
+const SETTINGS: [(&str, &[&str], Kind); 18] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DATA_DIR", &["data_dir"], Kind::Text),
@@ -27,6 +27,10 @@ const SETTINGS: [(&str, &[&str], Kind); 14] = [
     ("GEO_DATABASE", &["geo", "database"], Kind::Text),
     ("PHISHING_PEOPLE", &["phishing", "people"], Kind::Number),
     ("PHISHING_WITHIN", &["phishing", "within"], Kind::Text),
+    ("LIMITS_REQUESTS_PER_ADDRESS", &["limits", "requests_per_address"], Kind::Number),
+    ("LIMITS_REQUESTS_PER_CLIENT", &["limits", "requests_per_client"], Kind::Number),
+    ("LIMITS_LIVE_CODES_PER_ADDRESS", &["limits", "live_codes_per_address"], Kind::Number),
+    ("LIMITS_LIVE_CODES_PER_CLIENT", &["limits", "live_codes_per_client"], Kind::Number),
     ("LOG_FORMAT", &["log", "format"], Kind::Text),
     ("LOG_FILTER", &["log", "filter"], Kind::Text),
 ];

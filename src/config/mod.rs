@@ -50,6 +50,9 @@ pub struct Config {
     /// What looks like phishing.
     #[serde(default)]
     pub phishing: Phishing,
+    /// How many codes may be asked for.
+    #[serde(default)]
+    pub limits: Limits,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -129,6 +132,39 @@ fn a_minute_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durat
     let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
     let fits = (Duration::from_mins(1)..=DAY).contains(&duration);
     if fits { Ok(duration) } else { Err(D::Error::custom("it must be between a minute (\"1m\") and a day (\"1d\")")) }
+}
+
+/// How many codes may be asked for, and be open at once. 0: as many as they like.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Requests a minute from one address, or one /64 of IPv6, that one server takes.
+    pub requests_per_address: u32,
+    /// Requests a minute of one client that one server takes.
+    pub requests_per_client: u32,
+    /// Codes that were asked for from one address, or one /64 of IPv6, and are not decided yet.
+    pub live_codes_per_address: u32,
+    /// Codes of one client that are not decided yet.
+    pub live_codes_per_client: u32,
+}
+
+impl Limits {
+    /// None at all.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { requests_per_address: 0, requests_per_client: 0, live_codes_per_address: 0, live_codes_per_client: 0 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests_per_address: 300,
+            requests_per_client: 10_000,
+            live_codes_per_address: 500,
+            live_codes_per_client: 100_000,
+        }
+    }
 }
 
 /// How to log.
@@ -301,6 +337,25 @@ mod tests {
         assert_eq!(config.geo.database.unwrap(), Path::new("/var/lib/GeoIP/GeoLite2-City.mmdb"));
         for (people, within) in [("-1", "1h"), ("many", "1h"), ("5", "59s"), ("5", "25h"), ("5", "long")] {
             assert!(load(people, within).is_err(), "{people} {within}");
+        }
+    }
+
+    #[test]
+    fn limits_are_numbers_of_which_0_is_none() {
+        let load = |name, value| {
+            let settings = [("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example"), (name, value)];
+            Config::load(None, environment(&settings))
+        };
+        let limits = load("COUNTERSIGN_LIMITS_REQUESTS_PER_ADDRESS", "0").unwrap().limits;
+        assert_eq!((limits.requests_per_address, limits.requests_per_client), (0, 10_000));
+        let limits = load("COUNTERSIGN_LIMITS_REQUESTS_PER_CLIENT", "7").unwrap().limits;
+        assert_eq!((limits.requests_per_address, limits.requests_per_client), (300, 7));
+        let limits = load("COUNTERSIGN_LIMITS_LIVE_CODES_PER_ADDRESS", "7").unwrap().limits;
+        assert_eq!((limits.live_codes_per_address, limits.live_codes_per_client), (7, 100_000));
+        let limits = load("COUNTERSIGN_LIMITS_LIVE_CODES_PER_CLIENT", "7").unwrap().limits;
+        assert_eq!((limits.live_codes_per_address, limits.live_codes_per_client), (500, 7));
+        for value in ["-1", "many", "1.5"] {
+            assert!(load("COUNTERSIGN_LIMITS_LIVE_CODES_PER_CLIENT", value).is_err(), "{value}");
         }
     }
 

@@ -63,6 +63,13 @@ pub enum Trouble<'a> {
         /// This browser's address.
         you: &'a str,
     },
+    /// Too many wrong user codes: no more are taken, not even right ones (429).
+    TooManyGuesses {
+        /// Whose they were.
+        whose: Guesses,
+        /// How long to wait: "5 minutes".
+        wait: &'a str,
+    },
     /// Too many wrong codes (429).
     TooManyAttempts {
         /// How long to wait: "5 minutes".
@@ -76,6 +83,17 @@ pub enum Trouble<'a> {
     NotFound,
     /// Something failed here (500, 503).
     Server,
+}
+
+/// Whose wrong codes are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guesses {
+    /// Of this browser, this account or this address.
+    Yours,
+    /// Of anybody. Codes that devices get now are longer, and taken.
+    Everybodys,
+    /// Of anybody, of codes of every length.
+    EverybodysOfAllCodes,
 }
 
 /// Why a device doesn't count as near.
@@ -104,6 +122,7 @@ impl Trouble<'_> {
             Self::Suspended => "Nobody can sign in here at the moment".into(),
             Self::TooFar { distance: Distance::OtherNetwork, .. } => "Your device is on another network".into(),
             Self::TooFar { .. } => "It can’t be told whether your device is near you".into(),
+            Self::TooManyGuesses { .. } => "Too many wrong codes".into(),
             Self::TooManyAttempts { .. } => "Too many attempts".into(),
             Self::Busy => "Too many people are signing in just now".into(),
             Self::OtherHost => "This server has another address".into(),

@@ -25,6 +25,7 @@ use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::Phishing;
+use crate::device::live::LiveCodes;
 use crate::geo::Places;
 use crate::http::page_headers;
 use crate::installation::Installation;
@@ -45,6 +46,8 @@ pub struct Pages {
     pub places: Places,
     /// What looks like phishing.
     pub phishing: Phishing,
+    /// What a guess of a user code costs.
+    pub live: LiveCodes,
 }
 
 /// A door's pages, with headers that keep them to themselves and with a page for every error.

@@ -85,7 +85,9 @@ pub fn wait(seconds: u64) -> String {
     match seconds {
         1 => "1 second".to_owned(),
         ..=90 => format!("{seconds} seconds"),
-        _ => format!("{} minutes", seconds.div_ceil(60)),
+        ..=3540 => format!("{} minutes", seconds.div_ceil(60)),
+        ..=3600 => "an hour".to_owned(),
+        _ => format!("{} hours", seconds.div_ceil(3600)),
     }
 }
 
@@ -167,8 +169,8 @@ mod tests {
         );
         assert_eq!([ago(172_799), ago(172_800), ago(7_776_000)], ["47 hours ago", "2 days ago", "90 days ago"]);
         assert_eq!(
-            [wait(1), wait(2), wait(90), wait(91), wait(900), wait(3541)],
-            ["1 second", "2 seconds", "90 seconds", "2 minutes", "15 minutes", "60 minutes"]
+            [wait(1), wait(90), wait(91), wait(900), wait(3540), wait(3541), wait(3600), wait(3601)],
+            ["1 second", "90 seconds", "2 minutes", "15 minutes", "59 minutes", "an hour", "an hour", "2 hours"]
         );
         let last = |seconds| last(Duration::from_secs(seconds));
         assert_eq!([last(3600), last(7200), last(86_400)], ["the last hour", "the last 2 hours", "the last day"]);

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempts;
 use crate::browser;
+use crate::budget;
 use crate::device::expiry;
 use crate::installation::Installation;
 use crate::upstream::round_trip;
@@ -26,7 +27,7 @@ pub async fn watch(installation: Installation, stop: CancellationToken) {
     }
 }
 
-/// Notes what expired, and deletes what is over in browsers and what is forgotten of wrong tries.
+/// Notes what expired, and deletes what is over in browsers and of budgets, and what is forgotten of wrong tries.
 pub async fn tidy_up(installation: &Installation) -> Result<(), sqlx::Error> {
     while expiry::note(installation).await? == expiry::BATCH {}
     let now = installation.clock.now();
@@ -34,5 +35,5 @@ pub async fn tidy_up(installation: &Installation) -> Result<(), sqlx::Error> {
     round_trip::sweep(&mut conn, now).await?;
     browser::store::sweep(&mut conn, now).await?;
     while attempts::sweep(&mut conn, now).await? == attempts::BATCH {}
-    Ok(())
+    budget::sweep(&mut conn, now).await
 }

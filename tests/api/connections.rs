@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use axum::http::{Request, StatusCode, header};
 use axum::routing::get;
 use axum::{Router, body::Body};
-use countersign::config::Phishing;
+use countersign::config::{Limits, Phishing};
+use countersign::device::live::LiveCodes;
 use countersign::geo::Places;
 use countersign::pages::{self, Pages};
 use countersign::server::patience::Patience;
@@ -147,6 +148,7 @@ async fn a_panic_is_one_answer() {
         upstream: Upstream::new().unwrap(),
         places: Places::default(),
         phishing: Phishing::default(),
+        live: LiveCodes::new(Limits::default()),
     };
     let door = Router::new().route("/boom", get(boom)).route("/fine", get(|| async { "fine" }));
     let door = pages::served(pages, door);

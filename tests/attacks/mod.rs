@@ -5,3 +5,4 @@ mod rewriting_the_audit;
 mod flood_of_sign_ins;
 mod guessing_one_time_passwords;
 mod password_spraying;
+mod guessing_user_codes;

@@ -263,8 +263,9 @@ fn whatever_two_browsers_do() {
     TestRunner::new(config)
         .run(&walk, |actions| {
             let end = runtime.block_on(async {
-                // The codes of the last walk are used or not: this one's are of another moment.
-                app.advance(61);
+                // The codes of the last walk are used or not: this one's are of another moment, and its wrong ones of
+                // another hour.
+                app.advance(3661);
                 let mut world = World::new(&app).await;
                 for action in &actions {
                     world.act(action).await;

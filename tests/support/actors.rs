@@ -191,6 +191,16 @@ impl<'a> Browser<'a> {
         self.submit(&page, "/activate", &[("user_code", user_code)]).await
     }
 
+    /// Types a code together with many others, and again while the server has no connection left for it.
+    pub async fn enter_among_many(&mut self, user_code: &str) -> Page {
+        loop {
+            let page = self.enter(user_code).await;
+            if page.status != StatusCode::SERVICE_UNAVAILABLE {
+                return page;
+            }
+        }
+    }
+
     /// Types a code and signs in as Ada with her password.
     pub async fn enter_and_sign_in(&mut self, user_code: &str) -> Page {
         let page = self.enter(user_code).await;

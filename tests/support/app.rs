@@ -173,7 +173,8 @@ impl App {
         app
     }
 
-    async fn of_parts_and_settings(parts: Parts, settings: Settings) -> Self {
+    /// Made of these parts, with an empty directory, and with these settings but for the trusted proxies.
+    pub async fn of_parts_and_settings(parts: Parts, settings: Settings) -> Self {
         let installation = Installation::from(parts);
         signing_keys(&installation).await;
         let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()]);

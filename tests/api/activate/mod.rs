@@ -1,6 +1,7 @@
 //! `/activate…`: what holds of the pages as HTTP. Whole walks are in `flows`.
 
 mod forms;
+mod guesses;
 mod headers;
 mod order;
 mod races;
