@@ -9,6 +9,7 @@ mod confirm;
 mod done;
 mod mfa;
 pub mod pages;
+mod proof;
 mod sign_in;
 mod upstream_sign_in;
 mod walk;
