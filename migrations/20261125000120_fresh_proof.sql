@@ -26,9 +26,9 @@ ALTER TABLE device_grant
     ADD COLUMN factor           text CHECK (factor IN ('mfa', 'otp')),
     -- Whether the second factor was proven for another login of this browser (`mfa_max_age`).
     ADD COLUMN mfa_borrowed     boolean NOT NULL DEFAULT false,
-    -- Of the sign-in that approved it: when it was proven, and whether for this login.
+    -- Of the sign-in that approved it: when it was proven, and for which login.
     ADD COLUMN proven_at        timestamptz,
-    ADD COLUMN proven_for_this  boolean NOT NULL DEFAULT false;
+    ADD COLUMN proven_for       uuid;
 
 -- How old a proof may be for these scopes; NULL: nobody asks.
 CREATE FUNCTION asked_max_age(s service, asked text[]) RETURNS integer LANGUAGE sql STABLE AS $$
@@ -43,10 +43,10 @@ CREATE FUNCTION asked_factor(s service, asked text[]) RETURNS text LANGUAGE sql 
 $$;
 
 -- Whether what `person` proved for the grant was enough at some moment. `signed_in` is when they proved who they are
--- (NULL: nobody says), `for_this` whether for this login.
+-- (NULL: nobody says), `signed_in_for` the grant for which they did.
 CREATE FUNCTION proven_as_asked(
     g device_grant, s service, of_organization text, person uuid,
-    signed_in timestamptz, for_this boolean, at timestamptz
+    signed_in timestamptz, signed_in_for uuid, at timestamptz
 ) RETURNS boolean LANGUAGE sql STABLE AS $$
     WITH asked AS (
         SELECT least(g.max_age_seconds, asked_max_age(s, g.scopes)) AS max_age,
@@ -63,7 +63,7 @@ CREATE FUNCTION proven_as_asked(
                END AS factor
         FROM asked
     )
-    SELECT (max_age IS NULL OR signed_in IS NULL OR (signed_in >= since AND (max_age > 0 OR for_this)))
+    SELECT (max_age IS NULL OR signed_in IS NULL OR (signed_in >= since AND (max_age > 0 OR signed_in_for = g.id)))
        AND (factor IS NULL OR (g.mfa_user_id IS NOT DISTINCT FROM person
             AND (factor = 'mfa' OR 'otp' = ANY (g.mfa_amr))
             AND (max_age IS NULL OR (g.mfa_at >= since AND (max_age > 0 OR NOT g.mfa_borrowed)))))

@@ -34,20 +34,20 @@ pub struct Asked<'a> {
     grant: &'a Grant,
     service: &'a Service,
     account: &'a Account,
-    asked: FreshProof,
+    needed: FreshProof,
     now: DateTime<Utc>,
 }
 
 impl<'a> Asked<'a> {
     /// Of this account for this grant.
     pub fn of(grant: &'a Grant, service: &'a Service, account: &'a Account, now: DateTime<Utc>) -> Self {
-        Self { grant, service, account, asked: asked_of(grant, service), now }
+        Self { grant, service, account, needed: asked_of(grant, service), now }
     }
 
     /// Whether they signed in lately enough. Where their provider doesn't say when they did, nobody can tell, and an
     /// authenticator has to make up for it.
     pub fn is_sign_in_fresh(&self) -> bool {
-        let (Some(max_age), Some(at)) = (self.asked.max_age, self.account.sign_in.proven_at) else { return true };
+        let (Some(max_age), Some(at)) = (self.needed.max_age, self.account.sign_in.proven_at) else { return true };
         let for_this = !max_age.is_zero() || self.account.sign_in.grant_id == Some(self.grant.id);
         for_this && is_fresh(max_age, self.grant, at, self.now)
     }
@@ -58,7 +58,7 @@ impl<'a> Asked<'a> {
             return Some(Factor::Otp);
         }
         let by_policy = self.account.needs_mfa(self.service.mfa).then_some(Factor::Mfa);
-        self.asked.factor.or(by_policy)
+        self.needed.factor.or(by_policy)
     }
 
     /// Whether they have proven it for this login, as it is asked.
@@ -69,7 +69,7 @@ impl<'a> Asked<'a> {
     /// Whether a proof of a second factor is one of theirs, of the kind and the age that are asked.
     pub fn counts(&self, proof: &MfaProof) -> bool {
         let kind = self.factor() != Some(Factor::Otp) || proof.amr.iter().any(|method| method == "otp");
-        let fresh = self.asked.max_age.is_none_or(|max_age| {
+        let fresh = self.needed.max_age.is_none_or(|max_age| {
             is_fresh(max_age, self.grant, proof.at, self.now) && (!max_age.is_zero() || !proof.borrowed)
         });
         proof.user_id == self.account.user.id && kind && fresh
@@ -77,7 +77,7 @@ impl<'a> Asked<'a> {
 
     /// Why they have to sign in although they are signed in; `None`: they don't.
     pub fn why_sign_in(&self) -> Option<String> {
-        let max_age = self.asked.max_age.filter(|_| !self.is_sign_in_fresh())?;
+        let max_age = self.needed.max_age.filter(|_| !self.is_sign_in_fresh())?;
         let asks = self.who_asks(|asked| asked.max_age == Some(max_age));
         Some(format!("{asks} asks for {}. Sign in again.", sign_in_of(max_age)))
     }
@@ -85,28 +85,27 @@ impl<'a> Asked<'a> {
     /// Why they have to prove a second factor, where that isn't what the policies ask of everybody.
     pub fn why_factor(&self) -> Option<String> {
         let asks = if self.is_undated() {
-            let asks = self.who_asks(|asked| asked.max_age == self.asked.max_age);
+            let asks = self.who_asks(|asked| asked.max_age == self.needed.max_age);
             return Some(format!(
                 "{asks} asks for a recent sign-in, and your provider doesn’t say when you signed in there. \
                  A code of your authenticator takes its place."
             ));
-        } else if self.asked.factor.is_some() {
-            self.who_asks(|asked| asked.factor == self.asked.factor)
-        } else if self.asked.max_age.is_some() && self.grant.mfa.is_some() {
-            self.who_asks(|asked| asked.max_age == self.asked.max_age)
+        } else if self.needed.factor.is_some() {
+            self.who_asks(|asked| asked.factor == self.needed.factor)
+        } else if self.needed.max_age.is_some() && self.grant.mfa.is_some() {
+            self.who_asks(|asked| asked.max_age == self.needed.max_age)
         } else {
             return None;
         };
-        let now = self.asked.max_age.map(|max_age| match max_age.is_zero() {
-            true => ", for this device".to_owned(),
-            false => format!(" in {}", words::last(max_age)),
+        let now = self.needed.max_age.map(|max_age| {
+            if max_age.is_zero() { ", for this device".to_owned() } else { format!(" in {}", words::last(max_age)) }
         });
         Some(format!("{asks} asks you to verify that it is you{}.", now.unwrap_or_default()))
     }
 
     /// Whether a recent sign-in is asked, and nobody says how recent theirs is.
     fn is_undated(&self) -> bool {
-        self.asked.max_age.is_some() && self.account.sign_in.proven_at.is_none()
+        self.needed.max_age.is_some() && self.account.sign_in.proven_at.is_none()
     }
 
     /// The words of the scope that asks for something, or the service's name.

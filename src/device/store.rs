@@ -192,8 +192,7 @@ pub async fn approve(
              verification_number = CASE s.verification WHEN 'number' THEN $6::smallint END,
              expires_at = greatest(g.expires_at, $5 + make_interval(secs => greatest(
                  3 * g.poll_interval_seconds, CASE s.verification WHEN 'number' THEN 120 ELSE 0 END))),
-             approved_from_afar = $8, proven_at = b.proven_at,
-             proven_for_this = b.grant_id IS NOT DISTINCT FROM g.id
+             approved_from_afar = $8, proven_at = b.proven_at, proven_for = b.grant_id
          FROM browser_sign_in b
               JOIN app_user u ON u.id = b.user_id
               JOIN organization o ON o.id = b.organization_id
@@ -202,7 +201,7 @@ pub async fn approve(
            AND s.id = g.service_id AND s.device_login AND o.status = 'active' AND u.status = 'active'
            AND (s.proximity <> 'block' OR $7)
            AND b.browser_session_id = $2 AND b.organization_id = g.organization_id AND b.user_id = $3
-           AND proven_as_asked(g, s, o.mfa, u.id, b.proven_at, b.grant_id IS NOT DISTINCT FROM g.id, $5)
+           AND proven_as_asked(g, s, o.mfa, u.id, b.proven_at, b.grant_id, $5)
          RETURNING g.*",
         grant.0,
         browser.0,
@@ -287,7 +286,7 @@ pub async fn redeem(
            AND o.id = g.organization_id AND o.status = 'active'
            AND u.id = g.user_id AND u.status = 'active'
            AND (g.verification_number IS NULL OR g.verification_number = $4)
-           AND proven_as_asked(g, s, o.mfa, u.id, g.proven_at, g.proven_for_this, g.decided_at)",
+           AND proven_as_asked(g, s, o.mfa, u.id, g.proven_at, g.proven_for, g.decided_at)",
         grant.0,
         session.0,
         now,
@@ -348,7 +347,7 @@ struct Row {
     #[expect(dead_code, reason = "rows are read whole")]
     proven_at: Option<DateTime<Utc>>,
     #[expect(dead_code, reason = "rows are read whole")]
-    proven_for_this: bool,
+    proven_for: Option<Uuid>,
 }
 
 impl TryFrom<Row> for Grant {

@@ -93,5 +93,15 @@ read = { max_age = \"5m\" }
 deploy = { text = \"Deploy\", max_age = 300, factr = \"mfa\" }
 build = { text = \"\", factor = true }
 ";
-    assert_snapshot!(read(bad).unwrap_err(), @"");
+    assert_snapshot!(read(bad).unwrap_err(), @r#"
+    acme.toml:6: organization "acme", service "cli": max_age: "-5m" is no time span; one is written as "90s", "15m", "12h" or "30d"
+    acme.toml:7: organization "acme", service "cli": factor: "sms" is no factor; it is one of mfa, otp
+    acme.toml:9: organization "acme", service "cli": scopes must be a table of names and words, such as { read = "Read your projects" }
+    acme.toml:17: organization "acme", service "other": max_age: "59s" is too short to get through the pages; it is "0s", for a proof of this very login, or at least "1m"
+    acme.toml:20: organization "acme", service "other", scope "read": text is missing
+    acme.toml:21: organization "acme", service "other", scope "deploy": max_age: 300 has no unit; a time span is written as "90s", "15m", "12h" or "30d"
+    acme.toml:21: organization "acme", service "other", scope "deploy": unknown key "factr" (did you mean "factor"?)
+    acme.toml:22: organization "acme", service "other", scope "build": text: it is empty
+    acme.toml:22: organization "acme", service "other", scope "build": factor: invalid type: boolean `true`, expected a string
+    "#);
 }

@@ -422,8 +422,7 @@ async fn pages_and_database_agree() {
                 sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
                 let by_page = browser.open("/activate/confirm").await.path == "/activate/confirm";
                 let by_database: bool = sqlx::query_scalar(
-                    "SELECT coalesce(proven_as_asked(g, s, o.mfa, b.user_id, b.proven_at,
-                                b.grant_id IS NOT DISTINCT FROM g.id, $1), false)
+                    "SELECT coalesce(proven_as_asked(g, s, o.mfa, b.user_id, b.proven_at, b.grant_id, $1), false)
                      FROM device_grant g JOIN service s ON s.id = g.service_id
                           JOIN organization o ON o.id = g.organization_id, browser_sign_in b
                      WHERE g.state = 'claimed'",
