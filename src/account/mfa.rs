@@ -135,7 +135,7 @@ pub async fn note(
 ) -> Result<(), PageError> {
     let (browser, user) = (visit.browser()?.id, visit.account()?.user.id);
     let now = pages.installation.clock.now();
-    browser::store::note_mfa(conn, browser, user, now, &second_factor::amr()).await?;
+    browser::store::note_mfa(conn, browser, user, now, &method.amr()).await?;
     visit
         .event(pages, audit::Kind::MfaPassed, caller)
         .detail(serde_json::json!({ "method": method.as_str(), "at": "account" }))
@@ -224,6 +224,7 @@ async fn challenge(
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let csrf_token = visit.csrf_token(pages, visit.about());
     let frame = visit.frame(pages, &csrf_token);
-    let page = Mfa { frame, error, development_code: None, next: next.map(Guarded::as_str) };
+    let next = next.map(Guarded::as_str);
+    let page = Mfa { frame, why: None, error, development_code: None, recovery: true, next };
     second_factor::challenge(conn, &pages.installation, visit.account()?.user.id, page, status).await
 }

@@ -65,11 +65,14 @@ pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
     let mut tx = pages.installation.pool.begin().await?;
     user::accept_invitation(&mut tx, proven.user.id).await?;
     let amr = [PASSWORD_AMR.to_owned()];
+    let now = pages.installation.clock.now();
     let sign_in = NewSignIn {
         organization,
         user: proven.user.id,
         provider: provider.id,
-        auth_time: pages.installation.clock.now(),
+        auth_time: now,
+        proven_at: Some(now),
+        grant: None,
         amr: &amr,
     };
     let visit = signed_in(&mut tx, &pages, &caller, visit, &provider, &sign_in).await?;

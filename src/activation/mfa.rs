@@ -56,6 +56,11 @@ pub async fn submit(
         )
         .await;
     }
+    // One that would prove nothing here is not used up.
+    if walk.wants_authenticator(&pages) && matches!(MfaError::beside(typed, ""), MfaError::Recovery(_)) {
+        let error = Some(MfaError::Totp(second_factor::NO_RECOVERY_CODE));
+        return challenge(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, error).await;
+    }
     // Hashing takes long: not with a connection in hand.
     drop(conn);
     let attempt = match Try::begin(&pages.installation, &headers, walk.account()?.user.id, typed).await? {
@@ -95,7 +100,7 @@ async fn prove(
 ) -> Result<bool, PageError> {
     let now = pages.installation.clock.now();
     let user = walk.account()?.user.id;
-    let proof = MfaProof { user_id: user, at: now, amr: second_factor::amr() };
+    let proof = MfaProof { user_id: user, at: now, amr: method.amr(), borrowed: false };
     if !device::store::prove_mfa(conn, walk.grant.id, walk.browser.id, &proof, now).await? {
         return Ok(false);
     }
@@ -165,6 +170,14 @@ async fn challenge(
     error: Option<MfaError<'_>>,
 ) -> Result<Response, PageError> {
     let csrf_token = walk.csrf_token(pages);
-    let page = Mfa { frame: walk.frame(pages, &csrf_token), error, development_code: None, next: None };
+    let why = walk.asked(pages).and_then(|asked| asked.why_factor());
+    let page = Mfa {
+        frame: walk.frame(pages, &csrf_token),
+        why: why.as_deref(),
+        error,
+        development_code: None,
+        recovery: !walk.wants_authenticator(pages),
+        next: None,
+    };
     second_factor::challenge(conn, &pages.installation, walk.account()?.user.id, page, status).await
 }

@@ -10,6 +10,7 @@ mod done;
 mod guess;
 mod mfa;
 pub mod pages;
+mod proof;
 mod sign_in;
 mod upstream_sign_in;
 mod walk;

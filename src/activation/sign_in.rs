@@ -70,12 +70,14 @@ pub async fn submit(
     };
     let mut tx = pages.installation.pool.begin().await?;
     user::accept_invitation(&mut tx, proven.user.id).await?;
-    let amr = [PASSWORD_AMR.to_owned()];
+    let (amr, now) = ([PASSWORD_AMR.to_owned()], pages.installation.clock.now());
     let sign_in = NewSignIn {
         organization,
         user: proven.user.id,
         provider: provider.id,
-        auth_time: pages.installation.clock.now(),
+        auth_time: now,
+        proven_at: Some(now),
+        grant: Some(walk.grant.id),
         amr: &amr,
     };
     let walk = signed_in(&mut tx, &pages, &caller, walk, &provider, &sign_in).await?;
@@ -157,7 +159,8 @@ pub async fn page(
     let providers = provider::of_organization(conn, walk.grant.organization_id).await?;
     let csrf_token = walk.csrf_token(pages);
     let start = |provider: &Provider| start_href(pages, walk, provider);
-    let page = shared::page(walk.frame(pages, &csrf_token), &providers, form, notice, start);
+    let why = walk.why_sign_in(pages);
+    let page = shared::page(walk.frame(pages, &csrf_token), &providers, form, notice.or(why.as_deref()), start);
     Ok(answer::render(status, &page))
 }
 

@@ -50,6 +50,17 @@ pub enum Trouble<'a> {
         /// Complete link that tries again.
         retry_href: &'a str,
     },
+    /// The provider signed the person in by an older sign-in than is asked (403).
+    NotFresh {
+        /// The provider's name.
+        provider: &'a str,
+        /// What is asked: "a sign-in of the last 5 minutes".
+        asked: &'a str,
+        /// Complete link that insists.
+        retry_href: &'a str,
+        /// Complete link to the other ways to sign in.
+        others_href: &'a str,
+    },
     /// The service or its organization does not offer device login now (403).
     Unavailable,
     /// The organization is suspended (403).
@@ -118,6 +129,7 @@ impl Trouble<'_> {
             Self::Refused { .. } => "This account has no access here".into(),
             Self::Unreachable { provider, .. } => format!("{provider} can’t be reached just now").into(),
             Self::Unusable { provider, .. } => format!("The sign-in with {provider} did not work").into(),
+            Self::NotFresh { provider, .. } => format!("{provider} did not ask you to sign in again").into(),
             Self::Unavailable => "Device sign-in is switched off".into(),
             Self::Suspended => "Nobody can sign in here at the moment".into(),
             Self::TooFar { distance: Distance::OtherNetwork, .. } => "Your device is on another network".into(),

@@ -23,20 +23,14 @@ use super::refusal::Refusal;
 
 /// Said beside an empty field.
 pub const EMPTY: &str = "Enter the six-digit code that your authenticator app shows.";
+/// Said to who types a recovery code where nothing but an authenticator will do.
+pub const NO_RECOVERY_CODE: &str =
+    "A recovery code is not enough here: type the six-digit code that your authenticator app shows.";
 const WRONG_TOTP: &str =
     "This code is not right, or was used before. Wait for the next one and check the time on your phone.";
 const WRONG_RECOVERY: &str = "This is not one of your recovery codes, or it was used before.";
 const WRONG_FIRST: &str =
     "This code is not right. Add the key again if your app shows another account, and check the time on your phone.";
-
-/// RFC 8176: a one-time password, and that there were two factors.
-const AMR: [&str; 2] = ["otp", "mfa"];
-
-/// How a person proved a second factor here (RFC 8176).
-#[must_use]
-pub fn amr() -> Vec<String> {
-    AMR.map(str::to_owned).to_vec()
-}
 
 /// Which of their factors a person used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +49,17 @@ impl Method {
             Self::Totp => "totp",
             Self::Recovery => "recovery",
         }
+    }
+
+    /// How it proves who the person is (RFC 8176): that there were two factors, and of which kind if there is a word for
+    /// it. A recovery code is no one-time password in the sense of RFC 6238.
+    #[must_use]
+    pub fn amr(self) -> Vec<String> {
+        let methods: &[&str] = match self {
+            Self::Totp => &["otp", "mfa"],
+            Self::Recovery => &["mfa"],
+        };
+        methods.iter().map(|method| (*method).to_owned()).collect()
     }
 
     /// What a typed code is meant to be.

@@ -6,3 +6,4 @@ mod flood_of_sign_ins;
 mod guessing_one_time_passwords;
 mod password_spraying;
 mod guessing_user_codes;
+mod stale_proof;

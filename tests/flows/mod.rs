@@ -3,7 +3,9 @@
 mod audit;
 mod bound_login;
 pub mod commands;
-mod github;
+pub mod fresh_proof;
+mod fresh_proof_upstream;
+pub mod github;
 mod mfa;
 mod nearness;
 mod oidc;

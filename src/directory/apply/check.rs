@@ -18,6 +18,12 @@ const LONGEST_NAME: usize = 100;
 /// The longest URI of an API, in bytes: it stands in every token for it.
 const LONGEST_RESOURCE: usize = 512;
 
+/// The shortest age of a proof that isn't zero.
+const SHORTEST_AGE: Duration = Duration::from_mins(1);
+
+/// The longest time span that is stored, in seconds.
+pub(super) const LONGEST: u64 = i32::MAX.unsigned_abs() as u64;
+
 /// The least characters of a client secret: 22 of base64url are 128 bits.
 const SHORTEST_CLIENT_SECRET: usize = 22;
 
@@ -108,6 +114,18 @@ pub(super) fn lifetime(bounds: RangeInclusive<u64>) -> impl FnOnce(toml::Value) 
         let [least, most] = [*bounds.start(), *bounds.end()].map(|seconds| duration(Duration::from_secs(seconds)));
         Err(format!("{text:?} must be between {least} and {most}"))
     }
+}
+
+/// How old a proof may be: nothing, or long enough for somebody to get through the pages meanwhile.
+pub(super) fn max_age(value: toml::Value) -> Result<Duration, String> {
+    let read = lifetime(0..=LONGEST)(value)?;
+    if !read.is_zero() && read < SHORTEST_AGE {
+        return Err(format!(
+            "{:?} is too short to get through the pages; it is \"0s\", for a proof of this very login, or at least \"1m\"",
+            duration(read)
+        ));
+    }
+    Ok(read)
 }
 
 /// Seconds between polls.
