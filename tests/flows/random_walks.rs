@@ -6,10 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::app::{ADA_PASSWORD, BOB_PASSWORD, TOTP_SECRET};
+use crate::support::app::{ADA_PASSWORD, BOB_PASSWORD, TOTP_SECRET, with_bob};
 use crate::support::{App, Browser, Device, Page};
-
-use super::password::with_bob;
 
 /// Ada has an authenticator and is asked for it; Bob has none and isn't.
 const PEOPLE: [(&str, &str); 2] = [("ada@acme.example", ADA_PASSWORD), ("bob@acme.example", BOB_PASSWORD)];

@@ -3,7 +3,6 @@
 mod forms;
 mod headers;
 mod order;
-mod races;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
