@@ -1,6 +1,7 @@
 //! One file per attack: its name, what the attacker has, and what must happen. `docs/security.md` maps the threats of
 //! RFC 8628 §5 and the mitigations of RFC 10027 to these files.
 
+mod another_host;
 mod callback_from_another_connector;
 mod clickjacking;
 mod code_bound_to_no_approver;
@@ -15,12 +16,15 @@ mod lying_proxy_headers;
 mod mixed_up_account;
 mod open_redirect;
 mod oversized_requests;
+mod panicking_handler;
 mod racing;
 mod replayed_device_code;
 mod session_fixation;
 mod session_spying;
+mod slow_client;
 mod stolen_device_code;
 mod stolen_refresh_token;
+mod stripped_tls;
 
 use axum::body::Body;
 use axum::http::{HeaderName, Request, StatusCode};
