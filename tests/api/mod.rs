@@ -2,7 +2,6 @@
 
 mod activate;
 mod auth;
-mod connections;
 mod serve;
 mod well_known;
 

@@ -122,18 +122,26 @@ impl<'a> Browser<'a> {
 
     /// Sends the form of a page with these fields beside its token, and follows where it leads.
     pub async fn submit(&mut self, page: &Page, path: &str, fields: &[(&str, &str)]) -> Page {
-        let token = page.field("csrf_token").unwrap_or_default();
-        let mut fields = fields.to_vec();
-        fields.push(("csrf_token", &token));
-        self.follow(path, form_request(path, &fields)).await
+        self.follow(path, page.form(path, fields)).await
     }
 
-    /// One request with this browser's cookie, and nothing followed.
-    pub async fn send(&mut self, mut request: Request<Body>) -> Answer {
+    /// The same as a request with this browser's cookies, not sent yet.
+    pub fn request(&self, page: &Page, path: &str, fields: &[(&str, &str)]) -> Request<Body> {
+        self.with_cookie(page.form(path, fields))
+    }
+
+    /// A request with this browser's cookies.
+    pub fn with_cookie(&self, mut request: Request<Body>) -> Request<Body> {
         let cookies: Vec<&str> = self.cookie.iter().chain(&self.known).map(String::as_str).collect();
         if !cookies.is_empty() {
             request.headers_mut().insert(header::COOKIE, cookies.join("; ").parse().unwrap());
         }
+        request
+    }
+
+    /// One request with this browser's cookie, and nothing followed.
+    pub async fn send(&mut self, request: Request<Body>) -> Answer {
+        let mut request = self.with_cookie(request);
         if let Some(address) = self.address {
             let peer = axum::extract::ConnectInfo(std::net::SocketAddr::new(address.parse().unwrap(), 4711));
             request.extensions_mut().insert(peer);
@@ -259,6 +267,12 @@ impl Page {
         let selector = Selector::parse(&format!("input[name={name}]")).unwrap();
         let document = Html::parse_document(&self.html);
         document.select(&selector).next()?.value().attr("value").map(str::to_owned)
+    }
+
+    /// A form with these fields beside the page's token.
+    pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> Request<Body> {
+        let token = self.field("csrf_token").unwrap_or_default();
+        form_request(path, &[fields, &[("csrf_token", token.as_str())]].concat())
     }
 
     /// An attribute of the first element of a CSS selector.

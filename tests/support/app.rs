@@ -65,6 +65,12 @@ name = "Ada"
 password = { env = "ADA_PASSWORD" }
 "#;
 
+/// [`ACME`], and Bob.
+pub fn with_bob() -> String {
+    let bob = "email = \"bob@acme.example\"\nname = \"Bob\"\npassword = { env = \"BOB_PASSWORD\" }";
+    format!("{ACME}\n[[organization.user]]\n{bob}\n")
+}
+
 /// Ada's password.
 pub const ADA_PASSWORD: &str = "ada's password";
 /// The password of Bob, whom some tests add to [`ACME`].

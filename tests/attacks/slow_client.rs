@@ -1,23 +1,18 @@
-//! Clients that are slow, silent or under another name; and a handler that panics.
+//! **A slow client** (slowloris): connections that are held open by sending, or reading, next to nothing.
+//!
+//! The attacker has: as many connections as they like, and all the time in the world.
+//!
+//! What must happen: a header, a body and an answer have their time, after which the connection is closed or answered. A poll
+//! that is held and a client that pauses between two polls are no slow clients.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use axum::http::{Request, StatusCode, header};
-use axum::routing::get;
-use axum::{Router, body::Body};
-use countersign::config::{Limits, Phishing};
-use countersign::device::live::LiveCodes;
-use countersign::geo::Places;
-use countersign::pages::{self, Pages};
 use countersign::server::patience::Patience;
 use countersign::server::{Server, Settings};
-use countersign::upstream::Upstream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tower::ServiceExt as _;
 
-use crate::api::with_header;
 use crate::support::{App, Device};
 
 /// Far above what anything here takes, on a machine with much else to do.
@@ -78,6 +73,17 @@ async fn a_header_that_comes_byte_by_byte_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_answered() {
+    let app = App::acme().await;
+    let mut stream = TcpStream::connect(app.listen().await).await.unwrap();
+    let head = "POST /auth/device/code HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 40\r\n\r\nclient_id=acme";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = until_closed(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"invalid_request\""), "{answer}");
+}
+
+#[tokio::test]
 async fn a_poll_may_be_held_and_a_client_may_pause_longer_than_a_header_may_take() {
     let app = App::acme().await;
     let address = impatient(&app).await;
@@ -92,71 +98,4 @@ async fn a_poll_may_be_held_and_a_client_may_pause_longer_than_a_header_may_take
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     assert_eq!(until_closed(&mut stream).await, "", "idle for too long in the end");
-}
-
-#[tokio::test]
-async fn a_body_that_does_not_come_is_answered() {
-    let app = App::acme().await;
-    let mut stream = TcpStream::connect(app.listen().await).await.unwrap();
-    let head = "POST /auth/device/code HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-                Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 40\r\n\r\nclient_id=acme";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let answer = until_closed(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"invalid_request\""), "{answer}");
-}
-
-#[tokio::test]
-async fn pages_are_given_out_under_the_public_name_only() {
-    let app = App::acme().await;
-    let host = app.installation.public_url.host();
-    let ask = |path: &str, host: &str| {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        app.send(with_header(request, "host", host))
-    };
-    for path in ["/activate", "/account", "/nowhere"] {
-        let answer = ask(path, "rebound.example").await;
-        assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST, "{path}");
-        assert!(answer.body.contains(&host) && !answer.body.contains("rebound"), "{}", answer.body);
-        assert!(answer.headers.get(header::SET_COOKIE).is_none());
-        assert_ne!(ask(path, &host).await.status, StatusCode::MISDIRECTED_REQUEST, "{path}");
-    }
-    // Programs may call it as they reach it: a tool in the same network needs no detour.
-    assert_eq!(ask("/.well-known/openid-configuration", "inner:8080").await.status, StatusCode::OK);
-}
-
-#[tokio::test]
-async fn https_is_asked_for_where_it_is_there() {
-    let app = App::at("https://auth.acme.example", crate::support::app::ACME).await;
-    for path in ["/activate", "/.well-known/jwks.json", "/nowhere"] {
-        assert_eq!(app.get(path).await.headers[header::STRICT_TRANSPORT_SECURITY], "max-age=31536000", "{path}");
-    }
-    let plain = App::acme().await;
-    if !plain.installation.public_url.is_secure() {
-        assert!(plain.get("/activate").await.headers.get(header::STRICT_TRANSPORT_SECURITY).is_none());
-    }
-}
-
-async fn boom() -> StatusCode {
-    panic!("a secret")
-}
-
-#[tokio::test]
-async fn a_panic_is_one_answer() {
-    let app = App::acme().await;
-    let pages = Pages {
-        installation: app.installation.clone(),
-        upstream: Upstream::new().unwrap(),
-        places: Places::default(),
-        phishing: Phishing::default(),
-        live: LiveCodes::new(Limits::default()),
-    };
-    let door = Router::new().route("/boom", get(boom)).route("/fine", get(|| async { "fine" }));
-    let door = pages::served(pages, door);
-    let ask = |path: &str| door.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
-    let answer = ask("/boom").await.unwrap();
-    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    let page = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-    let page = String::from_utf8_lossy(&page);
-    assert!(page.contains("Something went wrong on our side") && !page.contains("secret"), "{page}");
-    assert_eq!(ask("/fine").await.unwrap().status(), StatusCode::OK);
 }
