@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::clock::Clock;
-use crate::config::{Config, PublicUrl};
+use crate::config::{Config, PublicUrl, is_open_to_all};
 use crate::installation::{Installation, Parts};
 use crate::postgres::managed::{Managed, ManagedError, Options};
 use crate::postgres::{self, PgPool};
@@ -23,6 +23,9 @@ const SECRET_FILE: &str = "installation-secret";
 
 /// Says where the database of a running process is, to commands that join it.
 const URL_FILE: &str = "database-url";
+
+/// What is said of a file with secrets that isn't kept private.
+pub const EXPOSED: &str = "every account of this machine can read this file, which holds secrets: chmod o-r";
 
 /// The database in a managed PostgreSQL.
 const DATABASE: &str = "countersign";
@@ -211,6 +214,9 @@ fn own_secret(data_dir: &Path) -> anyhow::Result<InstallationSecret> {
         }
     }
     let text = fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    if is_open_to_all(&path) {
+        tracing::warn!(file = %path.display(), "{EXPOSED}");
+    }
     InstallationSecret::parse(&text.into()).with_context(|| format!("{} holds no secret", path.display()))
 }
 
