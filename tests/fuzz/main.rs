@@ -4,7 +4,13 @@
 //! gives each target 30 seconds (`FUZZ_SECONDS`). What a target fails on is printed; kept as a file of its corpus, it is
 //! tried by every run from then on.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a target that can't go on has failed")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a target that can't go on has failed"
+)]
 
 mod basic;
 mod callback;
