@@ -81,9 +81,8 @@ enum Verdict {
 fn main() -> ExitCode {
     let tries = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1000);
     let mut scene = Scene::set_up();
-    let tables = [user_codes::verify(&mut scene, tries), user_codes::activate(&mut scene, tries)];
-    let mut verdicts: Vec<Verdict> = tables.iter().map(Table::show).collect();
-    verdicts.push(accounts::sign_in(&mut scene, tries).show());
+    let measurements = [user_codes::verify, user_codes::activate, accounts::sign_in];
+    let verdicts = measurements.map(|measure| measure(&mut scene, tries).show());
     match verdicts.into_iter().max() {
         Some(Verdict::ToldApart) => {
             println!("\nSomething can be told apart that must not be.");
