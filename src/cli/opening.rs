@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::audit::linker;
 use crate::clock::Clock;
-use crate::config::{Config, Database, PublicUrl};
+use crate::config::{Config, Database, PublicUrl, is_open_to_all};
 use crate::installation::{Installation, Parts};
 use crate::postgres::managed::{Managed, ManagedError, Options};
 use crate::postgres::{self, PgPool, roles};
@@ -32,6 +32,8 @@ const SERVER_ROLE: &str = "countersign_server";
 
 /// How long the end may take to link what is in the audit.
 const LINK_WITHIN: Duration = Duration::from_secs(5);
+/// What is said of a file with secrets that isn't kept private.
+pub const EXPOSED: &str = "every account of this machine can read this file, which holds secrets: chmod o-r";
 
 /// The database in a managed PostgreSQL.
 const DATABASE: &str = "countersign";
@@ -261,6 +263,9 @@ fn own_secret(data_dir: &Path) -> anyhow::Result<InstallationSecret> {
         }
     }
     let text = fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    if is_open_to_all(&path) {
+        tracing::warn!(file = %path.display(), "{EXPOSED}");
+    }
     InstallationSecret::parse(&text.into()).with_context(|| format!("{} holds no secret", path.display()))
 }
 

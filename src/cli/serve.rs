@@ -14,7 +14,7 @@ use crate::session::signing_keys::life;
 use crate::telemetry;
 
 use super::dev::demo;
-use super::opening;
+use super::opening::{self, EXPOSED};
 use super::stopping::{End, end_of};
 
 /// Run the server
@@ -45,8 +45,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if roles::may_rewrite_audit(&opened.installation.pool).await? {
         tracing::warn!("the server's database role owns the audit and could rewrite it: set database.owner_url");
     }
+    if !config.public_url.is_secure() && !config.listen.ip().is_loopback() {
+        tracing::warn!(
+            listen = %config.listen,
+            "public_url is http://, for this machine only, but other machines may reach this address: let none of them"
+        );
+    }
     for file in &config.exposed_files {
-        tracing::warn!(file = %file.display(), "every account of this machine can read this file, which holds secrets");
+        tracing::warn!(file = %file.display(), "{EXPOSED}");
     }
     let settings = Settings {
         proxies: TrustedProxies::from(config.trusted_proxies),

@@ -266,8 +266,10 @@ fn holds_secrets(table: &toml::Table) -> bool {
         || database.is_some_and(|database| ["url", "owner_url"].iter().any(|url| database.contains_key(*url)))
 }
 
-/// Whether the file's mode lets every account read it.
-fn is_open_to_all(path: &Path) -> bool {
+/// Whether the file's mode lets every account of this machine read it. A group may: that is how secrets are handed to
+/// containers.
+#[must_use]
+pub fn is_open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 

@@ -11,6 +11,7 @@ use crate::browser::csrf::{self, About};
 use crate::browser::visitor::Visitor;
 use crate::http::asked_host::AskedHost;
 use crate::http::fields::{Fields, FieldsError};
+use crate::http::request_number::RequestNumber;
 use crate::mfa::totp::TotpError;
 use crate::secrets::Busy;
 
@@ -91,6 +92,7 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
     let of_account = path.strip_prefix(base).unwrap_or(path).starts_with("/account");
     let door = if of_account { Door::Account(None) } else { Door::Activation };
     let asked = request.extensions().get::<AskedHost>();
+    let number = request.extensions().get::<RequestNumber>().cloned();
     let mut response = if asked.is_none_or(|host| host.is(&url.host(), url.is_secure())) {
         next.run(request).await
     } else {
@@ -99,7 +101,9 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
     let trouble = response.extensions_mut().remove::<Trouble<'static>>().or_else(|| unreadable(&response));
     let Some(trouble) = trouble else { return response };
     let host = url.host();
-    let frame = Frame { door, base, host: &host, ..Frame::default() };
+    // Nothing to look up in the log where the fault isn't ours.
+    let request_id = number.as_ref().filter(|_| response.status().is_server_error()).map(RequestNumber::as_str);
+    let frame = Frame { door, base, host: &host, request_id, ..Frame::default() };
     let mut page = render(response.status(), &Message { frame, trouble });
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

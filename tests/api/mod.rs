@@ -2,6 +2,7 @@
 
 mod activate;
 mod auth;
+mod pages;
 mod serve;
 mod well_known;
 

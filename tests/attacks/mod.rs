@@ -15,6 +15,7 @@ mod code_in_a_link;
 mod denied_then_approved;
 mod device_code_of_another_client;
 mod device_token_approves_device;
+mod endless_headers;
 mod expired_user_code;
 mod forged_decision;
 mod link_scanner;
