@@ -1,5 +1,6 @@
 //! The server: its rooms put together, its listener, and how it ends.
 
+pub mod delivery;
 pub mod housekeeping;
 pub mod patience;
 
@@ -26,6 +27,9 @@ use crate::geo::{self, Places};
 use crate::http::client_address::{self, TrustedProxies};
 use crate::http::page_headers;
 use crate::installation::Installation;
+use crate::notice::Notices;
+use crate::notice::mail::Mailer;
+use crate::notice::webhook::NoHttpClient as NoWebhooks;
 use crate::oauth::{self, Endpoints};
 use crate::pages::{self, Pages};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
@@ -58,6 +62,8 @@ pub struct Settings {
     pub places: Places,
     /// What looks like phishing.
     pub phishing: Phishing,
+    /// How mails are sent.
+    pub mailer: Mailer,
 }
 
 /// Why there is no server.
@@ -69,6 +75,9 @@ pub enum ServerError {
     /// No way to upstream providers.
     #[error(transparent)]
     Upstream(#[from] NoHttpClient),
+    /// No way to webhooks.
+    #[error(transparent)]
+    Webhooks(#[from] NoWebhooks),
     /// The listener failed.
     #[error("the server stopped listening: {0}")]
     Listener(#[from] std::io::Error),
@@ -89,6 +98,7 @@ impl Server {
             upstream: Upstream::new()?,
             places: settings.places.clone(),
             phishing: settings.phishing,
+            notices: Notices::new(settings.mailer.clone())?,
         };
         Ok(Self { installation, endpoints, pages, settings })
     }
@@ -97,6 +107,12 @@ impl Server {
     #[must_use]
     pub fn signing_keys(&self) -> &SigningKeys {
         &self.endpoints.signing_keys
+    }
+
+    /// What tells people and programs what happened.
+    #[must_use]
+    pub fn notices(&self) -> &Notices {
+        &self.pages.notices
     }
 
     /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
@@ -141,6 +157,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.endpoints.waiting.clone().listen(self.installation.pool.clone(), stop.clone()));
         tasks.spawn(housekeeping::watch(self.installation.clone(), stop.clone()));
+        tasks.spawn(delivery::watch(self.installation.clone(), self.pages.notices.clone(), stop.clone()));
         let keys = self.endpoints.signing_keys.clone();
         tasks.spawn(life::watch(keys, self.installation.clone(), self.settings.keys, stop.clone()));
         tasks.spawn(replay::watch(self.installation.clone(), stop.clone()));

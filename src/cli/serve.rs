@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
+use crate::notice::mail::Mailer;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
 use crate::telemetry;
@@ -31,6 +32,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
     telemetry::start(config.log.format, &config.log.filter);
     let places = places(config.geo.database.as_deref())?;
+    let mailer = Mailer::configured(config.mail.smtp.as_ref(), config.mail.from.as_deref())?;
     let mut opened = opening::configured(&config).await?;
     if let Err(error) = demo::refuse(&opened.installation).await {
         opened.close().await?;
@@ -41,6 +43,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             "trusted_proxies is empty, and something in front must speak TLS: its address will be everybody's"
         );
     }
+    if matches!(mailer, Mailer::None) {
+        tracing::info!("mail is not configured: nobody gets a mail when a device is approved with their account");
+    }
     for file in &config.exposed_files {
         tracing::warn!(file = %file.display(), "every account of this machine can read this file, which holds secrets");
     }
@@ -49,6 +54,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         keys: life::Policy { rotation: config.keys.rotation },
         places,
         phishing: config.phishing,
+        mailer,
         ..Settings::default()
     };
     let server = Server::new(opened.installation.clone(), settings).await?;

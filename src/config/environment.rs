@@ -14,7 +14,7 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 13] = [
+const SETTINGS: [(&str, &[&str], Kind); 15] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DATA_DIR", &["data_dir"], Kind::Text),
@@ -26,6 +26,8 @@ const SETTINGS: [(&str, &[&str], Kind); 13] = [
     ("GEO_DATABASE", &["geo", "database"], Kind::Text),
     ("PHISHING_PEOPLE", &["phishing", "people"], Kind::Number),
     ("PHISHING_WITHIN", &["phishing", "within"], Kind::Text),
+    ("MAIL_SMTP", &["mail", "smtp"], Kind::Text),
+    ("MAIL_FROM", &["mail", "from"], Kind::Text),
     ("LOG_FORMAT", &["log", "format"], Kind::Text),
     ("LOG_FILTER", &["log", "filter"], Kind::Text),
 ];

@@ -50,6 +50,9 @@ pub struct Config {
     /// What looks like phishing.
     #[serde(default)]
     pub phishing: Phishing,
+    /// Mails.
+    #[serde(default)]
+    pub mail: Mail,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -127,6 +130,16 @@ fn a_minute_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durat
     let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
     let fits = (Duration::from_mins(1)..=DAY).contains(&duration);
     if fits { Ok(duration) } else { Err(D::Error::custom("it must be between a minute (\"1m\") and a day (\"1d\")")) }
+}
+
+/// How mails are sent. Without it there are none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mail {
+    /// `smtps://user:password@host`, or `smtp://` for STARTTLS.
+    pub smtp: Option<SecretText>,
+    /// Whom they are from: `Acme sign-in <login@acme.example>`.
+    pub from: Option<String>,
 }
 
 /// How to log.
@@ -223,8 +236,10 @@ impl Config {
 
 /// Whether a file sets anything that nobody else should know.
 fn holds_secrets(table: &toml::Table) -> bool {
-    let database = table.get("database").and_then(toml::Value::as_table);
-    table.contains_key("secrets") || database.is_some_and(|database| database.contains_key("url"))
+    let has = |part: &str, key: &str| {
+        table.get(part).and_then(toml::Value::as_table).is_some_and(|part| part.contains_key(key))
+    };
+    table.contains_key("secrets") || has("database", "url") || has("mail", "smtp")
 }
 
 /// Whether the file's mode lets every account read it.

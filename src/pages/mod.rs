@@ -13,7 +13,6 @@ pub mod message;
 pub mod second_factor;
 pub mod sign_in;
 pub mod signed_in;
-pub mod words;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -26,7 +25,10 @@ use crate::config::Phishing;
 use crate::geo::Places;
 use crate::http::page_headers;
 use crate::installation::Installation;
+use crate::notice::Notices;
 use crate::upstream::Upstream;
+
+pub use crate::words;
 
 use answer::PageError;
 use frame::{ICON, STYLESHEET};
@@ -43,6 +45,8 @@ pub struct Pages {
     pub places: Places,
     /// What looks like phishing.
     pub phishing: Phishing,
+    /// Everything that tells people and programs what happened.
+    pub notices: Notices,
 }
 
 /// A door's pages, with headers that keep them to themselves and with a page for every error.

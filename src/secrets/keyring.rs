@@ -39,10 +39,12 @@ pub enum Purpose {
     ClientSecret,
     /// Nonces for DPoP proofs.
     DpopNonce,
+    /// The MAC inside the link "This wasn't me".
+    ReportLink,
 }
 
 impl Purpose {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::UserCode,
         Self::UserCodeLetters,
         Self::DeviceCode,
@@ -54,6 +56,7 @@ impl Purpose {
         Self::UpstreamPkce,
         Self::ClientSecret,
         Self::DpopNonce,
+        Self::ReportLink,
     ];
 
     /// The `info` of HKDF (RFC 5869 §3.2). Part of what is stored: never change one.
@@ -70,6 +73,7 @@ impl Purpose {
             Self::UpstreamPkce => "countersign upstream pkce",
             Self::ClientSecret => "countersign client secret",
             Self::DpopNonce => "countersign dpop nonce",
+            Self::ReportLink => "countersign report link",
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::browser;
 use crate::device::expiry;
 use crate::installation::Installation;
+use crate::notice::outbox;
 use crate::upstream::round_trip;
 
 /// How often to look.
@@ -25,12 +26,13 @@ pub async fn watch(installation: Installation, stop: CancellationToken) {
     }
 }
 
-/// Notes what expired, and deletes what is over in browsers.
+/// Notes what expired, and deletes what is over in browsers and has been told.
 pub async fn tidy_up(installation: &Installation) -> Result<(), sqlx::Error> {
     while expiry::note(installation).await? == expiry::BATCH {}
     let now = installation.clock.now();
     let mut conn = installation.pool.acquire().await?;
     round_trip::sweep(&mut conn, now).await?;
     browser::store::sweep(&mut conn, now).await?;
+    outbox::sweep(&mut conn, now).await?;
     Ok(())
 }

@@ -147,6 +147,7 @@ async fn a_panic_is_one_answer() {
         upstream: Upstream::new().unwrap(),
         places: Places::default(),
         phishing: Phishing::default(),
+        notices: app.notices.clone(),
     };
     let door = Router::new().route("/boom", get(boom)).route("/fine", get(|| async { "fine" }));
     let door = pages::served(pages, door);
