@@ -37,7 +37,7 @@ CREATE TABLE notice (
     attempts         smallint NOT NULL DEFAULT 0,
     delivered_at     timestamptz,
     given_up_at      timestamptz,
-    -- Why the last attempt failed, in words.
+    -- Why the last attempt failed, in words; NULL while one is under way.
     trouble          text,
     CONSTRAINT notice_one_receiver CHECK ((webhook_id IS NULL) <> (email IS NULL)),
     CONSTRAINT notice_one_end CHECK (delivered_at IS NULL OR given_up_at IS NULL)

@@ -123,7 +123,7 @@ pub async fn take_mails(conn: &mut PgConnection, most: usize, now: DateTime<Utc>
                SELECT id FROM notice
                WHERE email IS NOT NULL AND delivered_at IS NULL AND given_up_at IS NULL AND due_at <= $1
                ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-           UPDATE notice n SET due_at = $3, attempts = n.attempts + 1
+           UPDATE notice n SET due_at = $3, attempts = n.attempts + 1, trouble = NULL
            FROM due WHERE n.id = due.id
            RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.content, n.created_at, n.attempts, n.email,
                NULL::uuid AS webhook_id, NULL::text AS url, NULL::bytea AS secret_sealed"#,
@@ -155,7 +155,7 @@ pub async fn take_for_webhooks(
                    ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) first
                WHERE w.id <> ALL ($4)
                ORDER BY first.due_at LIMIT $2)
-           UPDATE notice n SET due_at = $3, attempts = n.attempts + 1
+           UPDATE notice n SET due_at = $3, attempts = n.attempts + 1, trouble = NULL
            FROM due WHERE n.id = due.id
            RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.content, n.created_at, n.attempts,
                NULL::text AS email, n.webhook_id, due.url AS "url?", due.secret_sealed AS "secret_sealed?""#,

@@ -95,6 +95,9 @@ pub async fn report(
     caller: &Caller,
 ) -> Result<Option<Ended>, sqlx::Error> {
     let (grant, now) = (approved.grant, installation.clock.now());
+    if approved.reported_at.is_some() {
+        return Ok(None);
+    }
     let person = lock(conn, approved.user).await?;
     if !write(conn, grant, now).await? {
         return Ok(None);

