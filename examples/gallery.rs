@@ -13,7 +13,8 @@ use countersign::account::pages::{
     Security, Start,
 };
 use countersign::activation::pages::{
-    Code, CodeEntry, Confirm, Done, Network, Outcome, RequestingDevice, ScopeChoice, Warning,
+    Code, CodeEntry, Confirm, Done, Network, NoReport, Outcome, Report, Reported, ReportedDevice, RequestingDevice,
+    ScopeChoice, Warning,
 };
 use countersign::device::verification::Number;
 use countersign::pages::factor::{Enrol, Mfa, MfaError, Occasion, RecoveryCodes, svg_element};
@@ -35,6 +36,7 @@ fn main() -> Result {
     enrol(&gallery)?;
     confirm(&gallery)?;
     done(&gallery)?;
+    report(&gallery)?;
     troubles(&gallery)?;
     account(&gallery)
 }
@@ -255,6 +257,34 @@ fn done(gallery: &Gallery) -> Result {
     }
     gallery.add("5-wrong-numbers", &page(Outcome::WrongNumbers, None))?;
     gallery.add("5-denied", &page(Outcome::Denied, None))
+}
+
+fn report(gallery: &Gallery) -> Result {
+    let frame = Frame { door: Door::Report, ..CLAIMED };
+    let device = ReportedDevice {
+        claimed_name: Some("build-box"),
+        program: "curl on Linux",
+        address: "203.0.113.24",
+        place: Some("Lyon, France"),
+    };
+    let page = |state| Report {
+        frame,
+        state,
+        approved: "3 November 2026, 14:05 UTC",
+        device,
+        minutes: 15,
+        devices_href: "./account/acme",
+    };
+    gallery.add("r-report", &page(&Reported::Not { token: "csn_token" }))?;
+    gallery.add("r-reported", &page(&Reported::Now { session: true, codes: 2, browsers: 1 }))?;
+    gallery.add("r-reported-nothing", &page(&Reported::Now { session: false, codes: 0, browsers: 0 }))?;
+    let before = Reported::Before { at: "3 November 2026, 14:20 UTC".to_owned() };
+    gallery.add("r-reported-before", &page(&before))?;
+    let neutral = Frame { door: Door::Report, ..NEUTRAL };
+    gallery.add("r-no-report", &NoReport { frame: neutral, too_old: false })?;
+    gallery.add("r-no-report-too-old", &NoReport { frame: neutral, too_old: true })?;
+    gallery.add("r-stale-form", &Message { frame: neutral, trouble: Trouble::StaleForm })?;
+    gallery.add("r-server", &Message { frame: neutral, trouble: Trouble::Server })
 }
 
 fn troubles(gallery: &Gallery) -> Result {

@@ -57,6 +57,8 @@ pub enum Kind {
     Administered,
     /// Somebody is about to approve a device of an address whose codes many others elsewhere approved.
     SuspectedPhishing,
+    /// Somebody said of an approval that it wasn't them.
+    Reported,
 }
 
 impl Kind {
@@ -82,6 +84,7 @@ impl Kind {
             Self::Revoked => "revoked",
             Self::Administered => "administered",
             Self::SuspectedPhishing => "suspected_phishing",
+            Self::Reported => "reported",
         }
     }
 }

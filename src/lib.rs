@@ -16,6 +16,7 @@ pub mod telemetry; // logs
 
 // 1½: how it is set up.
 pub mod config; // countersign.toml and the environment
+pub mod words; // programs, places and times, as people say them
 
 // 2: what an installation consists of.
 pub mod audit; // one event per step, chained
@@ -31,6 +32,9 @@ pub mod dpop; // proofs that a device holds its key
 pub mod mfa; // one-time passwords, recovery codes
 pub mod session; // signed-in devices and their tokens
 pub mod upstream; // signing in at an organization's own provider
+
+// 3¼: what is told afterwards.
+pub mod notice; // mails and webhooks of approvals, and "this wasn't me"
 
 // 3½: what the doors for people have in common.
 pub mod pages; // how pages are answered, signing in, second factors

@@ -1,5 +1,6 @@
 //! The server: its rooms put together, its listener, and how it ends.
 
+pub mod delivery;
 pub mod housekeeping;
 pub mod patience;
 pub mod upkeep;
@@ -32,6 +33,9 @@ use crate::http::client_address::{self, TrustedProxies};
 use crate::http::page_headers;
 use crate::http::request_number::{self, Numbers, RequestNumber};
 use crate::installation::Installation;
+use crate::notice::Notices;
+use crate::notice::mail::Mailer;
+use crate::notice::webhook::NoHttpClient as NoWebhooks;
 use crate::oauth::{self, Endpoints, Requests};
 use crate::pages::{self, Pages};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
@@ -67,6 +71,8 @@ pub struct Settings {
     pub phishing: Phishing,
     /// How many codes may be asked for. None of it holds in dev mode.
     pub limits: Limits,
+    /// How mails are sent.
+    pub mailer: Mailer,
 }
 
 /// Why there is no server.
@@ -78,6 +84,9 @@ pub enum ServerError {
     /// No way to upstream providers.
     #[error(transparent)]
     Upstream(#[from] NoHttpClient),
+    /// No way to webhooks.
+    #[error(transparent)]
+    Webhooks(#[from] NoWebhooks),
     /// The listener failed.
     #[error("the server stopped listening: {0}")]
     Listener(#[from] std::io::Error),
@@ -103,6 +112,7 @@ impl Server {
             places: settings.places.clone(),
             phishing: settings.phishing,
             live,
+            notices: Notices::new(settings.mailer.clone())?,
         };
         Ok(Self { installation, endpoints, pages, settings })
     }
@@ -111,6 +121,12 @@ impl Server {
     #[must_use]
     pub fn signing_keys(&self) -> &SigningKeys {
         &self.endpoints.signing_keys
+    }
+
+    /// What tells people and programs what happened.
+    #[must_use]
+    pub fn notices(&self) -> &Notices {
+        &self.pages.notices
     }
 
     /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
@@ -160,6 +176,8 @@ impl Server {
         upkeep.keep("decisions", move |stop| waiting.clone().listen(pool.clone(), stop));
         let installation = self.installation.clone();
         upkeep.keep("housekeeping", move |stop| housekeeping::watch(installation.clone(), stop));
+        let (installation, notices) = (self.installation.clone(), self.pages.notices.clone());
+        upkeep.keep("notices", move |stop| delivery::watch(installation.clone(), notices.clone(), stop));
         let (keys, installation, policy) =
             (self.endpoints.signing_keys.clone(), self.installation.clone(), self.settings.keys);
         upkeep.keep("signing keys", move |stop| life::watch(keys.clone(), installation.clone(), policy, stop));

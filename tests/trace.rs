@@ -16,15 +16,17 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
+use countersign::ids::GrantId;
 use countersign::installation::Parts;
 use countersign::mfa::totp;
+use countersign::notice::link;
 use countersign::secrets::Random;
 use countersign::telemetry;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use scraper::{Html, Selector};
 use serde_json::Value;
 
-use app::{ACME, ADA_PASSWORD, AGENT_SECRET, App, secret_of_all};
+use app::{ACME, ADA_PASSWORD, AGENT_SECRET, App, HOOK_SECRET, secret_of_all};
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -195,6 +197,11 @@ async fn a_whole_run_at_trace_level_holds_none_of_its_secrets() {
     // Cookies without `Secure`, which the browser here would send anyway.
     let app = App::listening(&ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
     let mut run = Run::new(app.issuer());
+    let webhook = "[[organization.webhook]]\nsecret = { env = \"HOOK_SECRET\" }\n";
+    let toml = ACME.replace("mfa = \"off\"", "mfa = \"required\"");
+    app.apply(&format!("{toml}{webhook}url = \"{}/activate/hook\"\n", app.issuer())).await;
+    run.secrets.keep("secret of the webhook", HOOK_SECRET);
+    run.secrets.keep("secret of the webhook without its beginning", HOOK_SECRET.trim_start_matches("whsec_"));
     run.secrets.keep("password", ADA_PASSWORD);
     run.secrets.keep("client secret", AGENT_SECRET);
     run.secrets.keep("client secret, form-encoded", "agent-secret-of-the-tests%2B%25%2F");
@@ -224,6 +231,17 @@ async fn a_whole_run_at_trace_level_holds_none_of_its_secrets() {
     assert_eq!(status, 200, "{tokens}");
     run.keep_tokens(&tokens);
 
+    // Somebody is told of it by a webhook that is this server itself, whose every answer is logged; and the link is opened.
+    let grant: uuid::Uuid =
+        sqlx::query_scalar("SELECT id FROM device_grant").fetch_one(&app.installation.pool).await.unwrap();
+    let link = link::token(&app.installation.keyring, GrantId(grant)).expose().to_owned();
+    run.secrets.keep("token of the link", &link);
+    run.secrets.keep("token of the link without its beginning", link.trim_start_matches("csn_"));
+    let page = run.browse(&format!("/activate/report?token={link}"), None).await;
+    assert!(page.1.contains(&link), "{}", page.1);
+    run.browse("/activate/report", Some(&[("token", &link)])).await;
+    told(&app).await;
+
     // Again, with a recovery code; and what is wrong or comes twice.
     let (user_code, device_code) = run.ask("openid offline_access run").await;
     run.cookie = None;
@@ -251,7 +269,7 @@ async fn a_whole_run_at_trace_level_holds_none_of_its_secrets() {
     run.browse("/activate/confirm", None).await;
 
     let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
-    for everybody in ["TRACE", "hyper", "sqlx::query", "/auth/token", "/activate/mfa"] {
+    for everybody in ["TRACE", "hyper", "sqlx::query", "/auth/token", "/activate/mfa", "/activate/report"] {
         assert!(leak(&log, "", everybody).is_some(), "{everybody} was not logged");
     }
     let told: Vec<String> = run.secrets.0.iter().filter_map(|(what, secret)| leak(&log, what, secret)).collect();
@@ -294,6 +312,21 @@ async fn a_panic_is_one_answer_and_one_event_with_the_number_that_the_person_see
     assert!(!log.contains("the-words-of-a-panic"));
     assert!(person.body.contains(person.header("x-request-id").unwrap()), "{}", person.body);
     assert_eq!(app.get("/activate").await.header("x-request-id"), None);
+}
+
+/// Waits until the webhook was told of the approval and of the report.
+async fn told(app: &App) {
+    for _ in 0..600 {
+        let attempts: i64 = sqlx::query_scalar("SELECT count(*) FROM notice WHERE trouble IS NOT NULL")
+            .fetch_one(&app.installation.pool)
+            .await
+            .unwrap();
+        if attempts == 2 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("nobody was told");
 }
 
 /// Where a secret stands in the log, if it does.

@@ -6,12 +6,14 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use url::Url;
 
 use crate::audit;
+use crate::device::nearness::Nearness;
 use crate::device::store::{self, Consent};
 use crate::device::verification::Number;
 use crate::device::{codes, phishing};
 use crate::http::client_address::Caller;
 use crate::http::fields::Fields;
 use crate::http::page_headers::FormMayEndAt;
+use crate::notice::told::Approval;
 use crate::pages::answer::{self, Form, PageError};
 use crate::pages::message::{Distance, Trouble};
 use crate::pages::{Pages, words};
@@ -65,6 +67,9 @@ pub async fn submit(
         let number = Number::draw(&pages.installation.random);
         let consent = Consent { scopes: &granted, nearness: at.nearness, number };
         let approved = store::approve(&mut tx, grant, browser, user, &consent, now).await?;
+        if approved.is_some() {
+            tell(&mut tx, &pages, &walk, &caller, (&granted, at.nearness)).await?;
+        }
         let detail = serde_json::json!({
             "asked": walk.grant.scopes, "granted": granted, "nearness": at.nearness.as_str(),
         });
@@ -75,6 +80,7 @@ pub async fn submit(
     event.append(&mut tx).await?;
     let walk = Walk::of(&mut tx, &pages, walk.visitor).await?;
     tx.commit().await?;
+    pages.notices.wake();
     let Step::Done(outcome) = walk.step else {
         return Err(PageError::Fault("a decided grant is not done".into()));
     };
@@ -94,6 +100,20 @@ fn decidable(walk: Walk, pages: &Pages, form: &Form) -> Result<Walk, PageError> 
         return Ok(walk);
     }
     walk.at(pages, Step::Confirm)
+}
+
+/// Puts what is told of this approval into the outbox.
+async fn tell(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    walk: &Walk,
+    caller: &Caller,
+    consent: (&[String], Nearness),
+) -> Result<(), PageError> {
+    let (person, now) = (&walk.account()?.user, pages.installation.clock.now());
+    let approval = Approval::of((&walk.grant, &walk.service, person), consent, caller, &pages.places, now);
+    let email = person.email.as_deref().filter(|_| person.email_verified);
+    Ok(pages.notices.approved(conn, &pages.installation, &approval, email).await?)
 }
 
 /// What stands against an approval: where it comes from, a warning that the page did not have yet, or a form that was not

@@ -14,7 +14,7 @@ use crate::pages::Pages;
 use crate::pages::answer;
 use crate::pages::frame::Frame;
 use crate::pages::message::{Guesses, Message, Trouble};
-use crate::pages::words;
+use crate::words;
 use crate::postgres::PgConnection;
 
 /// A try that is paid for.

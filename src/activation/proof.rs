@@ -12,7 +12,7 @@ use crate::device::grant::{Grant, MfaProof};
 use crate::directory::fresh_proof::{Factor, FreshProof};
 use crate::directory::service::Service;
 use crate::pages::signed_in::Account;
-use crate::pages::words;
+use crate::words;
 
 /// What service, scopes and the grant itself ask.
 #[must_use]

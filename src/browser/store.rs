@@ -282,6 +282,15 @@ pub async fn sign_out_elsewhere(
     Ok(signed_out.rows_affected())
 }
 
+/// Signs a person out in every browser, and says in which they were signed in.
+pub async fn sign_out_everywhere(conn: &mut PgConnection, user: UserId) -> Result<Vec<BrowserSessionId>, sqlx::Error> {
+    let ids =
+        sqlx::query_scalar!("DELETE FROM browser_sign_in WHERE user_id = $1 RETURNING browser_session_id", user.0)
+            .fetch_all(conn)
+            .await?;
+    Ok(ids.into_iter().map(BrowserSessionId).collect())
+}
+
 /// Slug and name of the organizations that somebody is signed in to here.
 pub async fn organizations(
     conn: &mut PgConnection,

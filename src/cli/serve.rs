@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
+use crate::notice::mail::Mailer;
 use crate::postgres::roles;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
@@ -32,6 +33,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
     telemetry::start(config.log.format, &config.log.filter);
     let places = places(config.geo.database.as_deref())?;
+    let mailer = Mailer::configured(config.mail.smtp.as_ref(), config.mail.from.as_deref())?;
     let mut opened = opening::configured(&config).await?;
     if let Err(error) = demo::refuse(&opened.installation).await {
         opened.close().await?;
@@ -51,6 +53,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             "public_url is http://, for this machine only, but other machines may reach this address: let none of them"
         );
     }
+    if matches!(mailer, Mailer::None) {
+        tracing::info!("mail is not configured: nobody gets a mail when a device is approved with their account");
+    }
     for file in &config.exposed_files {
         tracing::warn!(file = %file.display(), "{EXPOSED}");
     }
@@ -60,6 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         places,
         phishing: config.phishing,
         limits: config.limits,
+        mailer,
         ..Settings::default()
     };
     let server = Server::new(opened.installation.clone(), settings).await?;

@@ -14,7 +14,7 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 18] = [
+const SETTINGS: [(&str, &[&str], Kind); 20] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DATA_DIR", &["data_dir"], Kind::Text),
@@ -31,6 +31,8 @@ const SETTINGS: [(&str, &[&str], Kind); 18] = [
     ("LIMITS_REQUESTS_PER_CLIENT", &["limits", "requests_per_client"], Kind::Number),
     ("LIMITS_LIVE_CODES_PER_ADDRESS", &["limits", "live_codes_per_address"], Kind::Number),
     ("LIMITS_LIVE_CODES_PER_CLIENT", &["limits", "live_codes_per_client"], Kind::Number),
+    ("MAIL_SMTP", &["mail", "smtp"], Kind::Text),
+    ("MAIL_FROM", &["mail", "from"], Kind::Text),
     ("LOG_FORMAT", &["log", "format"], Kind::Text),
     ("LOG_FILTER", &["log", "filter"], Kind::Text),
 ];

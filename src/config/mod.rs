@@ -53,6 +53,9 @@ pub struct Config {
     /// How many codes may be asked for.
     #[serde(default)]
     pub limits: Limits,
+    /// Mails.
+    #[serde(default)]
+    pub mail: Mail,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -167,6 +170,16 @@ impl Default for Limits {
     }
 }
 
+/// How mails are sent. Without it there are none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mail {
+    /// `smtps://user:password@host`, or `smtp://` for STARTTLS.
+    pub smtp: Option<SecretText>,
+    /// Whom they are from: `Acme sign-in <login@acme.example>`.
+    pub from: Option<String>,
+}
+
 /// How to log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -261,9 +274,10 @@ impl Config {
 
 /// Whether a file sets anything that nobody else should know.
 fn holds_secrets(table: &toml::Table) -> bool {
-    let database = table.get("database").and_then(toml::Value::as_table);
-    table.contains_key("secrets")
-        || database.is_some_and(|database| ["url", "owner_url"].iter().any(|url| database.contains_key(*url)))
+    let has = |part: &str, key: &str| {
+        table.get(part).and_then(toml::Value::as_table).is_some_and(|part| part.contains_key(key))
+    };
+    table.contains_key("secrets") || has("database", "url") || has("database", "owner_url") || has("mail", "smtp")
 }
 
 /// Whether the file's mode lets every account of this machine read it. A group may: that is how secrets are handed to

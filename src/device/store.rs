@@ -192,6 +192,9 @@ pub struct Consent<'a> {
 /// `claimed → approved`, by the user who is signed in to this browser, with all that the policies, the service and what
 /// it asks for want to be proven, of scopes that were asked for, from as near as the service wants it. Gives the device at least
 /// three intervals to come for it, and where the service wants a number typed into it, at least two minutes.
+///
+/// The sign-in is locked: whoever signs the person out everywhere ([`super::recall`]) either finds the approval made, or
+/// it isn't.
 pub async fn approve(
     conn: &mut PgConnection,
     grant: GrantId,
@@ -210,7 +213,7 @@ pub async fn approve(
              expires_at = greatest(g.expires_at, $5 + make_interval(secs => greatest(
                  3 * g.poll_interval_seconds, CASE s.verification WHEN 'number' THEN 120 ELSE 0 END))),
              approved_from_afar = $8, proven_at = b.proven_at, proven_for = b.grant_id
-         FROM browser_sign_in b
+         FROM (SELECT * FROM browser_sign_in WHERE browser_session_id = $2 AND user_id = $3 FOR SHARE) b
               JOIN app_user u ON u.id = b.user_id
               JOIN organization o ON o.id = b.organization_id
               JOIN service s ON s.organization_id = o.id
@@ -315,7 +318,7 @@ pub async fn redeem(
 }
 
 /// Sent when the transaction commits, and only then.
-async fn notify(conn: &mut PgConnection, grant: GrantId) -> Result<(), sqlx::Error> {
+pub(super) async fn notify(conn: &mut PgConnection, grant: GrantId) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_notify($1, $2)", DECISIONS, grant.to_string()).execute(conn).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Who may log in, to what, and how: organizations, services, providers and users.
+//! Who may log in, to what, and how: organizations, services, providers and users; and who is told: webhooks.
 
 pub mod apply;
 pub mod fresh_proof;
@@ -6,6 +6,7 @@ pub mod organization;
 pub mod provider;
 pub mod service;
 pub mod user;
+pub mod webhook;
 
 /// A word of the database that this program doesn't know: the schema is newer than the binary.
 #[derive(Clone, Debug, thiserror::Error)]

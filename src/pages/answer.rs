@@ -89,8 +89,11 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
     let base = url.base_path();
     let path = request.uri().path();
     // Inside the base path's own router the base is gone already.
-    let of_account = path.strip_prefix(base).unwrap_or(path).starts_with("/account");
-    let door = if of_account { Door::Account(None) } else { Door::Activation };
+    let door = match path.strip_prefix(base).unwrap_or(path) {
+        path if path.starts_with("/account") => Door::Account(None),
+        path if path.starts_with("/activate/report") => Door::Report,
+        _ => Door::Activation,
+    };
     let asked = request.extensions().get::<AskedHost>();
     let number = request.extensions().get::<RequestNumber>().cloned();
     let mut response = if asked.is_none_or(|host| host.is(&url.host(), url.is_secure())) {
@@ -157,6 +160,12 @@ impl Form {
         let genuine = csrf::is_same_origin(&self.headers, &installation.public_url)
             && csrf::verify(&installation.keyring, visitor, about, self.fields.get("csrf_token"));
         if genuine { Ok(&self.fields) } else { Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm)) }
+    }
+
+    /// Its fields, if the browser doesn't say that another site sent it. Where one of the fields is what gives the right.
+    pub fn of_this_site(&self, pages: &Pages) -> Result<&Fields, PageError> {
+        let ours = csrf::is_same_origin(&self.headers, &pages.installation.public_url);
+        if ours { Ok(&self.fields) } else { Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm)) }
     }
 }
 

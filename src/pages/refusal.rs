@@ -11,7 +11,7 @@ use crate::audit::Event;
 use crate::directory::user::User;
 use crate::installation::Installation;
 
-use super::words;
+use crate::words;
 
 /// Why a try gained nothing. It is the same for accounts that don't exist.
 #[derive(Clone, Copy, Debug)]

@@ -45,10 +45,12 @@ pub enum Purpose {
     Attempt,
     /// Browsers in which somebody proved a password or a second factor.
     KnownBrowser,
+    /// The MAC inside the link "This wasn't me".
+    ReportLink,
 }
 
 impl Purpose {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::UserCode,
         Self::UserCodeLetters,
         Self::DeviceCode,
@@ -63,6 +65,7 @@ impl Purpose {
         Self::AuditSeal,
         Self::Attempt,
         Self::KnownBrowser,
+        Self::ReportLink,
     ];
 
     /// The `info` of HKDF (RFC 5869 §3.2). Part of what is stored: never change one.
@@ -82,6 +85,7 @@ impl Purpose {
             Self::AuditSeal => "countersign audit seal",
             Self::Attempt => "countersign attempt",
             Self::KnownBrowser => "countersign known browser",
+            Self::ReportLink => "countersign report link",
         }
     }
 }

@@ -91,3 +91,4 @@ fn with_header(mut request: Request<Body>, name: &'static str, value: &str) -> R
     request.headers_mut().insert(HeaderName::from_static(name), value.parse().unwrap());
     request
 }
+mod approved_by_deception;

@@ -31,6 +31,7 @@ async fn a_panic_is_one_answer() {
         places: Places::default(),
         phishing: Phishing::default(),
         live: LiveCodes::new(Limits::default()),
+        notices: app.notices.clone(),
     };
     let door = Router::new().route("/boom", get(boom)).route("/fine", get(|| async { "fine" }));
     let door = pages::served(pages, door);

@@ -88,16 +88,25 @@ fn written(text: &str) -> PathBuf {
 }
 
 /// What nobody else should know of them.
+/// The variables that hold secrets.
+const OF_THE_ENVIRONMENT: [&str; 4] = [
+    "COUNTERSIGN_SECRETS",
+    "COUNTERSIGN_DATABASE_URL",
+    "COUNTERSIGN_DATABASE_OWNER_URL",
+    "COUNTERSIGN_MAIL_SMTP",
+];
+
 fn secrets_of(file: &str, environment: &[(String, String)]) -> Vec<String> {
     let mut secrets: Vec<String> = environment
         .iter()
-        .filter(|(name, _)| matches!(&**name, "COUNTERSIGN_SECRETS" | "COUNTERSIGN_DATABASE_URL"))
+        .filter(|(name, _)| OF_THE_ENVIRONMENT.contains(&&**name))
         .map(|(_, value)| value.clone())
         .collect();
     let Ok(table) = file.parse::<toml::Table>() else { return secrets };
     let listed = table.get("secrets").and_then(toml::Value::as_array).into_iter().flatten();
-    let url = table.get("database").and_then(|database| database.get("url"));
-    secrets.extend(listed.chain(url).chain(table.get("secrets")).filter_map(toml::Value::as_str).map(str::to_owned));
+    let within = |part: &str, key: &str| table.get(part).and_then(|part| part.get(key));
+    let named = [table.get("secrets"), within("database", "url"), within("database", "owner_url"), within("mail", "smtp")];
+    secrets.extend(listed.chain(named.into_iter().flatten()).filter_map(toml::Value::as_str).map(str::to_owned));
     secrets
 }
 

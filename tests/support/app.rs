@@ -15,6 +15,7 @@ use countersign::directory::apply::{File, SecretSource};
 use countersign::http::client_address::TrustedProxies;
 use countersign::installation::{Installation, Parts};
 use countersign::mfa::totp;
+use countersign::notice::Notices;
 use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
 use countersign::server::{Server, Settings};
@@ -79,14 +80,18 @@ pub const BOB_PASSWORD: &str = "bob's password";
 /// The secret of the confidential client `acme-agent`.
 pub const AGENT_SECRET: &str = "agent-secret-of-the-tests+%/";
 
+/// What messages to webhooks are signed with.
+pub const HOOK_SECRET: &str = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy1mb3ItaG9va3M=";
+
 /// The secret of the authenticators that [`App::enrol`] hands out, in base32.
 pub const TOTP_SECRET: &str = "KRSXG5DTEBQXEZJAMVXGI3DFONZSA33O";
 
 /// What the TOML files of tests mean by `{ env = … }`.
-pub const SECRETS: [(&str, &str); 5] = [
+pub const SECRETS: [(&str, &str); 6] = [
     ("ADA_PASSWORD", ADA_PASSWORD),
     ("BOB_PASSWORD", BOB_PASSWORD),
     ("AGENT_SECRET", AGENT_SECRET),
+    ("HOOK_SECRET", HOOK_SECRET),
     ("SSO_SECRET", "a-secret-of-the-tests-and-nobody-else"),
     ("GITHUB_SECRET", "github-secret-of-the-tests"),
 ];
@@ -97,9 +102,11 @@ pub struct App {
     pub signing_keys: SigningKeys,
     /// What requests say of their program that say nothing of it.
     pub user_agent: Option<&'static str>,
+    pub notices: Notices,
+    settings: Settings,
     router: Router,
     stop: CancellationToken,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// An answer, read whole.
@@ -145,11 +152,12 @@ impl App {
         app
     }
 
-    /// Another node of this installation: the same database, secret and time, and nothing else in common.
+    /// Another node of this installation: the same database, settings, secret and time, and nothing else in common.
     pub async fn another_node(&self) -> Self {
         let pool = PgPoolOptions::new().connect_lazy_with((*self.installation.pool.connect_options()).clone());
         let clock = self.installation.clock.clone();
-        Self::of(Parts { clock, ..Self::parts(pool, self.installation.public_url.issuer()) }).await
+        let parts = Parts { clock, ..Self::parts(pool, self.installation.public_url.issuer()) };
+        Self::of_parts_and_settings(parts, self.settings.clone()).await
     }
 
     /// What an installation under test is made of. All have one secret.
@@ -185,16 +193,23 @@ impl App {
         signing_keys(&installation).await;
         let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()]);
         let settings = Settings { proxies, ..settings };
-        let server = Server::new(installation.clone(), settings).await.unwrap();
+        let server = Server::new(installation.clone(), settings.clone()).await.unwrap();
         let stop = CancellationToken::new();
         Self {
             installation,
             signing_keys: server.signing_keys().clone(),
             user_agent: None,
+            notices: server.notices().clone(),
+            settings,
             router: server.router(),
-            _tasks: server.attend(&stop),
+            tasks: server.attend(&stop),
             stop,
         }
+    }
+
+    /// Kills what runs beside the requests.
+    pub async fn kill_tasks(&mut self) {
+        self.tasks.shutdown().await;
     }
 
     /// Makes the directory be as this TOML says.

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use crate::directory::user::{LONGEST_TYPED, SHORTEST_PASSWORD};
+use crate::directory::webhook;
 use crate::secrets::SecretText;
 
 use super::settings::duration;
@@ -256,6 +257,27 @@ pub(super) fn upstream_secret(secret: &SecretText) -> Result<(), String> {
         Ok(())
     } else {
         Err("the secret contains characters other than printable ASCII (RFC 6749 §A.2)".into())
+    }
+}
+
+/// What a webhook's messages are signed with.
+pub(super) fn webhook_secret(secret: &SecretText) -> Result<(), String> {
+    webhook::signing_key(secret.expose()).map(drop).ok_or_else(|| {
+        "the secret is not \"whsec_\" and base64 of 24 to 64 bytes; `echo whsec_$(openssl rand -base64 32)` makes a good one"
+            .into()
+    })
+}
+
+/// What a webhook is told of, in one order.
+pub(super) fn events(mut events: Vec<webhook::Event>) -> Result<Vec<webhook::Event>, String> {
+    if events.is_empty() {
+        return Err("the list tells the webhook of nothing; without the key it is told of everything".into());
+    }
+    events.sort();
+    let mut pairs = events.windows(2);
+    match pairs.find_map(|pair| matches!(pair, [one, other] if one == other).then(|| pair.first()).flatten()) {
+        Some(event) => Err(format!("{:?} stands twice", event.as_str())),
+        None => Ok(events),
     }
 }
 

@@ -12,7 +12,7 @@ use super::check::LONGEST;
 use super::fault::did_you_mean;
 use super::file::{Organization, Taken, User, WithSecret};
 use super::reader::{Document, Entry, Reader};
-use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings};
+use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::{OWN_CLIENT, OWN_SERVICE, PLATFORM};
 
 /// Names of other routes under /auth (SPEC §2), which a provider's slug would hide.
@@ -43,12 +43,14 @@ pub(super) fn organization<'a>(
         let place = |index| format!("{}, {kind} {}", reader.place(), index + 1);
         tables.map(|(index, (at, table))| Reader::new(document, table, at, place(index))).collect()
     };
-    let [services, providers, users] = ["service", "provider", "user"].map(|kind| inner(&mut reader, kind));
+    let [services, providers, users, webhooks] =
+        ["service", "provider", "user", "webhook"].map(|kind| inner(&mut reader, kind));
     let place = reader.place().to_owned();
     let organization = Organization {
         services: services.into_iter().filter_map(|reader| service(reader, &place, &settings.slug, taken)).collect(),
         providers: providers.into_iter().filter_map(|reader| provider(reader, &place, taken)).collect(),
         users: users.into_iter().filter_map(|reader| user(reader, &place, taken)).collect(),
+        webhooks: webhooks.into_iter().filter_map(|reader| webhook(reader, &place, taken)).collect(),
         settings,
         status,
     };
@@ -243,6 +245,18 @@ fn user(mut reader: Reader<'_>, organization_place: &str, taken: &mut Taken) -> 
     }
     reader.end();
     email.map(|_| User { settings, status, password })
+}
+
+fn webhook(mut reader: Reader<'_>, organization_place: &str, taken: &mut Taken) -> Option<WithSecret<WebhookSettings>> {
+    let url = named(&mut reader, organization_place, "webhook", "url", check::url, taken);
+    let mut settings = WebhookSettings::of(url.clone().unwrap_or_default());
+    if !reader.has("secret") {
+        reader.fault("secret", " is missing: without it nobody could tell who sent a message");
+    }
+    let secret = reader.secret("secret", check::webhook_secret);
+    set(&mut settings.events, reader.get("events", check::events));
+    reader.end();
+    url.map(|_| WithSecret { settings, secret })
 }
 
 /// Reads the key that names a thing in its organization, and says from then on what the place is.

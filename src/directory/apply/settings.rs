@@ -10,6 +10,7 @@ use crate::directory::organization::{MfaPolicy, Status as OrganizationStatus};
 use crate::directory::provider::{Admission, Kind};
 use crate::directory::service::{Dpop, Proximity, Refresh, Scope, Verification};
 use crate::directory::user::{Role, Status as UserStatus};
+use crate::directory::webhook::Event;
 
 use super::{OWN_SERVICE, PLATFORM};
 
@@ -272,6 +273,27 @@ impl Settings for UserSettings {
             ("role", self.role.as_str().to_owned()),
             ("status", self.status.as_str().to_owned()),
         ]
+    }
+}
+
+/// A webhook but for its secret.
+#[derive(Clone, Debug)]
+pub(super) struct WebhookSettings {
+    pub url: String,
+    pub events: Vec<Event>,
+}
+
+impl WebhookSettings {
+    /// Without any key but the address: it is told of everything.
+    pub(super) fn of(url: String) -> Self {
+        Self { url, events: vec![Event::Approved, Event::Reported] }
+    }
+}
+
+impl Settings for WebhookSettings {
+    fn facts(&self) -> Vec<Fact> {
+        let events: Vec<String> = self.events.iter().map(|event| event.as_str().to_owned()).collect();
+        vec![("events", list(&events))]
     }
 }
 

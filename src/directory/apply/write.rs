@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::directory::fresh_proof::Factor;
 use crate::directory::service::Scope;
-use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId};
+use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId, WebhookId};
 use crate::postgres::PgConnection;
 use crate::secrets::{Sealed, SecretText};
 
 use super::plan::{Secret, Step, Work};
-use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings};
+use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::{ApplyError, Tools};
 
 /// Executes every step.
@@ -32,7 +32,8 @@ pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[S
                 writing.provider(*id, settings, secret, *unlink).await?;
             }
             Work::User { id, settings, password } => writing.user(*id, settings, password).await?,
-            Work::DeleteService(_) | Work::DeleteProvider(_) | Work::DeleteUser(_) => {}
+            Work::Webhook { id, settings, secret } => writing.webhook(*id, settings, secret).await?,
+            Work::DeleteService(_) | Work::DeleteProvider(_) | Work::DeleteUser(_) | Work::DeleteWebhook(_) => {}
         }
     }
     for step in steps {
@@ -48,6 +49,7 @@ async fn delete(conn: &mut PgConnection, work: &Work) -> Result<(), sqlx::Error>
         Work::DeleteService(id) => sqlx::query!("DELETE FROM service WHERE id = $1", id.0).execute(conn).await?,
         Work::DeleteProvider(id) => sqlx::query!("DELETE FROM provider WHERE id = $1", id.0).execute(conn).await?,
         Work::DeleteUser(id) => sqlx::query!("DELETE FROM app_user WHERE id = $1", id.0).execute(conn).await?,
+        Work::DeleteWebhook(id) => sqlx::query!("DELETE FROM webhook WHERE id = $1", id.0).execute(conn).await?,
         _ => return Ok(()),
     };
     Ok(())
@@ -230,6 +232,31 @@ impl Writing<'_> {
         if unlink {
             sqlx::query!("DELETE FROM identity WHERE provider_id = $1", id.0).execute(self.conn).await?;
         }
+        Ok(())
+    }
+
+    async fn webhook(
+        self,
+        id: WebhookId,
+        settings: &WebhookSettings,
+        secret: &Secret<Sealed>,
+    ) -> Result<(), sqlx::Error> {
+        let (_, sealed) = secret.parameters(Sealed::as_bytes);
+        let events: Vec<String> = settings.events.iter().map(|event| event.as_str().to_owned()).collect();
+        // One that stays has its secret already: what would be added without one is refused by the table.
+        sqlx::query!(
+            "INSERT INTO webhook (id, organization_id, url, secret_sealed, events, created_at)
+             VALUES ($1, $2, $3, coalesce($4::bytea, (SELECT secret_sealed FROM webhook WHERE id = $1)), $5, $6)
+             ON CONFLICT (id) DO UPDATE SET secret_sealed = excluded.secret_sealed, events = excluded.events",
+            id.0,
+            self.organization.0,
+            settings.url,
+            sealed,
+            &events,
+            self.tools.clock.now(),
+        )
+        .execute(self.conn)
+        .await?;
         Ok(())
     }
 
