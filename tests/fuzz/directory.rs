@@ -81,7 +81,7 @@ fn directory() {
             Ok(file) => {
                 assert!(!format!("{file:?}").contains("very secret"));
                 // Passwords are hashed and a database is asked: a few of them are enough.
-                if bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) % 16 == 0 {
+                if bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) % 64 == 0 {
                     RUNTIME.block_on(can_be_applied_once(&file));
                 }
             }
