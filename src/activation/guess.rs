@@ -14,8 +14,8 @@ use crate::pages::Pages;
 use crate::pages::answer;
 use crate::pages::frame::Frame;
 use crate::pages::message::{Guesses, Message, Trouble};
-use crate::words;
 use crate::postgres::PgConnection;
+use crate::words;
 
 /// A try that is paid for.
 #[must_use = "a right one gets back what it cost"]

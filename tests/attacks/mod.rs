@@ -1,12 +1,6 @@
 //! One file per attack: its name, what the attacker has, and what must happen. `docs/security.md` maps the threats of
 //! RFC 8628 §5 and the mitigations of RFC 10027 to these files.
 
-mod rewriting_the_audit;
-mod flood_of_sign_ins;
-mod guessing_one_time_passwords;
-mod password_spraying;
-mod guessing_user_codes;
-mod stale_proof;
 mod another_host;
 mod callback_from_another_connector;
 mod clickjacking;
@@ -17,18 +11,24 @@ mod device_code_of_another_client;
 mod device_token_approves_device;
 mod endless_headers;
 mod expired_user_code;
+mod flood_of_sign_ins;
 mod forged_decision;
+mod guessing_one_time_passwords;
+mod guessing_user_codes;
 mod link_scanner;
 mod lying_proxy_headers;
 mod mixed_up_account;
 mod open_redirect;
 mod oversized_requests;
 mod panicking_handler;
+mod password_spraying;
 mod racing;
 mod replayed_device_code;
+mod rewriting_the_audit;
 mod session_fixation;
 mod session_spying;
 mod slow_client;
+mod stale_proof;
 mod stolen_device_code;
 mod stolen_refresh_token;
 mod stripped_tls;

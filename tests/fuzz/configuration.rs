@@ -87,15 +87,11 @@ fn written(text: &str) -> PathBuf {
     path
 }
 
-/// What nobody else should know of them.
 /// The variables that hold secrets.
-const OF_THE_ENVIRONMENT: [&str; 4] = [
-    "COUNTERSIGN_SECRETS",
-    "COUNTERSIGN_DATABASE_URL",
-    "COUNTERSIGN_DATABASE_OWNER_URL",
-    "COUNTERSIGN_MAIL_SMTP",
-];
+const OF_THE_ENVIRONMENT: [&str; 4] =
+    ["COUNTERSIGN_SECRETS", "COUNTERSIGN_DATABASE_URL", "COUNTERSIGN_DATABASE_OWNER_URL", "COUNTERSIGN_MAIL_SMTP"];
 
+/// What nobody else should know of them.
 fn secrets_of(file: &str, environment: &[(String, String)]) -> Vec<String> {
     let mut secrets: Vec<String> = environment
         .iter()
@@ -105,7 +101,8 @@ fn secrets_of(file: &str, environment: &[(String, String)]) -> Vec<String> {
     let Ok(table) = file.parse::<toml::Table>() else { return secrets };
     let listed = table.get("secrets").and_then(toml::Value::as_array).into_iter().flatten();
     let within = |part: &str, key: &str| table.get(part).and_then(|part| part.get(key));
-    let named = [table.get("secrets"), within("database", "url"), within("database", "owner_url"), within("mail", "smtp")];
+    let named =
+        [table.get("secrets"), within("database", "url"), within("database", "owner_url"), within("mail", "smtp")];
     secrets.extend(listed.chain(named.into_iter().flatten()).filter_map(toml::Value::as_str).map(str::to_owned));
     secrets
 }
