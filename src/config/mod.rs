@@ -50,6 +50,12 @@ pub struct Config {
     /// What looks like phishing.
     #[serde(default)]
     pub phishing: Phishing,
+    /// How many codes may be asked for.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Mails.
+    #[serde(default)]
+    pub mail: Mail,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -67,13 +73,15 @@ pub struct Config {
 pub struct Database {
     /// `postgres://user:password@host/database`.
     pub url: Option<SecretText>,
+    /// The same database as the role that owns the tables, and that the server itself isn't.
+    pub owner_url: Option<SecretText>,
     /// The most connections that this process opens.
     pub max_connections: u32,
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: None, max_connections: 10 }
+        Self { url: None, owner_url: None, max_connections: 10 }
     }
 }
 
@@ -130,6 +138,49 @@ fn a_minute_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durat
     let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
     let fits = (Duration::from_mins(1)..=DAY).contains(&duration);
     if fits { Ok(duration) } else { Err(D::Error::custom("it must be between a minute (\"1m\") and a day (\"1d\")")) }
+}
+
+/// How many codes may be asked for, and be open at once. 0: as many as they like.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Requests a minute from one address, or one /64 of IPv6, that one server takes.
+    pub requests_per_address: u32,
+    /// Requests a minute of one client that one server takes.
+    pub requests_per_client: u32,
+    /// Codes that were asked for from one address, or one /64 of IPv6, and are not decided yet.
+    pub live_codes_per_address: u32,
+    /// Codes of one client that are not decided yet.
+    pub live_codes_per_client: u32,
+}
+
+impl Limits {
+    /// None at all.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { requests_per_address: 0, requests_per_client: 0, live_codes_per_address: 0, live_codes_per_client: 0 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests_per_address: 300,
+            requests_per_client: 10_000,
+            live_codes_per_address: 500,
+            live_codes_per_client: 100_000,
+        }
+    }
+}
+
+/// How mails are sent. Without it there are none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mail {
+    /// `smtps://user:password@host`, or `smtp://` for STARTTLS.
+    pub smtp: Option<SecretText>,
+    /// Whom they are from: `Acme sign-in <login@acme.example>`.
+    pub from: Option<String>,
 }
 
 /// How to log.
@@ -246,12 +297,16 @@ fn is_same_listener(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// Whether a file sets anything that nobody else should know.
 fn holds_secrets(table: &toml::Table) -> bool {
-    let database = table.get("database").and_then(toml::Value::as_table);
-    table.contains_key("secrets") || database.is_some_and(|database| database.contains_key("url"))
+    let has = |part: &str, key: &str| {
+        table.get(part).and_then(toml::Value::as_table).is_some_and(|part| part.contains_key(key))
+    };
+    table.contains_key("secrets") || has("database", "url") || has("database", "owner_url") || has("mail", "smtp")
 }
 
-/// Whether the file's mode lets every account read it.
-fn is_open_to_all(path: &Path) -> bool {
+/// Whether the file's mode lets every account of this machine read it. A group may: that is how secrets are handed to
+/// containers.
+#[must_use]
+pub fn is_open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
@@ -341,6 +396,25 @@ mod tests {
         {
             let error = load(listen, Some(telemetry)).unwrap_err().to_string();
             assert!(error.contains("telemetry.listen"), "{listen} {telemetry}: {error}");
+        }
+    }
+
+    #[test]
+    fn limits_are_numbers_of_which_0_is_none() {
+        let load = |name, value| {
+            let settings = [("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example"), (name, value)];
+            Config::load(None, environment(&settings))
+        };
+        let limits = load("COUNTERSIGN_LIMITS_REQUESTS_PER_ADDRESS", "0").unwrap().limits;
+        assert_eq!((limits.requests_per_address, limits.requests_per_client), (0, 10_000));
+        let limits = load("COUNTERSIGN_LIMITS_REQUESTS_PER_CLIENT", "7").unwrap().limits;
+        assert_eq!((limits.requests_per_address, limits.requests_per_client), (300, 7));
+        let limits = load("COUNTERSIGN_LIMITS_LIVE_CODES_PER_ADDRESS", "7").unwrap().limits;
+        assert_eq!((limits.live_codes_per_address, limits.live_codes_per_client), (7, 100_000));
+        let limits = load("COUNTERSIGN_LIMITS_LIVE_CODES_PER_CLIENT", "7").unwrap().limits;
+        assert_eq!((limits.live_codes_per_address, limits.live_codes_per_client), (500, 7));
+        for value in ["-1", "many", "1.5"] {
+            assert!(load("COUNTERSIGN_LIMITS_LIVE_CODES_PER_CLIENT", value).is_err(), "{value}");
         }
     }
 

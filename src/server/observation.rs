@@ -82,7 +82,7 @@ impl Observation {
 
     async fn look(&self) -> Health {
         let options = self.installation.pool.connect_options();
-        let (database, migrations) = match tokio::time::timeout(SOON, postgres::is_up_to_date(&options)).await {
+        let (database, migrations) = match tokio::time::timeout(SOON, postgres::has_every_migration(&options)).await {
             Ok(Ok(true)) => (Finding::OK, Finding::OK),
             Ok(Ok(false)) => (Finding::OK, Finding("some of this program's have not been applied")),
             Ok(Err(error)) => {

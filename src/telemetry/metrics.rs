@@ -87,7 +87,8 @@ impl Metrics {
         let guesses_refused = registered(&mut registry, "guesses_refused", "Codes and numbers that were none");
         let suspected_phishing =
             registered(&mut registry, "suspected_phishing", "Approvers who were warned of a collector of approvals");
-        let panics = registered(&mut registry, "panics", "Requests that ended in a panic: faults of Countersign");
+        let panics =
+            registered(&mut registry, "panics", "Requests and tasks that ended in a panic: faults of Countersign");
         registry.register(
             "build",
             "The program",
@@ -177,7 +178,7 @@ pub fn event(kind: &'static str) {
     });
 }
 
-/// Counts a request that ended in a panic.
+/// Counts a request, or a task beside the requests, that ended in a panic.
 pub fn panicked() {
     count(|metrics| {
         metrics.panics.inc();
