@@ -1,4 +1,12 @@
 //! The audit: one event per step, appended in the transaction that makes the step.
+//!
+//! Appended events are linked into a chain for each organization ([`linker`]), so that what was there can't be changed
+//! unnoticed ([`verify`]). [`line`](mod@line) says what is hashed and exported.
+
+pub mod chain;
+pub mod line;
+pub mod linker;
+pub mod verify;
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
@@ -49,6 +57,8 @@ pub enum Kind {
     Administered,
     /// Somebody is about to approve a device of an address whose codes many others elsewhere approved.
     SuspectedPhishing,
+    /// Somebody said of an approval that it wasn't them.
+    Reported,
 }
 
 impl Kind {
@@ -74,6 +84,7 @@ impl Kind {
             Self::Revoked => "revoked",
             Self::Administered => "administered",
             Self::SuspectedPhishing => "suspected_phishing",
+            Self::Reported => "reported",
         }
     }
 }

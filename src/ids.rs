@@ -63,6 +63,10 @@ typed_ids! {
     UpstreamSignInId,
     /// One line of the audit.
     EventId,
+    /// Where an organization's own programs hear of what happened.
+    WebhookId,
+    /// One message to one receiver.
+    NoticeId,
 }
 
 impl GrantId {

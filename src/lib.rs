@@ -16,20 +16,25 @@ pub mod telemetry; // logs
 
 // 1½: how it is set up.
 pub mod config; // countersign.toml and the environment
+pub mod words; // programs, places and times, as people say them
 
 // 2: what an installation consists of.
-pub mod audit; // one event per step
+pub mod audit; // one event per step, chained
 pub mod budget; // what may be spent within an hour
 pub mod directory; // organizations, services, providers, users
 pub mod installation; // the running installation, in one value
 
 // 3: what happens.
+pub mod attempts; // tries at passwords and second factors
 pub mod browser; // the approving person's browser: its session, its tokens against forgery
 pub mod device; // device logins in progress
 pub mod dpop; // proofs that a device holds its key
 pub mod mfa; // one-time passwords, recovery codes
 pub mod session; // signed-in devices and their tokens
 pub mod upstream; // signing in at an organization's own provider
+
+// 3¼: what is told afterwards.
+pub mod notice; // mails and webhooks of approvals, and "this wasn't me"
 
 // 3½: what the doors for people have in common.
 pub mod pages; // how pages are answered, signing in, second factors

@@ -6,12 +6,14 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use url::Url;
 
 use crate::audit;
+use crate::device::nearness::Nearness;
 use crate::device::store::{self, Consent};
 use crate::device::verification::Number;
 use crate::device::{codes, phishing};
 use crate::http::client_address::Caller;
 use crate::http::fields::Fields;
 use crate::http::page_headers::FormMayEndAt;
+use crate::notice::told::Approval;
 use crate::pages::answer::{self, Form, PageError};
 use crate::pages::message::{Distance, Trouble};
 use crate::pages::{Pages, words};
@@ -48,7 +50,7 @@ pub async fn submit(
     form: Form,
 ) -> Result<Response, PageError> {
     let mut tx = pages.installation.pool.begin().await?;
-    let walk = Walk::resume(&mut tx, &pages, &headers).await?.at(&pages, Step::Confirm)?;
+    let walk = decidable(Walk::resume(&mut tx, &pages, &headers).await?, &pages, &form)?;
     let fields = form.of(&pages, &walk.visitor, walk.about())?;
     let (grant, browser, user) = (walk.grant.id, walk.browser.id, walk.account()?.user.id);
     let now = pages.installation.clock.now();
@@ -65,6 +67,9 @@ pub async fn submit(
         let number = Number::draw(&pages.installation.random);
         let consent = Consent { scopes: &granted, nearness: at.nearness, number };
         let approved = store::approve(&mut tx, grant, browser, user, &consent, now).await?;
+        if approved.is_some() {
+            tell(&mut tx, &pages, &walk, &caller, (&granted, at.nearness)).await?;
+        }
         let detail = serde_json::json!({
             "asked": walk.grant.scopes, "granted": granted, "nearness": at.nearness.as_str(),
         });
@@ -75,6 +80,7 @@ pub async fn submit(
     event.append(&mut tx).await?;
     let walk = Walk::of(&mut tx, &pages, walk.visitor).await?;
     tx.commit().await?;
+    pages.notices.wake();
     let Step::Done(outcome) = walk.step else {
         return Err(PageError::Fault("a decided grant is not done".into()));
     };
@@ -83,6 +89,31 @@ pub async fn submit(
         Some(href) if !matches!(outcome, Outcome::Number(_)) => Redirect::to(&href).into_response(),
         _ => pages.lead_to(Step::Done(outcome).path()),
     })
+}
+
+/// Lets on who may decide; others are led to what is missing. To say no, nothing has to be proven again: a sign-in that
+/// grew too old in front of the page is good enough for that.
+fn decidable(walk: Walk, pages: &Pages, form: &Form) -> Result<Walk, PageError> {
+    let denies =
+        || form.of(pages, &walk.visitor, walk.about()).is_ok_and(|fields| fields.get("decision") == Some("deny"));
+    if walk.account.is_some() && matches!(walk.step, Step::SignIn | Step::Mfa) && denies() {
+        return Ok(walk);
+    }
+    walk.at(pages, Step::Confirm)
+}
+
+/// Puts what is told of this approval into the outbox.
+async fn tell(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    walk: &Walk,
+    caller: &Caller,
+    consent: (&[String], Nearness),
+) -> Result<(), PageError> {
+    let (person, now) = (&walk.account()?.user, pages.installation.clock.now());
+    let approval = Approval::of((&walk.grant, &walk.service, person), consent, caller, &pages.places, now);
+    let email = person.email.as_deref().filter(|_| person.email_verified);
+    Ok(pages.notices.approved(conn, &pages.installation, &approval, email).await?)
 }
 
 /// What stands against an approval: where it comes from, a warning that the page did not have yet, or a form that was not

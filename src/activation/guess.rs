@@ -14,8 +14,8 @@ use crate::pages::Pages;
 use crate::pages::answer;
 use crate::pages::frame::Frame;
 use crate::pages::message::{Guesses, Message, Trouble};
-use crate::pages::words;
 use crate::postgres::PgConnection;
+use crate::words;
 
 /// A try that is paid for.
 #[must_use = "a right one gets back what it cost"]
@@ -63,11 +63,11 @@ pub fn refusal(pages: &Pages, visitor: &Visitor, exhausted: Exhausted, code: Opt
         (Purpose::Installation, Length::Ten) => Guesses::EverybodysOfAllCodes,
         _ => Guesses::Yours,
     };
-    let wait = words::wait(exhausted.wait);
+    let seconds = exhausted.wait.num_seconds().max(0).unsigned_abs();
+    let wait = words::wait(seconds.max(1));
     let frame = Frame { base: url.base_path(), host: &host, ..Frame::default() };
     let trouble = Trouble::TooManyGuesses { whose, wait: &wait };
     let mut page = answer::render(StatusCode::TOO_MANY_REQUESTS, &Message { frame, trouble });
-    let seconds = exhausted.wait.num_seconds().max(0).unsigned_abs() + 1;
-    page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds + 1));
     pages.with_cookie(visitor, page)
 }

@@ -10,6 +10,8 @@ mod done;
 mod guess;
 mod mfa;
 pub mod pages;
+mod proof;
+mod report;
 mod sign_in;
 mod upstream_sign_in;
 mod walk;
@@ -44,6 +46,7 @@ where
         .route("/activate/mfa", get(mfa::show).post(mfa::submit))
         .route("/activate/confirm", get(confirm::show).post(confirm::submit))
         .route("/activate/done", get(done::show))
+        .route("/activate/report", get(report::show).post(report::submit))
         .method_not_allowed_fallback(|| async { PageError::Trouble(StatusCode::METHOD_NOT_ALLOWED, Trouble::NotFound) })
         .merge(providers(elsewhere));
     shared::served(pages, walk)

@@ -188,6 +188,71 @@ fn spelled(code: impl fmt::Display) -> String {
     signs.join(" ")
 }
 
+/// `/activate/report`: "This wasn't me".
+#[derive(Debug, Template)]
+#[template(path = "activation/report.html")]
+pub struct Report<'a> {
+    /// What surrounds the page.
+    pub frame: Frame<'a>,
+    /// Whether it is done.
+    pub state: &'a Reported<'a>,
+    /// When the device was approved: "3 November 2026, 14:05 UTC".
+    pub approved: &'a str,
+    /// What was approved.
+    pub device: ReportedDevice<'a>,
+    /// How many minutes its last access token can still be good.
+    pub minutes: u64,
+    /// Complete link to the person's devices.
+    pub devices_href: &'a str,
+}
+
+/// Whether an approval was reported.
+#[derive(Debug, Clone)]
+pub enum Reported<'a> {
+    /// Not yet.
+    Not {
+        /// What the button sends.
+        token: &'a str,
+    },
+    /// Just now, and what that ended.
+    Now {
+        /// Whether the device was signed in.
+        session: bool,
+        /// How many codes and approvals.
+        codes: usize,
+        /// In how many browsers the person was signed in.
+        browsers: usize,
+    },
+    /// Before.
+    Before {
+        /// When: "3 November 2026, 14:05 UTC".
+        at: String,
+    },
+}
+
+/// The device that was approved.
+#[derive(Debug, Clone, Copy)]
+pub struct ReportedDevice<'a> {
+    /// What it calls itself.
+    pub claimed_name: Option<&'a str>,
+    /// Its user agent in words.
+    pub program: &'a str,
+    /// From where it asked.
+    pub address: &'a str,
+    /// Where that is, as far as it is known.
+    pub place: Option<&'a str>,
+}
+
+/// `/activate/report` with a link that can't be used.
+#[derive(Debug, Template)]
+#[template(path = "activation/no_report.html")]
+pub struct NoReport<'a> {
+    /// What surrounds the page.
+    pub frame: Frame<'a>,
+    /// Whether it could be once.
+    pub too_old: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,7 @@
 //! Step 2 at an organization's own provider: out, and back once.
 
+use std::time::Duration;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -23,13 +25,13 @@ use crate::pages::message::Trouble;
 use crate::pages::sign_in::{PasswordForm, Return, is_followed, trouble};
 use crate::postgres::PgConnection;
 use crate::upstream::admission::{self, AdmissionError};
-use crate::upstream::round_trip;
+use crate::upstream::round_trip::{self, Finished, Wanted};
 use crate::upstream::{Identity, UpstreamError};
 
 use super::code::{self, Outcome};
 use super::guess::{self, Try};
-use super::sign_in;
 use super::walk::{Step, Walk};
+use super::{proof, sign_in};
 
 /// The slug of the organization that administers the installation.
 const PLATFORM: &str = "platform";
@@ -41,6 +43,8 @@ pub struct Link {
     service: Option<String>,
     /// From an organization's own activation page; ours has claimed the code already.
     user_code: Option<String>,
+    /// `login`: the provider is to have the person sign in although they are signed in there.
+    prompt: Option<String>,
 }
 
 impl Link {
@@ -131,6 +135,8 @@ async fn begin(
         return Ok(pages.with_cookie(&walk.visitor, pages.lead_to(Step::SignIn.path())));
     }
     let trip = round_trip::start(&mut tx, &pages.installation, walk.browser.id, &provider, Some(walk.grant.id)).await?;
+    let max_age = proof::asked_of(&walk.grant, &walk.service).max_age;
+    let trip = trip.wanting(Wanted { max_age, login: link.prompt.as_deref() == Some("login") });
     tx.commit().await?;
     let response = match pages.upstream.authorization_url(&pages.installation, &provider, &trip).await {
         Ok(url) => Redirect::to(url.as_str()).into_response(),
@@ -216,7 +222,7 @@ pub async fn finish(pages: Pages, back: Return) -> Result<Response, PageError> {
     let provider = provider.ok_or_else(|| PageError::Fault("a round trip of no provider".into()))?;
     drop(conn);
     match pages.upstream.identity(&pages.installation, &provider, &finished.round_trip, &back.callback).await {
-        Ok(identity) => admit(&pages, caller, walk, &provider, &identity).await,
+        Ok(identity) => admit(&pages, caller, walk, &provider, (&identity, &finished)).await,
         Err(error) => failed(&pages, caller, &walk, &provider, &error).await,
     }
 }
@@ -227,8 +233,15 @@ async fn admit(
     caller: &Caller,
     walk: Walk,
     provider: &Provider,
-    identity: &Identity,
+    (identity, finished): (&Identity, &Finished),
 ) -> Result<Response, PageError> {
+    let now = pages.installation.clock.now();
+    let proven_at = finished.proven_at(identity.auth_time, now);
+    if let Some(max_age) = proof::asked_of(&walk.grant, &walk.service).max_age
+        && proven_at.is_some_and(|at| !proof::is_fresh(max_age, &walk.grant, at, now))
+    {
+        return not_fresh(pages, caller, &walk, provider, max_age).await;
+    }
     let mut tx = pages.installation.pool.begin().await?;
     let user = match admission::admit(&mut tx, &pages.installation, provider, identity).await {
         Ok(user) => user,
@@ -248,19 +261,23 @@ async fn admit(
             return Ok(walk.trouble(pages, StatusCode::FORBIDDEN, trouble));
         }
     };
-    let now = pages.installation.clock.now();
     let sign_in = NewSignIn {
         organization: walk.grant.organization_id,
         user: user.id,
         provider: provider.id,
         auth_time: identity.auth_time.unwrap_or(now).min(now),
+        proven_at,
+        grant: Some(walk.grant.id),
         amr: &identity.amr,
     };
     let mut walk = sign_in::signed_in(&mut tx, pages, caller, walk, provider, &sign_in).await?;
     if provider.trust_mfa && identity.second_factor {
         // As old as the sign-in over there: a proof of yesterday is none of today.
-        let proof = MfaProof { user_id: user.id, at: sign_in.auth_time, amr: vec!["mfa".to_owned()] };
-        if device::store::prove_mfa(&mut tx, walk.grant.id, walk.browser.id, &proof, now).await? {
+        let at = proven_at.unwrap_or(sign_in.auth_time);
+        let proof = MfaProof { user_id: user.id, at, amr: vec!["mfa".to_owned()], borrowed: false };
+        // It takes the place of none that is as good, and is noted where it is good enough.
+        let useful = walk.asked(pages).is_some_and(|asked| !asked.is_factor_proven() && asked.counts(&proof));
+        if useful && device::store::prove_mfa(&mut tx, walk.grant.id, walk.browser.id, &proof, now).await? {
             walk.event_by(pages, audit::Kind::MfaPassed, caller)
                 .detail(serde_json::json!({ "provider": provider.slug, "amr": identity.amr }))
                 .append(&mut tx)
@@ -270,6 +287,29 @@ async fn admit(
     }
     tx.commit().await?;
     Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
+}
+
+/// The provider did not have the person sign in although that was asked of it: the link of the page insists.
+async fn not_fresh(
+    pages: &Pages,
+    caller: &Caller,
+    walk: &Walk,
+    provider: &Provider,
+    max_age: Duration,
+) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let because = "the sign-in at the provider is older than what is asked";
+    walk.event_by(pages, audit::Kind::Refused, caller)
+        .detail(serde_json::json!({ "provider": provider.slug, "because": because }))
+        .append(&mut conn)
+        .await?;
+    let trouble = Trouble::NotFresh {
+        provider: &provider.name,
+        asked: &proof::sign_in_of(max_age),
+        retry_href: &format!("{}&prompt=login", sign_in::start_href(pages, walk, provider)),
+        others_href: &format!("{}{}", pages.installation.public_url.base_path(), Step::SignIn.path()),
+    };
+    Ok(walk.trouble(pages, StatusCode::FORBIDDEN, trouble))
 }
 
 /// A page for what went wrong on the way. The grant is as it was.

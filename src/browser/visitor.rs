@@ -130,9 +130,14 @@ fn draw(installation: &Installation) -> SecretText {
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<SecretText> {
+    // Only what we drew: 32 bytes. A browser that sends anything else gets a new one.
+    let drawn = |value: &&str| from_base64url(value).is_some_and(|bytes| bytes.len() == 32);
+    cookies(headers, name).find(drawn).map(SecretText::from)
+}
+
+/// The values of all cookies of this name.
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let lists = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = lists.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value);
-    // Only what we drew: 32 bytes. A browser that sends anything else gets a new one.
-    values.find(|value| from_base64url(value).is_some_and(|bytes| bytes.len() == 32)).map(SecretText::from)
+    pairs.filter(move |(key, _)| *key == name).map(|(_, value)| value)
 }

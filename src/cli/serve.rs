@@ -8,12 +8,14 @@ use tokio::net::TcpListener;
 
 use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
+use crate::notice::mail::Mailer;
+use crate::postgres::roles;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
 use crate::telemetry;
 
 use super::dev::demo;
-use super::opening;
+use super::opening::{self, EXPOSED};
 use super::stopping::{End, end_of};
 
 /// Run the server
@@ -31,6 +33,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
     telemetry::start(config.log.format, &config.log.filter);
     let places = places(config.geo.database.as_deref())?;
+    let mailer = Mailer::configured(config.mail.smtp.as_ref(), config.mail.from.as_deref())?;
     let mut opened = opening::configured(&config).await?;
     if let Err(error) = demo::refuse(&opened.installation).await {
         opened.close().await?;
@@ -41,8 +44,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             "trusted_proxies is empty, and something in front must speak TLS: its address will be everybody's"
         );
     }
+    if roles::may_rewrite_audit(&opened.installation.pool).await? {
+        tracing::warn!("the server's database role owns the audit and could rewrite it: set database.owner_url");
+    }
+    if !config.public_url.is_secure() && !config.listen.ip().is_loopback() {
+        tracing::warn!(
+            listen = %config.listen,
+            "public_url is http://, for this machine only, but other machines may reach this address: let none of them"
+        );
+    }
+    if matches!(mailer, Mailer::None) {
+        tracing::info!("mail is not configured: nobody gets a mail when a device is approved with their account");
+    }
     for file in &config.exposed_files {
-        tracing::warn!(file = %file.display(), "every account of this machine can read this file, which holds secrets");
+        tracing::warn!(file = %file.display(), "{EXPOSED}");
     }
     let settings = Settings {
         proxies: TrustedProxies::from(config.trusted_proxies),
@@ -50,6 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         places,
         phishing: config.phishing,
         limits: config.limits,
+        mailer,
         ..Settings::default()
     };
     let server = Server::new(opened.installation.clone(), settings).await?;

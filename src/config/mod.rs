@@ -55,6 +55,9 @@ pub struct Config {
     /// How many codes may be asked for.
     #[serde(default)]
     pub limits: Limits,
+    /// Mails.
+    #[serde(default)]
+    pub mail: Mail,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -69,13 +72,15 @@ pub struct Config {
 pub struct Database {
     /// `postgres://user:password@host/database`.
     pub url: Option<SecretText>,
+    /// The same database as the role that owns the tables, and that the server itself isn't.
+    pub owner_url: Option<SecretText>,
     /// The most connections that this process opens.
     pub max_connections: u32,
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: None, max_connections: 10 }
+        Self { url: None, owner_url: None, max_connections: 10 }
     }
 }
 
@@ -132,6 +137,16 @@ fn a_minute_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durat
     let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
     let fits = (Duration::from_mins(1)..=DAY).contains(&duration);
     if fits { Ok(duration) } else { Err(D::Error::custom("it must be between a minute (\"1m\") and a day (\"1d\")")) }
+}
+
+/// How mails are sent. Without it there are none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mail {
+    /// `smtps://user:password@host`, or `smtp://` for STARTTLS.
+    pub smtp: Option<SecretText>,
+    /// Whom they are from: `Acme sign-in <login@acme.example>`.
+    pub from: Option<String>,
 }
 
 /// How to log.
@@ -228,12 +243,16 @@ impl Config {
 
 /// Whether a file sets anything that nobody else should know.
 fn holds_secrets(table: &toml::Table) -> bool {
-    let database = table.get("database").and_then(toml::Value::as_table);
-    table.contains_key("secrets") || database.is_some_and(|database| database.contains_key("url"))
+    let has = |part: &str, key: &str| {
+        table.get(part).and_then(toml::Value::as_table).is_some_and(|part| part.contains_key(key))
+    };
+    table.contains_key("secrets") || has("database", "url") || has("database", "owner_url") || has("mail", "smtp")
 }
 
-/// Whether the file's mode lets every account read it.
-fn is_open_to_all(path: &Path) -> bool {
+/// Whether the file's mode lets every account of this machine read it. A group may: that is how secrets are handed to
+/// containers.
+#[must_use]
+pub fn is_open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 

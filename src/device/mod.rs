@@ -9,6 +9,7 @@
 //!    [`store::deny`], which tell the waiting polls ([`waiting`]).
 //! 4. The device polls ([`grant::Grant::answer`]) at its own pace ([`pacing`]) and one poll redeems the grant:
 //!    [`store::redeem`].
+//! 5. The person says that it wasn't them: [`recall`] denies what has not been redeemed.
 
 pub mod codes;
 pub mod expiry;
@@ -20,6 +21,7 @@ pub mod nearness;
 pub mod pacing;
 pub mod phishing;
 pub mod rates;
+pub mod recall;
 pub mod store;
 pub mod verification;
 pub mod waiting;

@@ -1,10 +1,12 @@
-//! Who may log in, to what, and how: organizations, services, providers and users.
+//! Who may log in, to what, and how: organizations, services, providers and users; and who is told: webhooks.
 
 pub mod apply;
+pub mod fresh_proof;
 pub mod organization;
 pub mod provider;
 pub mod service;
 pub mod user;
+pub mod webhook;
 
 /// A word of the database that this program doesn't know: the schema is newer than the binary.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The endpoints that devices and services call (SPEC §2).
 
-mod client_auth;
+pub mod client_auth;
 mod device_authorization;
 mod device_verify;
 mod introspect;

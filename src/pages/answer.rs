@@ -11,7 +11,9 @@ use crate::browser::csrf::{self, About};
 use crate::browser::visitor::Visitor;
 use crate::http::asked_host::AskedHost;
 use crate::http::fields::{Fields, FieldsError};
+use crate::http::request_number::RequestNumber;
 use crate::mfa::totp::TotpError;
+use crate::secrets::Busy;
 
 use super::Pages;
 use super::frame::{Door, Frame};
@@ -24,6 +26,8 @@ pub enum PageError {
     Database(sqlx::Error),
     /// A fault of ours, in words for the log.
     Fault(String),
+    /// Too many passwords wait to be checked already.
+    Busy,
     /// What to tell the person.
     Trouble(StatusCode, Trouble<'static>),
     /// An answer that is complete.
@@ -33,6 +37,12 @@ pub enum PageError {
 impl From<sqlx::Error> for PageError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+impl From<Busy> for PageError {
+    fn from(Busy: Busy) -> Self {
+        Self::Busy
     }
 }
 
@@ -57,6 +67,7 @@ impl IntoResponse for PageError {
         let (status, trouble) = match self {
             Self::Answer(response) => return *response,
             Self::Trouble(status, trouble) => (status, trouble),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, Trouble::Busy),
             Self::Database(error) => {
                 tracing::error!(%error, "a page could not be served without the database");
                 (StatusCode::SERVICE_UNAVAILABLE, Trouble::Server)
@@ -78,9 +89,13 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
     let base = url.base_path();
     let path = request.uri().path();
     // Inside the base path's own router the base is gone already.
-    let of_account = path.strip_prefix(base).unwrap_or(path).starts_with("/account");
-    let door = if of_account { Door::Account(None) } else { Door::Activation };
+    let door = match path.strip_prefix(base).unwrap_or(path) {
+        path if path.starts_with("/account") => Door::Account(None),
+        path if path.starts_with("/activate/report") => Door::Report,
+        _ => Door::Activation,
+    };
     let asked = request.extensions().get::<AskedHost>();
+    let number = request.extensions().get::<RequestNumber>().cloned();
     let mut response = if asked.is_none_or(|host| host.is(&url.host(), url.is_secure())) {
         next.run(request).await
     } else {
@@ -89,7 +104,9 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
     let trouble = response.extensions_mut().remove::<Trouble<'static>>().or_else(|| unreadable(&response));
     let Some(trouble) = trouble else { return response };
     let host = url.host();
-    let frame = Frame { door, base, host: &host, ..Frame::default() };
+    // Nothing to look up in the log where the fault isn't ours.
+    let request_id = number.as_ref().filter(|_| response.status().is_server_error()).map(RequestNumber::as_str);
+    let frame = Frame { door, base, host: &host, request_id, ..Frame::default() };
     let mut page = render(response.status(), &Message { frame, trouble });
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
@@ -143,6 +160,12 @@ impl Form {
         let genuine = csrf::is_same_origin(&self.headers, &installation.public_url)
             && csrf::verify(&installation.keyring, visitor, about, self.fields.get("csrf_token"));
         if genuine { Ok(&self.fields) } else { Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm)) }
+    }
+
+    /// Its fields, if the browser doesn't say that another site sent it. Where one of the fields is what gives the right.
+    pub fn of_this_site(&self, pages: &Pages) -> Result<&Fields, PageError> {
+        let ours = csrf::is_same_origin(&self.headers, &pages.installation.public_url);
+        if ours { Ok(&self.fields) } else { Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm)) }
     }
 }
 

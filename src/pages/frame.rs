@@ -26,6 +26,8 @@ pub enum Door<'a> {
     /// A device is waiting: `/activate`.
     #[default]
     Activation,
+    /// It wasn't them: `/activate/report`.
+    Report,
     /// A person looks after their own: `/account`, or `/account/{organization}` once the organization is known.
     Account(Option<&'a str>),
 }
@@ -33,12 +35,20 @@ pub enum Door<'a> {
 impl Door<'_> {
     /// What the page is called where no organization is known.
     pub(crate) fn name(&self) -> &'static str {
-        if self.is_activation() { "Device sign-in" } else { "Your account" }
+        match self {
+            Self::Activation => "Device sign-in",
+            Self::Report | Self::Account(_) => "Your account",
+        }
     }
 
     /// Whether a device is waiting for the person.
     pub(crate) fn is_activation(&self) -> bool {
         *self == Self::Activation
+    }
+
+    /// Whether the person came to say that it wasn't them.
+    pub(crate) fn is_report(&self) -> bool {
+        *self == Self::Report
     }
 }
 
@@ -46,6 +56,7 @@ impl fmt::Display for Door<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Activation => f.write_str("/activate"),
+            Self::Report => f.write_str("/activate/report"),
             Self::Account(None) => f.write_str("/account"),
             Self::Account(Some(organization)) => write!(f, "/account/{organization}"),
         }

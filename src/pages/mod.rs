@@ -10,10 +10,11 @@ pub mod answer;
 pub mod factor;
 pub mod frame;
 pub mod message;
+pub mod password;
+pub mod refusal;
 pub mod second_factor;
 pub mod sign_in;
 pub mod signed_in;
-pub mod words;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -27,7 +28,10 @@ use crate::device::live::LiveCodes;
 use crate::geo::Places;
 use crate::http::page_headers;
 use crate::installation::Installation;
+use crate::notice::Notices;
 use crate::upstream::Upstream;
+
+pub use crate::words;
 
 use answer::PageError;
 use frame::{ICON, STYLESHEET};
@@ -46,6 +50,8 @@ pub struct Pages {
     pub phishing: Phishing,
     /// What a guess of a user code costs.
     pub live: LiveCodes,
+    /// Everything that tells people and programs what happened.
+    pub notices: Notices,
 }
 
 /// A door's pages, with headers that keep them to themselves and with a page for every error.

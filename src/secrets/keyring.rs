@@ -39,10 +39,18 @@ pub enum Purpose {
     ClientSecret,
     /// Nonces for DPoP proofs.
     DpopNonce,
+    /// Seals of the audit's links.
+    AuditSeal,
+    /// Whom a try at a password or a second factor counts for.
+    Attempt,
+    /// Browsers in which somebody proved a password or a second factor.
+    KnownBrowser,
+    /// The MAC inside the link "This wasn't me".
+    ReportLink,
 }
 
 impl Purpose {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::UserCode,
         Self::UserCodeLetters,
         Self::DeviceCode,
@@ -54,6 +62,10 @@ impl Purpose {
         Self::UpstreamPkce,
         Self::ClientSecret,
         Self::DpopNonce,
+        Self::AuditSeal,
+        Self::Attempt,
+        Self::KnownBrowser,
+        Self::ReportLink,
     ];
 
     /// The `info` of HKDF (RFC 5869 §3.2). Part of what is stored: never change one.
@@ -70,6 +82,10 @@ impl Purpose {
             Self::UpstreamPkce => "countersign upstream pkce",
             Self::ClientSecret => "countersign client secret",
             Self::DpopNonce => "countersign dpop nonce",
+            Self::AuditSeal => "countersign audit seal",
+            Self::Attempt => "countersign attempt",
+            Self::KnownBrowser => "countersign known browser",
+            Self::ReportLink => "countersign report link",
         }
     }
 }

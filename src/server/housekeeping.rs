@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::attempts;
 use crate::browser;
 use crate::budget;
 use crate::device::expiry;
 use crate::installation::Installation;
+use crate::notice::outbox;
 use crate::upstream::round_trip;
 
 /// How often to look.
@@ -26,12 +28,14 @@ pub async fn watch(installation: Installation, stop: CancellationToken) {
     }
 }
 
-/// Notes what expired, and deletes what is over in browsers and of budgets.
+/// Notes what expired, and deletes what is over in browsers, has been told, or is forgotten of budgets and wrong tries.
 pub async fn tidy_up(installation: &Installation) -> Result<(), sqlx::Error> {
     while expiry::note(installation).await? == expiry::BATCH {}
     let now = installation.clock.now();
     let mut conn = installation.pool.acquire().await?;
     round_trip::sweep(&mut conn, now).await?;
     browser::store::sweep(&mut conn, now).await?;
+    outbox::sweep(&mut conn, now).await?;
+    while attempts::sweep(&mut conn, now).await? == attempts::BATCH {}
     budget::sweep(&mut conn, now).await
 }

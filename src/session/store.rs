@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 use crate::http::client_address::Caller;
-use crate::ids::{ServiceId, SessionId};
+use crate::ids::{GrantId, ServiceId, SessionId};
 use crate::postgres::PgConnection;
 
 use super::Session;
@@ -62,6 +62,24 @@ pub async fn revoke(
     .execute(conn)
     .await?;
     Ok(revoked.rows_affected() == 1)
+}
+
+/// Ends the session that a grant became; `None` when there is none, or it had ended.
+pub async fn revoke_of_grant(
+    conn: &mut PgConnection,
+    grant: GrantId,
+    because: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<SessionId>, sqlx::Error> {
+    let revoked = sqlx::query_scalar!(
+        "UPDATE session SET revoked_at = $2, revoked_because = $3 WHERE grant_id = $1 AND revoked_at IS NULL RETURNING id",
+        grant.0,
+        now,
+        because,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(revoked.map(SessionId))
 }
 
 /// Binds a session that was bound to no key to this one; from now on its refreshes need it.

@@ -110,7 +110,8 @@ fn why(error: &reqwest::Error) -> Why {
 }
 
 /// Whether secrets may travel there: https, or http that doesn't leave the machine.
-pub(super) fn is_secure(url: &Url) -> bool {
+#[must_use]
+pub fn is_secure(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -121,7 +122,8 @@ pub(super) fn is_secure(url: &Url) -> bool {
 }
 
 /// Host and port, for the log.
-pub(super) fn host_of(url: &Url) -> String {
+#[must_use]
+pub fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -38,6 +38,7 @@ use crate::installation::Installation;
 
 pub use callback::{Callback, ErrorCode};
 pub use error::{UpstreamError, Why};
+pub use http::{host_of, is_secure};
 pub use identity::Identity;
 
 use discovery::Discoveries;

@@ -72,7 +72,7 @@ impl Database {
     /// Everything in the directory and the audit.
     pub async fn dump(&self) -> String {
         let mut dump = String::new();
-        for table in ["organization", "service", "provider", "app_user", "identity", "audit_event"] {
+        for table in ["organization", "service", "provider", "app_user", "identity", "webhook", "audit_event"] {
             let sql =
                 format!("SELECT coalesce(string_agg(row_to_json(t)::text, E'\\n' ORDER BY t.id), '') FROM {table} t");
             let rows: String = sqlx::query(AssertSqlSafe(sql)).fetch_one(&self.installation.pool).await.unwrap().get(0);

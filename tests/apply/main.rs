@@ -4,14 +4,18 @@
 mod command;
 mod database;
 mod faults;
+mod fresh_proof;
 mod prune;
 mod repeat;
 mod secrets;
+mod webhooks;
 mod write;
 
 #[path = "../support/database.rs"]
 mod test_database;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign::directory::apply::{Change, Faults, File, Mode, SecretSource};
 use countersign::secrets::SecretText;
 use database::Database;
@@ -66,6 +70,9 @@ fn secret(source: &SecretSource) -> Result<SecretText, String> {
             Err(format!("the environment variable {name} is not set"))
         }
         SecretSource::Env(name) if name.starts_with("SHORT") => Ok("hunter2".into()),
+        SecretSource::Env(name) if name.ends_with("HOOK_SECRET") => {
+            Ok(format!("whsec_{}", STANDARD.encode(format!("the very secret value of {name}"))).into())
+        }
         SecretSource::Env(name) => Ok(format!("the very secret value of {name}").into()),
         SecretSource::File(path) => Ok(format!("the very secret value in {}", path.display()).into()),
     }

@@ -3,8 +3,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign::audit::linker;
+use countersign::ids::GrantId;
+use countersign::notice::link;
 use countersign::secrets::{Sealed, from_base64url};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::thief::{Way, value_of};
 use crate::support::app::{
@@ -53,6 +57,7 @@ pub struct Life {
 /// An installation that lets everybody try as often as they like.
 async fn patient_app(toml: &str) -> App {
     let app = App::with(toml).await;
+    app.without_delays().await;
     // Budgets are kept, and nothing of what is spent.
     app.execute(
         "CREATE FUNCTION forget_costs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -89,6 +94,10 @@ name = \"Acme API\"
 client_id = \"acme-api\"
 client_secret = {{ env = \"AGENT_SECRET\" }}
 resource_server = true
+
+[[organization.webhook]]
+url = \"http://127.0.0.1:9/\"
+secret = {{ env = \"HOOK_SECRET\" }}
 "
     )
 }
@@ -110,7 +119,9 @@ impl Life {
         // The authenticator's first code was spent when it was set up.
         app.advance(60);
         let claims = logins(&app, &mut held).await;
+        report(&app, &mut held).await;
         let kid = signing_keys(&app, &mut held).await;
+        linker::link_all(&app.installation.pool, &app.installation.keyring).await.unwrap();
         Self { app, held: held.0, leaving_cookie, kid, claims }
     }
 
@@ -263,6 +274,22 @@ async fn logins(app: &App, held: &mut Hoard) -> Value {
     send(app, "/auth/revoke", CLI, &[("token", &token)], None).await;
     held.keep("revoked refresh token", token, Some(Way::RefreshToken));
     claims
+}
+
+/// Of the login that was approved last somebody says that it wasn't them, and holds the links of all others too.
+async fn report(app: &App, held: &mut Hoard) {
+    let grants: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT grant_id FROM notice WHERE kind = 'approved' GROUP BY grant_id ORDER BY max(created_at) DESC",
+    )
+    .fetch_all(&app.installation.pool)
+    .await
+    .unwrap();
+    let token = |grant: Uuid| link::token(&app.installation.keyring, GrantId(grant)).expose().to_owned();
+    let form = [("token", token(grants[0]))];
+    let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(app.post("/activate/report", &form).await.status, 200);
+    held.keep("link of an approval that was reported", token(grants[0]), Some(Way::ReportLink));
+    held.keep("link of an approval", token(grants[1]), Some(Way::ReportLink));
 }
 
 async fn session(app: &App, login: &Login<'_>) -> Answer {

@@ -61,7 +61,7 @@ impl Column {
         match self.udt_name.trim_start_matches('_') {
             "bytea" => vec![Value::Bytes(from_hex(text.strip_prefix("\\x").unwrap()).unwrap())],
             "json" | "jsonb" => leaves(&serde_json::from_str(&text).unwrap()),
-            "bool" | "int2" | "int4" | "int8" | "timestamptz" | "inet" => vec![Value::Plain(text)],
+            "bool" | "int2" | "int4" | "int8" | "float8" | "timestamptz" | "inet" => vec![Value::Plain(text)],
             _ => vec![Value::Text(text)],
         }
     }
@@ -141,6 +141,8 @@ pub enum Kind {
     DeviceCode,
     /// With the beginning of a refresh token.
     RefreshToken,
+    /// With the beginning of a link's token.
+    ReportLink,
     /// In the alphabet of authenticators' keys.
     Base32,
 }
@@ -180,7 +182,8 @@ impl Value {
                 forms.extend(in_full.map(|text| (Kind::Written, text)));
             }
         }
-        forms.retain(|(_, text)| !text.trim().is_empty());
+        // Nor what a server takes for nothing, such as the zeros before a chain's beginning.
+        forms.retain(|(_, text)| !text.chars().all(|sign| sign.is_whitespace() || sign.is_control()));
         forms
     }
 
@@ -218,11 +221,12 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// What bytes are part of elsewhere: codes and tokens, cookies, an authenticator's key.
-fn made_of(bytes: &[u8]) -> [(Kind, String); 4] {
+fn made_of(bytes: &[u8]) -> [(Kind, String); 5] {
     let base64url = URL_SAFE_NO_PAD.encode(bytes);
     [
         (Kind::DeviceCode, format!("csd_{base64url}")),
         (Kind::RefreshToken, format!("csr_{base64url}")),
+        (Kind::ReportLink, format!("csn_{base64url}")),
         (Kind::Written, base64url),
         (Kind::Base32, Secret::from(bytes).to_base32()),
     ]
@@ -238,7 +242,7 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect()
 }
 
-/// What a device code and the refresh tokens would be, were one of these values the MAC in them: whoever has a copy also
+/// What a device code, a link's token and the refresh tokens would be, were one of these values the MAC in them: whoever has a copy also
 /// has the ids and the generations.
 pub fn composed(found: &[Found]) -> Forms<'_> {
     let macs: BTreeMap<&[u8], &str> = found
@@ -256,8 +260,9 @@ pub fn composed(found: &[Found]) -> Forms<'_> {
     let mut composed = Forms::new();
     for (mac, place) in macs {
         for grant in &grants {
-            let code = format!("csd_{}", URL_SAFE_NO_PAD.encode([grant, mac].concat()));
-            composed.insert(code, (Kind::DeviceCode, place));
+            let bytes = URL_SAFE_NO_PAD.encode([grant, mac].concat());
+            composed.insert(format!("csd_{bytes}"), (Kind::DeviceCode, place));
+            composed.insert(format!("csn_{bytes}"), (Kind::ReportLink, place));
         }
         for (session, generation) in sessions.iter().flat_map(|id| (0..=newest).map(move |number| (id, number))) {
             let token = [session, &generation.to_be_bytes()[..], mac].concat();

@@ -32,6 +32,8 @@ pub enum Way {
     Introspection,
     /// As the secret of a confidential client.
     ClientSecret,
+    /// As what a link "This wasn't me" holds.
+    ReportLink,
     /// As a user code at an organization's own page.
     VerifiedCode,
     /// As the cookie of a browser that is about to decide, or is signed in at the account pages.
@@ -59,11 +61,12 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Bearer,
         Self::SigningKey,
         Self::Introspection,
         Self::ClientSecret,
+        Self::ReportLink,
         Self::VerifiedCode,
         Self::ConfirmCookie,
         Self::AccountCookie,
@@ -88,6 +91,7 @@ impl Way {
             Kind::RefreshToken => {
                 matches!(self, Self::RefreshToken | Self::AgentsRefreshToken | Self::Introspection)
             }
+            Kind::ReportLink => self == Self::ReportLink,
             Kind::Base32 => self == Self::TotpSecret,
         };
         fits && match self {
@@ -140,7 +144,12 @@ fn made_up() -> Vec<String> {
     let base64url = |length: usize| URL_SAFE_NO_PAD.encode(&bytes[..length]);
     let texts =
         ["x", "made-up", "made up of words", "BBBB-BBBB", "aaaa-bbbb-cccc-dddd", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"];
-    let tokens = [format!("csd_{}", base64url(48)), format!("csr_{}", base64url(52)), base64url(32)];
+    let tokens = [
+        format!("csd_{}", base64url(48)),
+        format!("csr_{}", base64url(52)),
+        format!("csn_{}", base64url(48)),
+        base64url(32),
+    ];
     let jwt =
         format!("{}.{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256","typ":"at+jwt"}"#), base64url(9), base64url(48));
     texts.map(str::to_owned).into_iter().chain(tokens).chain([jwt, STANDARD.encode(&bytes)]).collect()
@@ -222,6 +231,11 @@ impl Thief {
             Way::Introspection => app.post("/auth/introspect", &form(API, &[("token", value)])).await,
             // A poll with a code that is none: who isn't the client is told so first.
             Way::ClientSecret => self.polls(Client { secret: Some(value), ..AGENT }, "csd_made-up").await,
+            // Opened and not pressed: what can't be opened can't be pressed either.
+            Way::ReportLink => {
+                let query = serde_urlencoded::to_string([("token", value)]).unwrap();
+                app.get(&format!("/activate/report?{query}")).await
+            }
             Way::VerifiedCode => app.post("/auth/device/verify", &[("user_code", value)]).await,
             Way::ConfirmCookie => self.opens("/activate/confirm", value).await,
             Way::AccountCookie => self.opens(ACCOUNT, value).await,

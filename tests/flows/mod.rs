@@ -2,10 +2,13 @@
 
 mod audit;
 mod bound_login;
-mod commands;
-mod github;
+pub mod commands;
+pub mod fresh_proof;
+mod fresh_proof_upstream;
+pub mod github;
 mod mfa;
 mod nearness;
+mod notices;
 mod oidc;
 mod openidconnect;
 mod own_page;
@@ -13,5 +16,6 @@ mod password;
 mod phishing;
 mod places;
 mod random_walks;
+mod reports;
 mod rust_client;
 mod verification_number;

@@ -15,6 +15,7 @@ use countersign::directory::apply::{File, SecretSource};
 use countersign::http::client_address::TrustedProxies;
 use countersign::installation::{Installation, Parts};
 use countersign::mfa::totp;
+use countersign::notice::Notices;
 use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
 use countersign::server::{Server, Settings};
@@ -65,6 +66,12 @@ name = "Ada"
 password = { env = "ADA_PASSWORD" }
 "#;
 
+/// [`ACME`], and Bob.
+pub fn with_bob() -> String {
+    let bob = "email = \"bob@acme.example\"\nname = \"Bob\"\npassword = { env = \"BOB_PASSWORD\" }";
+    format!("{ACME}\n[[organization.user]]\n{bob}\n")
+}
+
 /// Ada's password.
 pub const ADA_PASSWORD: &str = "ada's password";
 /// The password of Bob, whom some tests add to [`ACME`].
@@ -73,14 +80,18 @@ pub const BOB_PASSWORD: &str = "bob's password";
 /// The secret of the confidential client `acme-agent`.
 pub const AGENT_SECRET: &str = "agent-secret-of-the-tests+%/";
 
+/// What messages to webhooks are signed with.
+pub const HOOK_SECRET: &str = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy1mb3ItaG9va3M=";
+
 /// The secret of the authenticators that [`App::enrol`] hands out, in base32.
 pub const TOTP_SECRET: &str = "KRSXG5DTEBQXEZJAMVXGI3DFONZSA33O";
 
 /// What the TOML files of tests mean by `{ env = … }`.
-pub const SECRETS: [(&str, &str); 5] = [
+pub const SECRETS: [(&str, &str); 6] = [
     ("ADA_PASSWORD", ADA_PASSWORD),
     ("BOB_PASSWORD", BOB_PASSWORD),
     ("AGENT_SECRET", AGENT_SECRET),
+    ("HOOK_SECRET", HOOK_SECRET),
     ("SSO_SECRET", "a-secret-of-the-tests-and-nobody-else"),
     ("GITHUB_SECRET", "github-secret-of-the-tests"),
 ];
@@ -89,9 +100,13 @@ pub const SECRETS: [(&str, &str); 5] = [
 pub struct App {
     pub installation: Installation,
     pub signing_keys: SigningKeys,
+    /// What requests say of their program that say nothing of it.
+    pub user_agent: Option<&'static str>,
+    pub notices: Notices,
+    settings: Settings,
     router: Router,
     stop: CancellationToken,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// An answer, read whole.
@@ -137,11 +152,12 @@ impl App {
         app
     }
 
-    /// Another node of this installation: the same database, secret and time, and nothing else in common.
+    /// Another node of this installation: the same database, settings, secret and time, and nothing else in common.
     pub async fn another_node(&self) -> Self {
         let pool = PgPoolOptions::new().connect_lazy_with((*self.installation.pool.connect_options()).clone());
         let clock = self.installation.clock.clone();
-        Self::of(Parts { clock, ..Self::parts(pool, self.installation.public_url.issuer()) }).await
+        let parts = Parts { clock, ..Self::parts(pool, self.installation.public_url.issuer()) };
+        Self::of_parts_and_settings(parts, self.settings.clone()).await
     }
 
     /// What an installation under test is made of. All have one secret.
@@ -177,15 +193,23 @@ impl App {
         signing_keys(&installation).await;
         let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()]);
         let settings = Settings { proxies, ..settings };
-        let server = Server::new(installation.clone(), settings).await.unwrap();
+        let server = Server::new(installation.clone(), settings.clone()).await.unwrap();
         let stop = CancellationToken::new();
         Self {
             installation,
             signing_keys: server.signing_keys().clone(),
+            user_agent: None,
+            notices: server.notices().clone(),
+            settings,
             router: server.router(),
-            _tasks: server.attend(&stop),
+            tasks: server.attend(&stop),
             stop,
         }
+    }
+
+    /// Kills what runs beside the requests.
+    pub async fn kill_tasks(&mut self) {
+        self.tasks.shutdown().await;
     }
 
     /// Makes the directory be as this TOML says.
@@ -200,7 +224,10 @@ impl App {
     }
 
     /// A request to the router.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+        if let Some(user_agent) = self.user_agent {
+            request.headers_mut().entry(header::USER_AGENT).or_insert(user_agent.parse().unwrap());
+        }
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -253,10 +280,9 @@ impl App {
         rows.into_iter().collect()
     }
 
-    /// The audit of logins, in order: what `apply` did is left out. Events of one moment stand in the order in which they
-    /// were written.
+    /// The audit of logins, in the order in which it was written: what `apply` did is left out.
     pub async fn events(&self) -> Vec<Event> {
-        sqlx::query_as("SELECT * FROM audit_event WHERE kind <> 'administered' ORDER BY at, xmin::text::bigint, ctid")
+        sqlx::query_as("SELECT * FROM audit_event WHERE kind <> 'administered' ORDER BY sequence")
             .fetch_all(&self.installation.pool)
             .await
             .unwrap()
@@ -281,9 +307,29 @@ impl App {
         }
     }
 
+    /// The database as its owner has it, who may do everything.
+    pub fn owner(&self) -> PgPool {
+        owner_of(&self.installation.pool)
+    }
+
+    /// Lets everybody try passwords and codes as often as they like, whatever was wrong before.
+    pub async fn without_delays(&self) {
+        self.execute(
+            "CREATE FUNCTION patience() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN NEW.not_before := NEW.counted_at; RETURN NEW; END'",
+        )
+        .await;
+        self.execute(
+            "CREATE TRIGGER patience BEFORE INSERT OR UPDATE ON attempt FOR EACH ROW EXECUTE FUNCTION patience()",
+        )
+        .await;
+    }
+
     /// Changes something behind the server's back.
     pub async fn execute(&self, sql: &'static str) {
-        sqlx::query(sql).execute(&self.installation.pool).await.unwrap();
+        let owner = self.owner();
+        sqlx::query(sql).execute(&owner).await.unwrap();
+        owner.close().await;
     }
 }
 
@@ -291,6 +337,12 @@ impl Drop for App {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// The database of this pool, as its owner has it.
+pub fn owner_of(pool: &PgPool) -> PgPool {
+    let options = (*pool.connect_options()).clone().username("countersign");
+    PgPoolOptions::new().max_connections(4).connect_lazy_with(options)
 }
 
 /// The secret of every installation under test.

@@ -5,6 +5,8 @@ pub mod app;
 pub mod database;
 pub mod dpop;
 pub mod github;
+pub mod hook;
+pub mod mail_server;
 pub mod mmdb;
 pub mod oidc_provider;
 pub mod remote;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Credentials;
 use crate::clock::Clock;
 use crate::config::PublicUrl;
+use crate::notice::mail::Mailer;
 use crate::server::{Server, Settings};
 use crate::telemetry::{self, LogFormat};
 
@@ -22,6 +23,9 @@ use super::kept::StoreArgs;
 use super::opening::{self, Opened};
 use super::stopping::end_of;
 use super::{apply, environment};
+
+/// Where mails are put, in the data directory.
+const MAILS: &str = "mail";
 
 /// Run everything on this machine, with a demo organization and nothing to configure
 ///
@@ -79,7 +83,9 @@ async fn serve(args: &Args, opened: &mut Opened, listener: TcpListener) -> anyho
         let file = apply::read(&args.apply, &environment::variable)?;
         apply::apply_and_audit(installation, &file, apply::AS_WRITTEN).await?;
     }
-    let server = Server::new(installation.clone(), Settings::default()).await?;
+    let mails = args.data_dir.join(MAILS);
+    let mailer = Mailer::directory(mails.clone()).with_context(|| format!("{} can't be made", mails.display()))?;
+    let server = Server::new(installation.clone(), Settings { mailer, ..Settings::default() }).await?;
     let issuer = installation.public_url.issuer();
     let ending = end_of(opened.postgres.as_mut());
     say_what_runs(args, issuer)?;
@@ -141,6 +147,7 @@ fn say_what_runs(args: &Args, issuer: &str) -> io::Result<()> {
     writeln!(out, "  sign in as     {} with the password {}", demo::EMAIL, demo::PASSWORD)?;
     writeln!(out, "  second factor  shown on the page (TOTP secret {})", demo::TOTP_SECRET)?;
     writeln!(out, "  client         demo-cli, scopes read, write, openid, profile, email, offline_access")?;
+    writeln!(out, "  mails          in {data_dir}/{MAILS}, one for each approval")?;
     writeln!(out, "  data           {data_dir} (PostgreSQL included; delete it to begin anew)")?;
     if args.login {
         writeln!(out)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId};
+use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId, WebhookId};
 
 use super::settings::{Fact, NONE, Settings};
 
@@ -17,7 +17,7 @@ pub struct Change {
     pub organization_slug: String,
     /// What it is about.
     pub subject: Subject,
-    /// The subject's slug, or a user's address.
+    /// The subject's slug, or the address of a user or a webhook.
     pub name: String,
     /// What happens to it.
     pub action: Action,
@@ -34,6 +34,8 @@ pub enum Subject {
     Provider(ProviderId),
     /// One of its users.
     User(UserId),
+    /// One of its webhooks.
+    Webhook(WebhookId),
 }
 
 /// What happens to the subject of a [`Change`].
@@ -99,6 +101,7 @@ impl Subject {
             Self::Service(_) => "service",
             Self::Provider(_) => "provider",
             Self::User(_) => "user",
+            Self::Webhook(_) => "webhook",
         }
     }
 
@@ -109,6 +112,7 @@ impl Subject {
             Self::Service(_) => " and its sessions",
             Self::Provider(_) => " and its links to accounts",
             Self::User(_) => " and their sessions and factors",
+            Self::Webhook(_) => " and what it has not been told yet",
         }
     }
 }

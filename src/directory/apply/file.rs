@@ -9,7 +9,7 @@ use crate::secrets::SecretText;
 use super::fault::{Fault, Faults};
 use super::read;
 use super::reader::{Document, Reader, SecretLookup};
-use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings};
+use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 
 /// What one or several files say that a directory should be. Only a faultless one exists.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(super) struct Organization {
     pub services: Vec<WithSecret<ServiceSettings>>,
     pub providers: Vec<WithSecret<ProviderSettings>>,
     pub users: Vec<User>,
+    pub webhooks: Vec<WithSecret<WebhookSettings>>,
 }
 
 /// Something that may have a secret.

@@ -4,14 +4,15 @@ use crate::directory::organization::Status as OrganizationStatus;
 use crate::directory::provider::{self, Admission};
 use crate::directory::service;
 use crate::directory::user::Status as UserStatus;
-use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId};
+use crate::directory::webhook;
+use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId, WebhookId};
 use crate::postgres::PgConnection;
 use crate::secrets::{Keyring, Purpose, Sealed, SecretText};
 
 use super::change::{Action, Change, Field, Subject, fields_of_new, fields_that_differ};
 use super::file::{File, Organization, User, WithSecret};
-use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings};
-use super::stored::{self, Stored, StoredProvider, StoredService, StoredUser};
+use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
+use super::stored::{self, Stored, StoredProvider, StoredService, StoredUser, StoredWebhook};
 use super::{ApplyError, PLATFORM, Tools};
 
 /// One difference, and how it is done away with.
@@ -41,9 +42,15 @@ pub(super) enum Work {
         settings: UserSettings,
         password: Secret<SecretText>,
     },
+    Webhook {
+        id: WebhookId,
+        settings: WebhookSettings,
+        secret: Secret<Sealed>,
+    },
     DeleteService(ServiceId),
     DeleteProvider(ProviderId),
     DeleteUser(UserId),
+    DeleteWebhook(WebhookId),
 }
 
 /// What becomes of a stored secret.
@@ -85,6 +92,12 @@ pub(super) async fn plan(
         if prune {
             planning.prune_users(stored, wanted);
         }
+        for webhook in &wanted.webhooks {
+            planning.webhook(stored.webhooks.iter().find(|w| w.settings.url == webhook.settings.url), webhook)?;
+        }
+        if prune {
+            planning.prune_webhooks(stored, wanted);
+        }
     }
     refuse_taken_client_ids(conn, &steps).await?;
     Ok(steps)
@@ -92,7 +105,7 @@ pub(super) async fn plan(
 
 impl Stored {
     fn none(id: OrganizationId, settings: OrganizationSettings) -> Self {
-        Self { id, settings, services: Vec::new(), providers: Vec::new(), users: Vec::new() }
+        Self { id, settings, services: Vec::new(), providers: Vec::new(), users: Vec::new(), webhooks: Vec::new() }
     }
 }
 
@@ -208,6 +221,41 @@ impl Planning<'_> {
             Field::of_secret("password", hash.is_some(), wanted.password.is_some(), same),
         );
         self.push(Subject::User(id), wanted.settings.email.clone(), action, Work::User { id, settings, password });
+    }
+
+    fn webhook(
+        &mut self,
+        stored: Option<&StoredWebhook>,
+        wanted: &WithSecret<WebhookSettings>,
+    ) -> Result<(), ApplyError> {
+        let settings = wanted.settings.clone();
+        let id = stored.map_or_else(|| WebhookId(self.tools.new_id()), |stored| stored.webhook.id);
+        let keyring = self.tools.keyring;
+        // What can't be opened any more is sealed anew.
+        let opened = stored.and_then(|stored| webhook::open_secret(keyring, id, &stored.webhook.secret).ok());
+        let (same, secret) = match &wanted.secret {
+            Some(secret) if opened.is_none_or(|opened| opened.expose() != secret.expose()) => {
+                (false, Secret::Put(webhook::seal_secret(keyring, id, secret)?))
+            }
+            // A file without it has a fault and is not applied.
+            _ => (true, Secret::Keep),
+        };
+        let action = action(
+            stored.map(|stored| fields_that_differ(&stored.settings, &settings)),
+            || fields_of_new(&WebhookSettings::of(settings.url.clone()), &settings),
+            Field::of_secret("secret", stored.is_some(), true, same),
+        );
+        self.push(Subject::Webhook(id), wanted.settings.url.clone(), action, Work::Webhook { id, settings, secret });
+        Ok(())
+    }
+
+    fn prune_webhooks(&mut self, stored: &Stored, wanted: &Organization) {
+        for StoredWebhook { webhook, settings } in &stored.webhooks {
+            if wanted.webhooks.iter().all(|wanted| wanted.settings.url != settings.url) {
+                let work = Work::DeleteWebhook(webhook.id);
+                self.push(Subject::Webhook(webhook.id), settings.url.clone(), Action::Deleted, work);
+            }
+        }
     }
 
     fn prune_services_and_providers(&mut self, stored: &Stored, wanted: &Organization) {

@@ -2,22 +2,21 @@
 //!
 //! `docs/directory.md` is the reference of the same keys.
 
+use crate::directory::fresh_proof::FreshProof;
 use crate::directory::provider::{Admission, Kind};
-use crate::directory::service::COMMON_SCOPES;
+use crate::directory::service::{COMMON_SCOPES, Scope};
 use crate::directory::user::Status as UserStatus;
 
 use super::check;
+use super::check::LONGEST;
 use super::fault::did_you_mean;
 use super::file::{Organization, Taken, User, WithSecret};
-use super::reader::{Document, Reader};
-use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings};
+use super::reader::{Document, Entry, Reader};
+use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::{OWN_CLIENT, OWN_SERVICE, PLATFORM};
 
 /// Names of other routes under /auth (SPEC §2), which a provider's slug would hide.
 const RESERVED_PROVIDER_SLUGS: [&str; 6] = ["device", "token", "revoke", "introspect", "userinfo", "admin"];
-
-/// The longest time span that is stored, in seconds.
-const LONGEST: u64 = i32::MAX.unsigned_abs() as u64;
 
 /// Reads an organization and what it owns. `None` without a good slug, since nothing can be said of it then.
 pub(super) fn organization<'a>(
@@ -44,12 +43,14 @@ pub(super) fn organization<'a>(
         let place = |index| format!("{}, {kind} {}", reader.place(), index + 1);
         tables.map(|(index, (at, table))| Reader::new(document, table, at, place(index))).collect()
     };
-    let [services, providers, users] = ["service", "provider", "user"].map(|kind| inner(&mut reader, kind));
+    let [services, providers, users, webhooks] =
+        ["service", "provider", "user", "webhook"].map(|kind| inner(&mut reader, kind));
     let place = reader.place().to_owned();
     let organization = Organization {
         services: services.into_iter().filter_map(|reader| service(reader, &place, &settings.slug, taken)).collect(),
         providers: providers.into_iter().filter_map(|reader| provider(reader, &place, taken)).collect(),
         users: users.into_iter().filter_map(|reader| user(reader, &place, taken)).collect(),
+        webhooks: webhooks.into_iter().filter_map(|reader| webhook(reader, &place, taken)).collect(),
         settings,
         status,
     };
@@ -97,6 +98,7 @@ fn service(
     set(&mut settings.verified, reader.get("verified", Ok));
     settings.mfa = reader.get("mfa", Ok);
     settings.mfa_max_age = reader.get("mfa_max_age", check::lifetime(1..=LONGEST));
+    settings.fresh_proof = fresh_proof(&mut reader);
     set(&mut settings.id_token_algorithm, reader.get("id_token_algorithm", Ok));
     settings.activation_uri = reader.get("activation_uri", check::url);
     reader.end();
@@ -114,19 +116,17 @@ fn own_client(organization: &str, settings: &ServiceSettings) -> Result<(), Stri
 
 fn scopes(reader: &mut Reader<'_>, settings: &mut ServiceSettings) {
     const EXAMPLE: &str = "{ read = \"Read your projects\" }";
-    settings.scopes = reader.words("scopes", EXAMPLE).unwrap_or_default();
-    for (scope, words) in &settings.scopes {
-        if COMMON_SCOPES.iter().any(|(common, _)| common == scope) {
-            reader.fault("scopes", &format!(" names {scope:?}, which every service has, and always means the same"));
+    for (name, entry) in reader.entries("scopes", "scope", EXAMPLE) {
+        if COMMON_SCOPES.iter().any(|(common, _)| *common == name) {
+            reader.fault("scopes", &format!(" names {name:?}, which every service has, and always means the same"));
         }
-        note(reader, "scopes", check::scope_token(scope).map_err(|message| format!(": {message}")));
-        let words = check::name(words.clone()).map(drop);
-        note(reader, "scopes", words.map_err(|message| format!(": the words for {scope:?}: {message}")));
+        note(reader, "scopes", check::scope_token(&name).map_err(|message| format!(": {message}")));
+        settings.scopes.push(scope(reader, name, entry));
     }
     for key in ["default_scopes", "required_scopes"] {
         let named: Vec<String> = reader.get(key, check::without_repetition).unwrap_or_default();
         let known =
-            || settings.scopes.iter().map(|(scope, _)| scope.as_str()).chain(COMMON_SCOPES.map(|(name, _)| name));
+            || settings.scopes.iter().map(|scope| scope.name.as_str()).chain(COMMON_SCOPES.map(|(name, _)| name));
         for scope in named.iter().filter(|scope| !known().any(|known| known == scope.as_str())) {
             let hint = did_you_mean(scope, known());
             reader.fault(key, &format!(" names {scope:?}, which is not one of its scopes{hint}"));
@@ -137,6 +137,28 @@ fn scopes(reader: &mut Reader<'_>, settings: &mut ServiceSettings) {
             settings.required_scopes = named;
         }
     }
+}
+
+/// A scope: its words, or a table that has them and what has to be proven for it.
+fn scope(service: &Reader<'_>, name: String, entry: Entry<'_>) -> Scope {
+    match entry {
+        Entry::Words(text) => {
+            let checked = check::name(text.clone()).map(drop);
+            note(service, "scopes", checked.map_err(|message| format!(": the words for {name:?}: {message}")));
+            Scope { name, text, fresh_proof: FreshProof::default() }
+        }
+        Entry::Table(mut reader) => {
+            let text = reader.require("text", check::name).unwrap_or_default();
+            let fresh_proof = fresh_proof(&mut reader);
+            reader.end();
+            Scope { name, text, fresh_proof }
+        }
+    }
+}
+
+/// What has to be proven for every login of a service, or for a scope.
+fn fresh_proof(reader: &mut Reader<'_>) -> FreshProof {
+    FreshProof { max_age: reader.get("max_age", check::max_age), factor: reader.get("factor", Ok) }
 }
 
 fn provider(
@@ -223,6 +245,18 @@ fn user(mut reader: Reader<'_>, organization_place: &str, taken: &mut Taken) -> 
     }
     reader.end();
     email.map(|_| User { settings, status, password })
+}
+
+fn webhook(mut reader: Reader<'_>, organization_place: &str, taken: &mut Taken) -> Option<WithSecret<WebhookSettings>> {
+    let url = named(&mut reader, organization_place, "webhook", "url", check::url, taken);
+    let mut settings = WebhookSettings::of(url.clone().unwrap_or_default());
+    if !reader.has("secret") {
+        reader.fault("secret", " is missing: without it nobody could tell who sent a message");
+    }
+    let secret = reader.secret("secret", check::webhook_secret);
+    set(&mut settings.events, reader.get("events", check::events));
+    reader.end();
+    url.map(|_| WithSecret { settings, secret })
 }
 
 /// Reads the key that names a thing in its organization, and says from then on what the place is.

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use crate::directory::fresh_proof::FreshProof;
 use crate::directory::provider::{self, Provider};
+use crate::directory::service::Scope;
+use crate::directory::webhook::{self, Webhook};
 use crate::directory::{organization, word};
 use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId};
 use crate::postgres::PgConnection;
 
 use super::file::Organization;
-use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings};
+use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 
 /// An organization and what it owns.
 pub(super) struct Stored {
@@ -18,6 +21,7 @@ pub(super) struct Stored {
     pub providers: Vec<StoredProvider>,
     /// Those that the file names, or everybody.
     pub users: Vec<StoredUser>,
+    pub webhooks: Vec<StoredWebhook>,
 }
 
 pub(super) struct StoredService {
@@ -42,6 +46,11 @@ pub(super) struct StoredUser {
     pub linked: Vec<ProviderId>,
 }
 
+pub(super) struct StoredWebhook {
+    pub webhook: Webhook,
+    pub settings: WebhookSettings,
+}
+
 /// Reads the organization of the same slug. `everybody`: also users whom the file doesn't name.
 pub(super) async fn load(
     conn: &mut PgConnection,
@@ -61,7 +70,16 @@ pub(super) async fn load(
         services: services(conn, id).await?,
         providers: providers(conn, id).await?,
         users: users(conn, id, &emails, everybody).await?,
+        webhooks: webhooks(conn, id).await?,
     }))
+}
+
+async fn webhooks(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<StoredWebhook>, sqlx::Error> {
+    let webhooks = webhook::of_organization(conn, id).await?.into_iter().map(|webhook| {
+        let settings = WebhookSettings { url: webhook.url.clone(), events: webhook.events.clone() };
+        StoredWebhook { webhook, settings }
+    });
+    Ok(webhooks.collect())
 }
 
 async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<StoredService>, sqlx::Error> {
@@ -74,7 +92,7 @@ async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
                 name: row.name,
                 client_id: row.client_id,
                 device_login: row.device_login,
-                scopes: serde_json::from_value(row.scopes).map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+                scopes: Scope::read(row.scopes)?,
                 default_scopes: row.default_scopes,
                 required_scopes: row.required_scopes,
                 code_lifetime: seconds(row.code_lifetime_seconds),
@@ -91,6 +109,7 @@ async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
                 verified: row.verified,
                 mfa: row.mfa.as_deref().map(word).transpose()?,
                 mfa_max_age: row.mfa_max_age_seconds.map(seconds),
+                fresh_proof: FreshProof::stored(row.max_age_seconds, row.factor.as_deref())?,
                 id_token_algorithm: word(&row.id_token_algorithm)?,
                 activation_uri: row.activation_uri,
                 resource_server: row.resource_server,

@@ -7,12 +7,14 @@
 
 use std::time::Duration;
 
-use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId};
+use crate::directory::fresh_proof::Factor;
+use crate::directory::service::Scope;
+use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId, WebhookId};
 use crate::postgres::PgConnection;
 use crate::secrets::{Sealed, SecretText};
 
 use super::plan::{Secret, Step, Work};
-use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings};
+use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::{ApplyError, Tools};
 
 /// Executes every step.
@@ -30,7 +32,8 @@ pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[S
                 writing.provider(*id, settings, secret, *unlink).await?;
             }
             Work::User { id, settings, password } => writing.user(*id, settings, password).await?,
-            Work::DeleteService(_) | Work::DeleteProvider(_) | Work::DeleteUser(_) => {}
+            Work::Webhook { id, settings, secret } => writing.webhook(*id, settings, secret).await?,
+            Work::DeleteService(_) | Work::DeleteProvider(_) | Work::DeleteUser(_) | Work::DeleteWebhook(_) => {}
         }
     }
     for step in steps {
@@ -46,6 +49,7 @@ async fn delete(conn: &mut PgConnection, work: &Work) -> Result<(), sqlx::Error>
         Work::DeleteService(id) => sqlx::query!("DELETE FROM service WHERE id = $1", id.0).execute(conn).await?,
         Work::DeleteProvider(id) => sqlx::query!("DELETE FROM provider WHERE id = $1", id.0).execute(conn).await?,
         Work::DeleteUser(id) => sqlx::query!("DELETE FROM app_user WHERE id = $1", id.0).execute(conn).await?,
+        Work::DeleteWebhook(id) => sqlx::query!("DELETE FROM webhook WHERE id = $1", id.0).execute(conn).await?,
         _ => return Ok(()),
     };
     Ok(())
@@ -109,9 +113,10 @@ impl Writing<'_> {
                  scopes, default_scopes, required_scopes, code_lifetime_seconds, poll_interval_seconds,
                  access_token_lifetime_seconds, refresh, refresh_idle_seconds, refresh_absolute_seconds,
                  prefill, proximity, mfa, mfa_max_age_seconds, id_token_algorithm, activation_uri,
-                 resource_server, dpop, resources, verification, trusted_networks, verified, created_at)
+                 resource_server, dpop, resources, verification, trusted_networks, verified, max_age_seconds, factor,
+                 created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                 $25, $26, $27, $28, $29, $30, $23)
+                 $25, $26, $27, $28, $29, $30, $31, $32, $23)
              ON CONFLICT (id) DO UPDATE SET
                  name = excluded.name,
                  client_id = excluded.client_id,
@@ -137,7 +142,9 @@ impl Writing<'_> {
                  resources = excluded.resources,
                  verification = excluded.verification,
                  trusted_networks = excluded.trusted_networks,
-                 verified = excluded.verified",
+                 verified = excluded.verified,
+                 max_age_seconds = excluded.max_age_seconds,
+                 factor = excluded.factor",
             id.0,
             self.organization.0,
             settings.slug,
@@ -145,7 +152,7 @@ impl Writing<'_> {
             settings.client_id,
             mac,
             settings.device_login,
-            serde_json::json!(settings.scopes),
+            Scope::stored_form(&settings.scopes),
             &settings.default_scopes,
             &settings.required_scopes,
             seconds(settings.code_lifetime),
@@ -168,6 +175,8 @@ impl Writing<'_> {
             settings.verification.as_str(),
             &settings.trusted_networks,
             settings.verified,
+            settings.fresh_proof.max_age.map(seconds),
+            settings.fresh_proof.factor.map(Factor::as_str),
         )
         .execute(self.conn)
         .await?;
@@ -223,6 +232,31 @@ impl Writing<'_> {
         if unlink {
             sqlx::query!("DELETE FROM identity WHERE provider_id = $1", id.0).execute(self.conn).await?;
         }
+        Ok(())
+    }
+
+    async fn webhook(
+        self,
+        id: WebhookId,
+        settings: &WebhookSettings,
+        secret: &Secret<Sealed>,
+    ) -> Result<(), sqlx::Error> {
+        let (_, sealed) = secret.parameters(Sealed::as_bytes);
+        let events: Vec<String> = settings.events.iter().map(|event| event.as_str().to_owned()).collect();
+        // One that stays has its secret already: what would be added without one is refused by the table.
+        sqlx::query!(
+            "INSERT INTO webhook (id, organization_id, url, secret_sealed, events, created_at)
+             VALUES ($1, $2, $3, coalesce($4::bytea, (SELECT secret_sealed FROM webhook WHERE id = $1)), $5, $6)
+             ON CONFLICT (id) DO UPDATE SET secret_sealed = excluded.secret_sealed, events = excluded.events",
+            id.0,
+            self.organization.0,
+            settings.url,
+            sealed,
+            &events,
+            self.tools.clock.now(),
+        )
+        .execute(self.conn)
+        .await?;
         Ok(())
     }
 

@@ -4,7 +4,6 @@ mod forms;
 mod guesses;
 mod headers;
 mod order;
-mod races;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};

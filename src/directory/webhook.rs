@@ -1,0 +1,111 @@
+//! Webhooks: where an organization's own programs hear of what happened.
+//!
+//! They are signed as Standard Webhooks says (<https://www.standardwebhooks.com>), with a secret that the organization
+//! chose: `whsec_` and base64 of 24 to 64 bytes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::ids::{OrganizationId, WebhookId};
+use crate::postgres::PgConnection;
+use crate::secrets::{Keyring, SealError, Sealed, SecretText};
+
+use super::{stored_as_text, word};
+
+/// What a secret begins with, so that a secret scanner knows one.
+const PREFIX: &str = "whsec_";
+
+/// What a sealed secret is bound to.
+const SECRET_TABLE: &[u8] = b"webhook.secret";
+
+/// A program of an organization that is told.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Its id.
+    pub id: WebhookId,
+    /// Where messages are posted: https, or http on this machine.
+    pub url: String,
+    /// What they are signed with.
+    pub secret: Sealed,
+    /// What it is told of.
+    pub events: Vec<Event>,
+}
+
+/// What a webhook can be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Event {
+    /// Somebody approved a device.
+    Approved,
+    /// Somebody said of an approval that it wasn't them.
+    Reported,
+}
+stored_as_text!("event of webhooks", Event { Approved = "approved", Reported = "reported" });
+
+/// The key in a secret as it is written; `None` when it is none.
+#[must_use]
+pub fn signing_key(secret: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let key = Zeroizing::new(STANDARD.decode(secret.strip_prefix(PREFIX)?).ok()?);
+    (24..=64).contains(&key.len()).then_some(key)
+}
+
+/// Seals a webhook's secret.
+pub fn seal_secret(keyring: &Keyring, id: WebhookId, secret: &SecretText) -> Result<Sealed, SealError> {
+    keyring.seal(&[SECRET_TABLE, id.0.as_bytes()], secret.expose().as_bytes())
+}
+
+/// Opens a webhook's secret.
+pub fn open_secret(keyring: &Keyring, id: WebhookId, sealed: &Sealed) -> Result<SecretText, SealError> {
+    let opened = keyring.open(&[SECRET_TABLE, id.0.as_bytes()], sealed)?;
+    std::str::from_utf8(&opened).map(SecretText::from).map_err(|_| SealError)
+}
+
+/// The organization's webhooks, in the order of their addresses.
+pub async fn of_organization(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+) -> Result<Vec<Webhook>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT id, url, secret_sealed, events FROM webhook WHERE organization_id = $1 ORDER BY url",
+        organization.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let events = row.events.iter().map(|event| word(event)).collect::<Result<_, _>>()?;
+            Ok(Webhook { id: row.id.into(), url: row.url, secret: Sealed::from(row.secret_sealed), events })
+        })
+        .collect()
+}
+
+/// The organization's webhooks that are told of this.
+pub async fn told_of(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    event: Event,
+) -> Result<Vec<WebhookId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM webhook WHERE organization_id = $1 AND $2 = ANY(events) ORDER BY url",
+        organization.0,
+        event.as_str(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(WebhookId).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_written_as_the_convention_says() {
+        let of = |bytes: usize| format!("whsec_{}", STANDARD.encode(vec![7; bytes]));
+        assert_eq!(signing_key(&of(32)).unwrap().len(), 32);
+        assert!(signing_key(&of(24)).is_some() && signing_key(&of(64)).is_some());
+        for bad in ["", "whsec_", "whsec_!", &of(23), &of(65), &STANDARD.encode([7; 32]), &format!("{}\n", of(32))] {
+            assert!(signing_key(bad).is_none(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! One attempt to tell somebody, and what becomes of the notice.
+
+use crate::ids::WebhookId;
+use crate::installation::Installation;
+use crate::secrets::SealError;
+
+use super::Notices;
+use super::outbox::{self, Due, Next, To};
+
+/// Why an attempt failed. In words of our own: what the other side says may repeat what it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Failure {
+    why: String,
+    /// Whether it would fail for ever.
+    hopeless: bool,
+}
+
+impl Failure {
+    /// One after which it is worth trying again.
+    pub(super) fn passing(why: impl Into<String>) -> Self {
+        Self { why: why.into(), hopeless: false }
+    }
+
+    /// One that would be the same every time.
+    pub(super) fn hopeless(why: impl Into<String>) -> Self {
+        Self { why: why.into(), hopeless: true }
+    }
+}
+
+impl From<SealError> for Failure {
+    fn from(error: SealError) -> Self {
+        Self::passing(error.to_string())
+    }
+}
+
+impl Notices {
+    /// Takes at most so many mails that are due now. None, where mails aren't sent: another node may send them.
+    pub async fn take_mails(&self, installation: &Installation, most: usize) -> Result<Vec<Due>, sqlx::Error> {
+        if most == 0 || !self.sends_mail() {
+            return Ok(Vec::new());
+        }
+        let mut conn = installation.pool.acquire().await?;
+        outbox::take_mails(&mut conn, most, installation.clock.now()).await
+    }
+
+    /// Takes at most so many messages that are due now, for webhooks that aren't `busy`.
+    pub async fn take_for_webhooks(
+        &self,
+        installation: &Installation,
+        most: usize,
+        busy: &[WebhookId],
+    ) -> Result<Vec<Due>, sqlx::Error> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let mut conn = installation.pool.acquire().await?;
+        outbox::take_for_webhooks(&mut conn, most, busy, installation.clock.now()).await
+    }
+
+    /// Tells, and notes how it went. Where that can't be noted, the lease ends and somebody is told twice.
+    pub async fn attempt(&self, installation: &Installation, due: &Due) {
+        let outcome = match &due.to {
+            To::Mail(address) => self.0.mailer.send(installation, due, address).await,
+            To::Webhook { id, url, secret } => self.0.poster.post(installation, due, (*id, url, secret)).await,
+        };
+        if let Err(error) = note(installation, due, outcome).await {
+            tracing::warn!(notice = %due.id, %error, "how a notice went can't be noted; it is tried again");
+        }
+    }
+}
+
+async fn note(installation: &Installation, due: &Due, outcome: Result<(), Failure>) -> Result<(), sqlx::Error> {
+    let mut conn = installation.pool.acquire().await?;
+    let now = installation.clock.now();
+    let Err(failure) = outcome else {
+        tracing::debug!(notice = %due.id, attempt = due.attempt, "a notice was delivered");
+        return outbox::delivered(&mut conn, due, now).await;
+    };
+    let next = outbox::next(due.attempt, failure.hopeless);
+    let (notice, attempt, grant) = (due.id, due.attempt, due.notice.grant);
+    match next {
+        Next::In(delay) => {
+            tracing::warn!(%notice, %grant, attempt, why = failure.why, again_in = ?delay, "a notice was not delivered");
+        }
+        Next::GivenUp => {
+            tracing::warn!(%notice, %grant, attempt, why = failure.why, "a notice was given up: nobody was told");
+        }
+    }
+    outbox::failed(&mut conn, due, (&failure.why, next), now).await
+}

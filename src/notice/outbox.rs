@@ -1,0 +1,292 @@
+//! The SQL of notices that wait to be delivered. Taking one is one UPDATE, however many nodes look at once.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use crate::directory::webhook::Event;
+use crate::directory::word;
+use crate::ids::{GrantId, NoticeId, OrganizationId, WebhookId};
+use crate::installation::Installation;
+use crate::postgres::{self, PgConnection};
+use crate::secrets::Sealed;
+
+/// How long a node has for a notice that it took. Longer than any attempt takes.
+const LEASE: TimeDelta = TimeDelta::minutes(2);
+
+/// How long after a failed attempt the next one is made (the example of Standard Webhooks): three days altogether.
+const DELAYS: [Duration; 9] = [
+    Duration::from_secs(5),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(5),
+    Duration::from_hours(10),
+    Duration::from_hours(14),
+    Duration::from_hours(20),
+    Duration::from_hours(24),
+];
+
+/// How long what is over is kept, for those who ask whether somebody was told.
+const KEPT: TimeDelta = TimeDelta::days(7);
+
+/// What is to be told.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// In which organization.
+    pub organization: OrganizationId,
+    /// What happened.
+    pub event: Event,
+    /// To which device login.
+    pub grant: GrantId,
+    /// What is told of it ([`super::told`]).
+    pub content: Value,
+}
+
+/// Who is to be told.
+#[derive(Clone, Copy, Debug)]
+pub enum Receiver<'a> {
+    /// Somebody with this address.
+    Mail(&'a str),
+    /// A program.
+    Webhook(WebhookId),
+}
+
+/// A notice that this node took.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// The same at every attempt.
+    pub id: NoticeId,
+    /// When it was put.
+    pub created_at: DateTime<Utc>,
+    /// What is to be told.
+    pub notice: Notice,
+    /// The how manieth attempt this is.
+    pub attempt: i16,
+    /// Who is to be told.
+    pub to: To,
+}
+
+/// Who is to be told, with what is needed for it.
+#[derive(Clone, Debug)]
+pub enum To {
+    /// Somebody with this address.
+    Mail(String),
+    /// A program.
+    Webhook {
+        /// Its id.
+        id: WebhookId,
+        /// Where it is.
+        url: String,
+        /// What it knows us by.
+        secret: Sealed,
+    },
+}
+
+/// Puts a notice for each receiver.
+pub async fn put<'a>(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    notice: &Notice,
+    receivers: impl Iterator<Item = Receiver<'a>>,
+) -> Result<(), sqlx::Error> {
+    let now = installation.clock.now();
+    for receiver in receivers {
+        let (email, webhook) = match receiver {
+            Receiver::Mail(email) => (Some(email), None),
+            Receiver::Webhook(id) => (None, Some(id.0)),
+        };
+        sqlx::query!(
+            "INSERT INTO notice (id, organization_id, kind, grant_id, webhook_id, email, content, created_at, due_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+            NoticeId::new(now, &installation.random.bytes()).0,
+            notice.organization.0,
+            notice.event.as_str(),
+            notice.grant.0,
+            webhook,
+            email,
+            notice.content,
+            now,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Takes at most so many mails that are due.
+pub async fn take_mails(conn: &mut PgConnection, most: usize, now: DateTime<Utc>) -> Result<Vec<Due>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"WITH due AS MATERIALIZED (
+               SELECT id FROM notice
+               WHERE email IS NOT NULL AND delivered_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+               ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+           UPDATE notice n SET due_at = $3, attempts = n.attempts + 1, trouble = NULL
+           FROM due WHERE n.id = due.id
+           RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.content, n.created_at, n.attempts, n.email,
+               NULL::uuid AS webhook_id, NULL::text AS url, NULL::bytea AS secret_sealed"#,
+        now,
+        i64::try_from(most).unwrap_or(0),
+        now + LEASE,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Due::try_from).collect()
+}
+
+/// Takes messages that are due, at most so many, one for each webhook that isn't `busy`: a slow one holds up nobody but
+/// itself.
+pub async fn take_for_webhooks(
+    conn: &mut PgConnection,
+    most: usize,
+    busy: &[WebhookId],
+    now: DateTime<Utc>,
+) -> Result<Vec<Due>, sqlx::Error> {
+    let busy: Vec<_> = busy.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"WITH due AS MATERIALIZED (
+               SELECT first.id, w.url, w.secret_sealed
+               FROM webhook w CROSS JOIN LATERAL (
+                   SELECT id, due_at FROM notice
+                   WHERE webhook_id = w.id AND delivered_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+                   ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) first
+               WHERE w.id <> ALL ($4)
+               ORDER BY first.due_at LIMIT $2)
+           UPDATE notice n SET due_at = $3, attempts = n.attempts + 1, trouble = NULL
+           FROM due WHERE n.id = due.id
+           RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.content, n.created_at, n.attempts,
+               NULL::text AS email, n.webhook_id, due.url AS "url?", due.secret_sealed AS "secret_sealed?""#,
+        now,
+        i64::try_from(most).unwrap_or(0),
+        now + LEASE,
+        &busy,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Due::try_from).collect()
+}
+
+/// Notes that a notice arrived.
+pub async fn delivered(conn: &mut PgConnection, due: &Due, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE notice SET delivered_at = $2, trouble = NULL
+         WHERE id = $1 AND delivered_at IS NULL AND given_up_at IS NULL",
+        due.id.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What becomes of a notice whose attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is tried again after this time.
+    In(Duration),
+    /// It is given up.
+    GivenUp,
+}
+
+/// What becomes of a notice after so many attempts.
+#[must_use]
+pub fn next(attempt: i16, hopeless: bool) -> Next {
+    let delay = usize::try_from(attempt - 1).ok().and_then(|index| DELAYS.get(index));
+    delay.filter(|_| !hopeless).map_or(Next::GivenUp, |delay| Next::In(*delay))
+}
+
+/// Notes that an attempt failed, and what becomes of it. An attempt whose lease is over has nothing to say any more.
+pub async fn failed(
+    conn: &mut PgConnection,
+    due: &Due,
+    (trouble, next): (&str, Next),
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let (due_at, given_up_at) = match next {
+        Next::In(delay) => (now + TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(1)), None),
+        Next::GivenUp => (now, Some(now)),
+    };
+    sqlx::query!(
+        "UPDATE notice SET due_at = $3, given_up_at = $4, trouble = $5
+         WHERE id = $1 AND attempts = $2 AND delivered_at IS NULL AND given_up_at IS NULL",
+        due.id.0,
+        due.attempt,
+        due_at,
+        given_up_at,
+        trouble,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes what has been over for a week, a small batch at a time.
+pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "DELETE FROM notice WHERE id IN (
+             SELECT id FROM notice
+             WHERE coalesce(delivered_at, given_up_at) IS NOT NULL AND coalesce(delivered_at, given_up_at) <= $1
+             LIMIT 500)",
+        now - KEPT,
+    )
+    .execute(conn)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// A row as it is taken.
+struct Row {
+    id: uuid::Uuid,
+    organization_id: uuid::Uuid,
+    kind: String,
+    grant_id: uuid::Uuid,
+    content: Value,
+    created_at: DateTime<Utc>,
+    attempts: i16,
+    email: Option<String>,
+    webhook_id: Option<uuid::Uuid>,
+    url: Option<String>,
+    secret_sealed: Option<Vec<u8>>,
+}
+
+impl TryFrom<Row> for Due {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
+        let to = match (row.email, row.webhook_id, row.url, row.secret_sealed) {
+            (Some(email), ..) => To::Mail(email),
+            (None, Some(id), Some(url), Some(secret)) => To::Webhook { id: id.into(), url, secret: secret.into() },
+            _ => return Err(postgres::impossible_row("notice")),
+        };
+        let notice = Notice {
+            organization: row.organization_id.into(),
+            event: word(&row.kind)?,
+            grant: row.grant_id.into(),
+            content: row.content,
+        };
+        Ok(Self { id: row.id.into(), created_at: row.created_at, notice, attempt: row.attempts, to })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_and_end() {
+        let delays: Vec<u64> = (1..=9)
+            .map(|attempt| match next(attempt, false) {
+                Next::In(delay) => delay.as_secs(),
+                Next::GivenUp => 0,
+            })
+            .collect();
+        assert!(delays.is_sorted() && delays[0] == 5, "{delays:?}");
+        assert!(delays.iter().sum::<u64>() > 3 * 24 * 60 * 60);
+        assert_eq!(next(10, false), Next::GivenUp);
+        assert_eq!(next(100, false), Next::GivenUp);
+        assert_eq!(next(1, true), Next::GivenUp);
+    }
+}
