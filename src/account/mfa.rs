@@ -101,7 +101,8 @@ async fn refused(
     refused.note(&pages.installation, event, Some("account")).await?;
     let csrf_token = visit.csrf_token(pages, visit.about());
     let frame = visit.frame(pages, &csrf_token);
-    let page = Mfa { frame, error: None, development_code: None, next: next.map(Guarded::as_str) };
+    let next = next.map(Guarded::as_str);
+    let page = Mfa { frame, why: None, error: None, development_code: None, recovery: true, next };
     let mut conn = pages.installation.pool.acquire().await?;
     refused.challenge(&mut conn, &pages.installation, visit.account()?.user.id, page).await
 }

@@ -84,8 +84,8 @@ pub async fn submit(
 async fn refused(pages: &Pages, caller: &Caller, walk: &Walk, refused: &Refused) -> Result<Response, PageError> {
     let event = walk.event_by(pages, audit::Kind::MfaFailed, caller);
     refused.note(&pages.installation, event, None).await?;
-    let csrf_token = walk.csrf_token(pages);
-    let page = Mfa { frame: walk.frame(pages, &csrf_token), error: None, development_code: None, next: None };
+    let (csrf_token, why) = (walk.csrf_token(pages), why_factor(pages, walk));
+    let page = asking(pages, walk, &csrf_token, why.as_deref());
     let mut conn = pages.installation.pool.acquire().await?;
     refused.challenge(&mut conn, &pages.installation, walk.account()?.user.id, page).await
 }
@@ -169,15 +169,17 @@ async fn challenge(
     status: StatusCode,
     error: Option<MfaError<'_>>,
 ) -> Result<Response, PageError> {
-    let csrf_token = walk.csrf_token(pages);
-    let why = walk.asked(pages).and_then(|asked| asked.why_factor());
-    let page = Mfa {
-        frame: walk.frame(pages, &csrf_token),
-        why: why.as_deref(),
-        error,
-        development_code: None,
-        recovery: !walk.wants_authenticator(pages),
-        next: None,
-    };
+    let (csrf_token, why) = (walk.csrf_token(pages), why_factor(pages, walk));
+    let page = Mfa { error, ..asking(pages, walk, &csrf_token, why.as_deref()) };
     second_factor::challenge(conn, &pages.installation, walk.account()?.user.id, page, status).await
+}
+
+fn why_factor(pages: &Pages, walk: &Walk) -> Option<String> {
+    walk.asked(pages).and_then(|asked| asked.why_factor())
+}
+
+/// The page that asks for a second factor, of the kind that will do.
+fn asking<'a>(pages: &'a Pages, walk: &'a Walk, csrf_token: &'a str, why: Option<&'a str>) -> Mfa<'a> {
+    let frame = walk.frame(pages, csrf_token);
+    Mfa { frame, why, error: None, development_code: None, recovery: !walk.wants_authenticator(pages), next: None }
 }

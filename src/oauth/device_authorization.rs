@@ -19,12 +19,11 @@ use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
 use crate::ids::GrantId;
 
-use super::Endpoints;
 use super::client_auth::Credentials;
-use super::limits::too_many_codes;
 use super::openapi::{refusals, requests};
 use super::possession::{self, Possession};
 use super::resources;
+use super::{Endpoints, limits};
 
 /// How often a user code is drawn again that somebody has: with a million live codes, once in 25,000 requests at all.
 const DRAWS: usize = 8;
@@ -76,15 +75,12 @@ pub async fn handle(
     let installation = &endpoints.installation;
     let now = installation.clock.now();
     let address = subscriber(caller.ip);
-    endpoints.requests.from_address(address, now)?;
+    endpoints.requests.by_address(address, now)?;
     let credentials = Credentials::read(&headers, &parameters)?;
     let mut conn = installation.pool.acquire().await?;
     let service = credentials.authenticate(&mut conn, &installation.keyring).await?;
     may_log_in(&service)?;
-    endpoints.requests.of_client(service.id, now)?;
-    endpoints.live.look(&mut conn, now).await?;
-    endpoints.live.full(service.id, address).map_or(Ok(()), |full| Err(too_many_codes(full)))?;
-    let length = endpoints.live.length();
+    let length = limits::admit(&endpoints, &mut conn, service.id, address, now).await?;
     let mut tx = conn.begin().await?;
     is_named(&service, &parameters)?;
     let scopes = scopes(&service, parameters.get("scope"))?;

@@ -10,10 +10,14 @@ use ipnet::IpNet;
 
 use crate::budget::{Exhausted, Purpose};
 use crate::config::Limits;
+use crate::device::codes::Length;
 use crate::device::live::Full;
 use crate::device::rates::Rates;
 use crate::http::oauth_error::OAuthError;
 use crate::ids::ServiceId;
+use crate::postgres::PgConnection;
+
+use super::Endpoints;
 
 /// Codes stay for minutes, and some are decided every moment.
 const UNTIL_SOME_ARE_DECIDED: u32 = 60;
@@ -34,13 +38,13 @@ impl Requests {
     }
 
     /// Counts one request from an address.
-    pub(super) fn from_address(&self, address: IpNet, now: DateTime<Utc>) -> Result<(), OAuthError> {
+    pub(super) fn by_address(&self, address: IpNet, now: DateTime<Utc>) -> Result<(), OAuthError> {
         let limit = self.limits.requests_per_address;
         self.addresses.take(address, limit, now).map_err(|wait| too_many_requests("address", limit, wait))
     }
 
     /// Counts one request of a client.
-    pub(super) fn of_client(&self, client: ServiceId, now: DateTime<Utc>) -> Result<(), OAuthError> {
+    pub(super) fn by_client(&self, client: ServiceId, now: DateTime<Utc>) -> Result<(), OAuthError> {
         let limit = self.limits.requests_per_client;
         self.clients.take(client, limit, now).map_err(|wait| too_many_requests("client", limit, wait))
     }
@@ -54,8 +58,24 @@ fn too_many_requests(whose: &str, limit: u32, wait: Duration) -> OAuthError {
     OAuthError::too_many_requests(description, seconds)
 }
 
+/// Counts a request of a client from an address, and says how long its code has to be, or that there is none for it now.
+pub(super) async fn admit(
+    endpoints: &Endpoints,
+    conn: &mut PgConnection,
+    client: ServiceId,
+    address: IpNet,
+    now: DateTime<Utc>,
+) -> Result<Length, OAuthError> {
+    endpoints.requests.by_client(client, now)?;
+    endpoints.live.look(conn, now).await?;
+    match endpoints.live.full(client, address) {
+        Some(full) => Err(too_many_codes(full)),
+        None => Ok(endpoints.live.length()),
+    }
+}
+
 /// The answer to a request for one code more than may be open.
-pub(super) fn too_many_codes(full: Full) -> OAuthError {
+fn too_many_codes(full: Full) -> OAuthError {
     let description = match full {
         Full::Address => {
             "Too many codes that this address asked for are still open. Enter or let expire some of them first."

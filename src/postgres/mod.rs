@@ -24,6 +24,7 @@ pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
 }
 
 /// Opens a pool. Connections are made when they are needed: a database that is away doesn't keep the server from starting.
+#[must_use]
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
     PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options)
 }

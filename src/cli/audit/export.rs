@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
 
@@ -79,14 +80,20 @@ async fn write(installation: &Installation, args: &Args, mut out: impl Write) ->
         since: args.since.map(|since| since.before(now)),
         until: args.until.map(|until| until.before(now)),
     };
+    let mut missing = 0;
     let mut links = pin!(chain::links(&mut conn, which));
     while let Some(link) = links.try_next().await? {
-        match link.line() {
-            Some(line) => writeln!(out, "{line}")?,
-            None => tracing::warn!(chain = %link.chain, position = link.position, "an event is missing"),
+        if let Some(line) = link.line() {
+            writeln!(out, "{line}")?;
+        } else {
+            missing += 1;
         }
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    if missing > 0 {
+        bail!("{missing} of the events are missing: countersign audit verify says from where on");
+    }
+    Ok(())
 }
 
 /// Whether whoever read this has gone, `head` for one.

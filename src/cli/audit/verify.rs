@@ -102,9 +102,9 @@ fn of_file(path: &Path, args: &Args) -> anyhow::Result<Findings> {
     };
     // An export may begin anywhere.
     let mut verifier = Verifier::new(None, args.head.clone(), true);
-    for (number, line) in input.lines().enumerate() {
-        let line = line.with_context(|| format!("{} can't be read", path.display()))?;
-        let link = Link::parse(&line).with_context(|| {
+    for (number, text) in input.lines().enumerate() {
+        let text = text.with_context(|| format!("{} can't be read", path.display()))?;
+        let link = Link::parse(&text).with_context(|| {
             format!("{}:{}: this is no line of countersign audit export", path.display(), number + 1)
         })?;
         verifier.next(&link);
