@@ -2,6 +2,7 @@
 //! RFC 8628 §5 and the mitigations of RFC 10027 to these files.
 
 mod another_host;
+mod approved_by_deception;
 mod callback_from_another_connector;
 mod clickjacking;
 mod code_bound_to_no_approver;
@@ -91,4 +92,3 @@ fn with_header(mut request: Request<Body>, name: &'static str, value: &str) -> R
     request.headers_mut().insert(HeaderName::from_static(name), value.parse().unwrap());
     request
 }
-mod approved_by_deception;
