@@ -80,10 +80,11 @@ mod tests {
         assert_eq!(read(token.expose(), 0), Token::Good(grant));
         assert_eq!(read(token.expose(), 30), Token::Good(grant));
         assert_eq!(read(token.expose(), 31), Token::TooOld);
-        assert_eq!(read(&format!(" {}\r\n {}\n", &token.expose()[..20], &token.expose()[20..]), 0), Token::Good(grant));
+        let (beginning, end) = token.expose().split_at(20);
+        assert_eq!(read(&format!(" {beginning}\r\n {end}\n"), 0), Token::Good(grant), "broken by a mail program");
         assert_eq!(super::read(&self::keyring(), token.expose(), asked), Token::Unknown, "of another installation");
         let device_code = crate::device::codes::device_code(&keyring, grant, "demo-cli");
-        let others = ["", "csn_", "csn_AAAA", &token.expose()[..67], &format!("{}A", token.expose())];
+        let others = ["", "csn_", "csn_AAAA", beginning, &format!("{}A", token.expose())];
         for other in others.into_iter().chain([&*device_code.expose().replace("csd_", "csn_")]) {
             assert_eq!(read(other, 0), Token::Unknown, "{other}");
         }

@@ -72,8 +72,8 @@ describe('who is told of an approval', () => {
 
   test('reads the mail in every scheme, without anything that it would load', () =>
     somebody(async (page) => {
-      await logIn('A device with a <b>name</b> & more')
-      const { html } = await mailAbout('A device with a <b>name</b>')
+      await logIn('A device called <b>bold & more')
+      const { html } = await mailAbout('A device called <b>bold')
       // As a mail program shows it, which has no address of its own.
       await page.setContent(html)
       assert.equal(await page.locator('b').count(), 0)

@@ -127,7 +127,7 @@ async function serve(smtpPort, hookPort) {
   const ready = new Promise((resolve, reject) => {
     child.stderr.on('data', (text) => {
       log += text
-      if (log.includes('ready')) resolve()
+      if (log.includes('issuer=')) resolve()
     })
     child.on('exit', () => reject(new Error(`the server does not start: ${log}`)))
   })
