@@ -1,10 +1,12 @@
-# Two commands for a fresh machine:
+# For a fresh machine:
 #
 #   make demo             a server and a device login to approve in the browser; everything stays in DEMO_DIR
 #   make demo APPROVE=1   the same, approved by the demo person over HTTP; ends with the token's claims
 #   make test             every test
+#   make fuzz             mutated inputs, 30 seconds for each kind of them (FUZZ_SECONDS)
+#   make bench-timing     whether the time of an answer tells what it doesn't say
 #
-# Both install what is missing first (see scripts/install). From another directory: make -f path/to/Makefile demo
+# Each installs what is missing first (see scripts/install). From another directory: make -f path/to/Makefile demo
 
 ROOT := $(patsubst %/,%,$(dir $(realpath $(lastword $(MAKEFILE_LIST)))))
 
@@ -20,10 +22,10 @@ export CARGO_TARGET_DIR
 # The queries are checked against the committed .sqlx: no database is needed to build.
 export SQLX_OFFLINE = true
 
-.PHONY: help demo test install regenerate
+.PHONY: help demo test fuzz bench-timing install regenerate
 
 help:
-	@sed -n '3,5s/^#   //p' $(ROOT)/Makefile
+	@sed -n '3,7s/^#   //p' $(ROOT)/Makefile
 
 demo:
 	@$(ROOT)/scripts/install
@@ -33,6 +35,17 @@ demo:
 test:
 	@$(ROOT)/scripts/install --tests
 	@$(ROOT)/scripts/test
+
+# Every fuzz target of tests/fuzz for so many seconds, as many at a time as there are cores.
+FUZZ_SECONDS ?= 30
+fuzz:
+	@$(ROOT)/scripts/install --tests
+	@BOLERO_RANDOM_TEST_TIME_MS=$(FUZZ_SECONDS)000 cargo test --locked --manifest-path $(ROOT)/Cargo.toml --test fuzz -- --nocapture
+
+# Whether the time of an answer tells what it doesn't say. For a machine that does nothing else.
+bench-timing:
+	@$(ROOT)/scripts/install --tests
+	@cargo bench --locked --manifest-path $(ROOT)/Cargo.toml --bench timing
 
 install:
 	@$(ROOT)/scripts/install --tests

@@ -110,12 +110,21 @@ fn sign_in(gallery: &Gallery) -> Result {
 }
 
 fn mfa(gallery: &Gallery) -> Result {
-    let page = |error, development_code| Mfa { frame: SIGNED_IN, error, development_code, next: None };
+    let page = |error, development_code| Mfa {
+        frame: SIGNED_IN,
+        why: None,
+        error,
+        development_code,
+        recovery: true,
+        next: None,
+    };
     let wrong = "This code is not right. Wait for the next one and type that.";
     let unknown = "This recovery code is not known, or it was used before.";
     gallery.add("3-mfa", &page(None, None))?;
     gallery.add("3-mfa-development", &page(None, Some("123456")))?;
     gallery.add("a-verify-again", &Mfa { frame: AT_HOME, next: Some("password"), ..page(None, None) })?;
+    let why = Some("“Deploy to production” asks you to verify that it is you, for this device.");
+    gallery.add("3-mfa-authenticator", &Mfa { why, recovery: false, ..page(None, None) })?;
     gallery.add("3-mfa-wrong", &page(Some(MfaError::beside("000000", wrong)), None))?;
     gallery.add("3-mfa-recovery", &page(Some(MfaError::beside("abcd-efgh-jkmn", unknown)), None))
 }
@@ -280,6 +289,8 @@ fn report(gallery: &Gallery) -> Result {
 
 fn troubles(gallery: &Gallery) -> Result {
     let (provider, retry_href) = ("Acme SSO", "./activate/sign-in");
+    let asked = "a sign-in of the last 5 minutes";
+    let not_fresh = Trouble::NotFresh { provider, asked, retry_href, others_href: "./activate/sign-in" };
     let refused = Trouble::Refused { provider, identity: Some("ada@other.example"), retry_href };
     let reference = Frame { request_id: Some("0198f2c4-7a1e-7d0b-9c55-2f6f0a9be311"), ..NEUTRAL };
     let (device, you) = ("2001:db8:85a3:8d3:1319:8a2e:370:7348", "203.0.113.24");
@@ -292,6 +303,7 @@ fn troubles(gallery: &Gallery) -> Result {
         ("x-refused", CLAIMED, refused),
         ("x-unreachable", CLAIMED, Trouble::Unreachable { provider, retry_href }),
         ("x-unusable", CLAIMED, Trouble::Unusable { provider, retry_href }),
+        ("x-not-fresh", CLAIMED, not_fresh),
         ("x-unavailable", CLAIMED, Trouble::Unavailable),
         ("x-other-network", CLAIMED, too_far(Distance::OtherNetwork, "198.51.100.7")),
         ("x-incomparable", CLAIMED, too_far(Distance::Incomparable, device)),

@@ -1,4 +1,12 @@
 //! The audit: one event per step, appended in the transaction that makes the step.
+//!
+//! Appended events are linked into a chain for each organization ([`linker`]), so that what was there can't be changed
+//! unnoticed ([`verify`]). [`line`](mod@line) says what is hashed and exported.
+
+pub mod chain;
+pub mod line;
+pub mod linker;
+pub mod verify;
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;

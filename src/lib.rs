@@ -19,11 +19,13 @@ pub mod config; // countersign.toml and the environment
 pub mod words; // programs, places and times, as people say them
 
 // 2: what an installation consists of.
-pub mod audit; // one event per step
+pub mod audit; // one event per step, chained
+pub mod budget; // what may be spent within an hour
 pub mod directory; // organizations, services, providers, users
 pub mod installation; // the running installation, in one value
 
 // 3: what happens.
+pub mod attempts; // tries at passwords and second factors
 pub mod browser; // the approving person's browser: its session, its tokens against forgery
 pub mod device; // device logins in progress
 pub mod dpop; // proofs that a device holds its key

@@ -3,40 +3,47 @@
 pub mod delivery;
 pub mod housekeeping;
 pub mod patience;
+pub mod upkeep;
 
 use std::future::Future;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::Redirect;
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::trace::TraceLayer;
 
-use crate::config::Phishing;
+use crate::audit::linker;
+use crate::config::{Limits, Phishing};
+use crate::device::live::LiveCodes;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::dpop::replay;
 use crate::geo::{self, Places};
 use crate::http::client_address::{self, TrustedProxies};
 use crate::http::page_headers;
+use crate::http::request_number::{self, Numbers, RequestNumber};
 use crate::installation::Installation;
 use crate::notice::Notices;
 use crate::notice::mail::Mailer;
 use crate::notice::webhook::NoHttpClient as NoWebhooks;
-use crate::oauth::{self, Endpoints};
+use crate::oauth::{self, Endpoints, Requests};
 use crate::pages::{self, Pages};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::upstream::{NoHttpClient, Upstream};
 use crate::{account, activation};
 
 use patience::{Patience, PatientListener, Peer};
+use upkeep::Upkeep;
 
 /// How long requests that are under way may take once the server was asked to end.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -62,6 +69,8 @@ pub struct Settings {
     pub places: Places,
     /// What looks like phishing.
     pub phishing: Phishing,
+    /// How many codes may be asked for. None of it holds in dev mode.
+    pub limits: Limits,
     /// How mails are sent.
     pub mailer: Mailer,
 }
@@ -87,17 +96,22 @@ impl Server {
     /// Puts the server together, making signing keys where there are none.
     pub async fn new(installation: Installation, settings: Settings) -> Result<Self, ServerError> {
         let signing_keys = SigningKeys::load(&installation).await?;
+        let limits = if installation.dev_mode { Limits::none() } else { settings.limits };
+        let live = LiveCodes::new(limits);
         let endpoints = Endpoints {
             installation: installation.clone(),
             signing_keys,
             waiting: Waiting::default(),
             pacing: Pacing::default(),
+            requests: Requests::within(limits),
+            live: live.clone(),
         };
         let pages = Pages {
             installation: installation.clone(),
             upstream: Upstream::new()?,
             places: settings.places.clone(),
             phishing: settings.phishing,
+            live,
             notices: Notices::new(settings.mailer.clone())?,
         };
         Ok(Self { installation, endpoints, pages, settings })
@@ -132,7 +146,10 @@ impl Server {
         let rooms = rooms.route(&home, get(move || async move { Redirect::to(&start) })).merge(self.nowhere(base));
         let rooms = rooms
             .layer(from_fn_with_state(self.settings.proxies.clone(), client_address::identify))
-            .layer(TraceLayer::new_for_http().make_span_with(span));
+            // Handlers have their own, which answer in their form; this one is for what is around them.
+            .layer(CatchPanicLayer::custom(|_| fault()))
+            .layer(TraceLayer::new_for_http().make_span_with(span))
+            .layer(from_fn_with_state(Numbers::new(self.installation.random.bytes()), request_number::give));
         let secure = self.installation.public_url.is_secure();
         let rooms = if secure { rooms.layer(from_fn(page_headers::strict_transport)) } else { rooms };
         // Around the router, not in it: the path is trimmed before it is matched.
@@ -154,15 +171,23 @@ impl Server {
     /// Starts what runs beside the requests, until `stop`.
     #[must_use = "the tasks end when it is dropped"]
     pub fn attend(&self, stop: &CancellationToken) -> JoinSet<()> {
-        let mut tasks = JoinSet::new();
-        tasks.spawn(self.endpoints.waiting.clone().listen(self.installation.pool.clone(), stop.clone()));
-        tasks.spawn(housekeeping::watch(self.installation.clone(), stop.clone()));
-        tasks.spawn(delivery::watch(self.installation.clone(), self.pages.notices.clone(), stop.clone()));
-        let keys = self.endpoints.signing_keys.clone();
-        tasks.spawn(life::watch(keys, self.installation.clone(), self.settings.keys, stop.clone()));
-        tasks.spawn(replay::watch(self.installation.clone(), stop.clone()));
-        tasks.spawn(geo::watch(self.settings.places.clone(), stop.clone()));
-        tasks
+        let mut upkeep = Upkeep::until(stop.clone());
+        let (waiting, pool) = (self.endpoints.waiting.clone(), self.installation.pool.clone());
+        upkeep.keep("decisions", move |stop| waiting.clone().listen(pool.clone(), stop));
+        let installation = self.installation.clone();
+        upkeep.keep("housekeeping", move |stop| housekeeping::watch(installation.clone(), stop));
+        let (installation, notices) = (self.installation.clone(), self.pages.notices.clone());
+        upkeep.keep("notices", move |stop| delivery::watch(installation.clone(), notices.clone(), stop));
+        let (keys, installation, policy) =
+            (self.endpoints.signing_keys.clone(), self.installation.clone(), self.settings.keys);
+        upkeep.keep("signing keys", move |stop| life::watch(keys.clone(), installation.clone(), policy, stop));
+        let installation = self.installation.clone();
+        upkeep.keep("proofs", move |stop| replay::watch(installation.clone(), stop));
+        let (pool, keyring) = (self.installation.pool.clone(), self.installation.keyring.clone());
+        upkeep.keep("audit links", move |stop| linker::watch(pool.clone(), keyring.clone(), stop));
+        let places = self.settings.places.clone();
+        upkeep.keep("places", move |stop| geo::watch(places.clone(), stop));
+        upkeep.into_tasks()
     }
 
     /// Serves until `stop`, then answers what is under way, held polls at once, and ends.
@@ -187,7 +212,14 @@ impl Server {
     }
 }
 
-/// A request in the log: never its query, in which codes and states travel.
+/// A request in the log: never its query, in which codes and states travel. Its number is what an error page shows.
 fn span(request: &Request) -> tracing::Span {
-    tracing::info_span!("request", method = %request.method(), path = request.uri().path())
+    let number = request.extensions().get::<RequestNumber>().map(RequestNumber::as_str);
+    tracing::info_span!("request", number, method = %request.method(), path = request.uri().path())
+}
+
+/// The answer when what stands around the handlers panicked.
+fn fault() -> Response {
+    let said = "The server made a mistake, which its log describes. Try again.";
+    (StatusCode::INTERNAL_SERVER_ERROR, [(header::CACHE_CONTROL, "no-store")], said).into_response()
 }

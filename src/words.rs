@@ -79,6 +79,18 @@ pub fn last(span: Duration) -> String {
     }
 }
 
+/// How long to wait, as people say it, and never too short.
+#[must_use]
+pub fn wait(seconds: u64) -> String {
+    match seconds {
+        1 => "1 second".to_owned(),
+        ..=90 => format!("{seconds} seconds"),
+        ..=3540 => format!("{} minutes", seconds.div_ceil(60)),
+        ..=3600 => "an hour".to_owned(),
+        _ => format!("{} hours", seconds.div_ceil(3600)),
+    }
+}
+
 /// A place, within a sentence.
 #[must_use]
 pub fn place(place: &Place) -> String {
@@ -156,6 +168,10 @@ mod tests {
             ["just now", "just now", "42 seconds ago", "1 minute ago", "2 minutes ago", "1 hour ago"]
         );
         assert_eq!([ago(172_799), ago(172_800), ago(7_776_000)], ["47 hours ago", "2 days ago", "90 days ago"]);
+        assert_eq!(
+            [wait(1), wait(90), wait(91), wait(900), wait(3540), wait(3541), wait(3600), wait(3601)],
+            ["1 second", "90 seconds", "2 minutes", "15 minutes", "59 minutes", "an hour", "an hour", "2 hours"]
+        );
         let last = |seconds| last(Duration::from_secs(seconds));
         assert_eq!([last(3600), last(7200), last(86_400)], ["the last hour", "the last 2 hours", "the last day"]);
         assert_eq!([last(60), last(5400), last(90)], ["the last minute", "the last 90 minutes", "the last 90 seconds"]);

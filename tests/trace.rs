@@ -1,6 +1,8 @@
 //! A whole run, logged at trace level by everything in the process, over real sockets: none of its secrets is in the log.
 //!
-//! The subscriber is the process's own, so this is a binary of its own with one test.
+//! And a panic: one answer, one event with the request's number and without what it says.
+//!
+//! The subscriber and what hears of panics are the process's own, so this is a binary of its own.
 
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -11,11 +13,15 @@ mod app;
 mod database;
 
 use std::io::Write;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once};
 
 use countersign::ids::GrantId;
+use countersign::installation::Parts;
 use countersign::mfa::totp;
 use countersign::notice::link;
+use countersign::secrets::Random;
+use countersign::telemetry;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use scraper::{Html, Selector};
 use serde_json::Value;
@@ -36,6 +42,21 @@ impl Write for Log {
     }
 }
 
+/// From now on everything is logged, panics as the server logs them. Failed assertions are shown besides.
+fn keep_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Log).init();
+        let usual = std::panic::take_hook();
+        telemetry::log_panics();
+        let logged = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            logged(panic);
+            usual(panic);
+        }));
+    });
+}
+
 /// Everything that must stay out of the log, and what it is.
 #[derive(Default)]
 struct Secrets(Vec<(&'static str, String)>);
@@ -54,13 +75,15 @@ struct Run {
     client: reqwest::Client,
     base: String,
     cookie: Option<String>,
+    /// The other cookies.
+    known: Vec<String>,
     secrets: Secrets,
 }
 
 impl Run {
     fn new(issuer: &str) -> Self {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { client, base: issuer.to_owned(), cookie: None, secrets: Secrets::default() }
+        Self { client, base: issuer.to_owned(), cookie: None, known: Vec::new(), secrets: Secrets::default() }
     }
 
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
@@ -109,14 +132,15 @@ impl Run {
                 None => self.client.get(url),
             };
             let request = match &self.cookie {
-                Some(cookie) => request.header(COOKIE, cookie),
+                Some(cookie) => request.header(COOKIE, [&[cookie.clone()][..], &self.known].concat().join("; ")),
                 None => request,
             };
             let answer = request.send().await.unwrap();
-            if let Some(set) = answer.headers().get(SET_COOKIE) {
+            for set in answer.headers().get_all(SET_COOKIE) {
                 let pair = set.to_str().unwrap().split(';').next().unwrap().to_owned();
-                self.secrets.keep("cookie", pair.split_once('=').unwrap().1);
-                self.cookie = Some(pair);
+                let (name, value) = pair.split_once('=').unwrap();
+                self.secrets.keep("cookie", value);
+                if name.ends_with("countersign") { self.cookie = Some(pair) } else { self.known.push(pair) }
             }
             match answer.headers().get(LOCATION) {
                 Some(location) => path = location.to_str().unwrap().to_owned(),
@@ -169,7 +193,7 @@ fn all(html: &str, selector: &str, attribute: Option<&str>) -> Vec<String> {
 
 #[tokio::test]
 async fn a_whole_run_at_trace_level_holds_none_of_its_secrets() {
-    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Log).init();
+    keep_log();
     // Cookies without `Secure`, which the browser here would send anyway.
     let app = App::listening(&ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
     let mut run = Run::new(app.issuer());
@@ -250,6 +274,44 @@ async fn a_whole_run_at_trace_level_holds_none_of_its_secrets() {
     }
     let told: Vec<String> = run.secrets.0.iter().filter_map(|(what, secret)| leak(&log, what, secret)).collect();
     assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+#[tokio::test]
+async fn a_panic_is_one_answer_and_one_event_with_the_number_that_the_person_sees() {
+    keep_log();
+    let (broken, usual) = (Arc::new(AtomicBool::new(false)), Random::system());
+    let out_of_order = broken.clone();
+    let random = Random::from_fn(move |bytes| {
+        assert!(!out_of_order.load(Ordering::SeqCst), "the-words-of-a-panic");
+        for byte in bytes {
+            [*byte] = usual.bytes();
+        }
+    });
+    let parts = App::parts(database::database().await, "https://auth.acme.example");
+    let app = App::of(Parts { random, ..parts }).await;
+    app.apply(ACME).await;
+    let ask = || app.post("/auth/device/code", &[("client_id", "acme-cli")]);
+    assert_eq!(ask().await.status, 200);
+    broken.store(true, Ordering::SeqCst);
+    let (program, person) = (ask().await, app.get("/activate").await);
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!((program.status.as_u16(), program.error().as_str()), (500, "server_error"), "{}", program.body);
+    assert_eq!(person.status, 500);
+    assert_eq!(ask().await.status, 200, "and the next request is answered");
+
+    let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    for (answer, path) in [(&program, "/auth/device/code"), (&person, "/activate")] {
+        let number = answer.header("x-request-id").unwrap();
+        let events =
+            log.lines().filter(|line| line.contains(&format!("number=\"{number}\"")) && line.contains("a panic"));
+        let events: Vec<&str> = events.collect();
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert!(events[0].contains("ERROR") && events[0].contains(path) && events[0].contains(".rs:"), "{}", events[0]);
+        assert!(!answer.body.contains("the-words-of-a-panic"), "{}", answer.body);
+    }
+    assert!(!log.contains("the-words-of-a-panic"));
+    assert!(person.body.contains(person.header("x-request-id").unwrap()), "{}", person.body);
+    assert_eq!(app.get("/activate").await.header("x-request-id"), None);
 }
 
 /// Waits until the webhook was told of the approval and of the report.

@@ -97,7 +97,7 @@ pub async fn renew(Arrival { pages, caller, guest }: Arrival, form: Form) -> Res
     }
     // Hashing takes long: not with a connection in hand.
     drop(conn);
-    let codes = NewCodes::draw(&pages.installation).await;
+    let codes = NewCodes::draw(&pages.installation).await?;
     let mut tx = pages.installation.pool.begin().await?;
     let codes = codes.give(&mut tx, visit.account()?.user.id).await?;
     visit

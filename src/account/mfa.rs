@@ -2,7 +2,7 @@
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use sqlx::Postgres;
@@ -16,7 +16,7 @@ use crate::mfa::totp;
 use crate::pages::Pages;
 use crate::pages::answer::{Form, PageError};
 use crate::pages::factor::{Mfa, MfaError, Occasion};
-use crate::pages::second_factor::{self, Method, Typed};
+use crate::pages::second_factor::{self, Method, Refused, Try};
 use crate::postgres::PgConnection;
 
 use super::visit::{Arrival, Guarded, Step, Visit};
@@ -60,7 +60,7 @@ pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
         }
         Asked::Code => {
             drop(conn);
-            take(&pages, &caller, &visit, next, typed).await
+            take(&pages, &caller, &guest.headers, &visit, next, typed).await
         }
     }
 }
@@ -69,24 +69,42 @@ pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
 async fn take(
     pages: &Pages,
     caller: &Caller,
+    headers: &HeaderMap,
     visit: &Visit,
     next: Option<Guarded>,
     typed: &str,
 ) -> Result<Response, PageError> {
-    let user = visit.account()?.user.id;
-    let typed = Typed::read(&pages.installation, user, typed).await?;
-    let mut tx = pages.installation.pool.begin().await?;
-    let answer = if typed.spend(&mut tx, &pages.installation, user).await? {
-        note(&mut tx, pages, caller, visit, typed.method()).await?;
-        visit.lead_to(pages, &next.map_or(String::new(), |page| format!("/{}", page.as_str())))
-    } else {
-        let failed = visit.event(pages, audit::Kind::MfaFailed, caller);
-        let detail = serde_json::json!({ "method": typed.method().as_str(), "at": "account" });
-        failed.detail(detail).append(&mut tx).await?;
-        challenge(&mut tx, pages, visit, next, Some(typed.method().refusal())).await?
+    let attempt = match Try::begin(&pages.installation, headers, visit.account()?.user.id, typed).await? {
+        Ok(attempt) => attempt,
+        Err(delayed) => return refused(pages, caller, visit, next, &delayed).await,
     };
+    let mut tx = pages.installation.pool.begin().await?;
+    if !attempt.spend(&mut tx, &pages.installation).await? {
+        drop(tx);
+        return refused(pages, caller, visit, next, &attempt.refused()).await;
+    }
+    note(&mut tx, pages, caller, visit, attempt.method).await?;
     tx.commit().await?;
-    Ok(answer)
+    let answer = visit.lead_to(pages, &next.map_or(String::new(), |page| format!("/{}", page.as_str())));
+    Ok(attempt.remembered(&pages.installation, answer))
+}
+
+/// Notes that a code gained nothing, and asks for another.
+async fn refused(
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    next: Option<Guarded>,
+    refused: &Refused,
+) -> Result<Response, PageError> {
+    let event = visit.event(pages, audit::Kind::MfaFailed, caller);
+    refused.note(&pages.installation, event, Some("account")).await?;
+    let csrf_token = visit.csrf_token(pages, visit.about());
+    let frame = visit.frame(pages, &csrf_token);
+    let next = next.map(Guarded::as_str);
+    let page = Mfa { frame, why: None, error: None, development_code: None, recovery: true, next };
+    let mut conn = pages.installation.pool.acquire().await?;
+    refused.challenge(&mut conn, &pages.installation, visit.account()?.user.id, page).await
 }
 
 /// What this page asks for.
@@ -118,7 +136,7 @@ pub async fn note(
 ) -> Result<(), PageError> {
     let (browser, user) = (visit.browser()?.id, visit.account()?.user.id);
     let now = pages.installation.clock.now();
-    browser::store::note_mfa(conn, browser, user, now, &second_factor::amr()).await?;
+    browser::store::note_mfa(conn, browser, user, now, &method.amr()).await?;
     visit
         .event(pages, audit::Kind::MfaPassed, caller)
         .detail(serde_json::json!({ "method": method.as_str(), "at": "account" }))
@@ -144,7 +162,7 @@ pub async fn enrol(
         return wrong_first(&mut conn, pages, caller, visit, (&shown, typed), occasion).await;
     };
     drop(conn);
-    let codes = NewCodes::draw(installation).await;
+    let codes = NewCodes::draw(installation).await?;
     let mut tx = installation.pool.begin().await?;
     // Somebody else set one up meanwhile, in another browser: that one is asked for.
     if !totp::enrol(&mut tx, &installation.keyring, user, &shown, step, now).await? {
@@ -207,6 +225,7 @@ async fn challenge(
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let csrf_token = visit.csrf_token(pages, visit.about());
     let frame = visit.frame(pages, &csrf_token);
-    let page = Mfa { frame, error, development_code: None, next: next.map(Guarded::as_str) };
+    let next = next.map(Guarded::as_str);
+    let page = Mfa { frame, why: None, error, development_code: None, recovery: true, next };
     second_factor::challenge(conn, &pages.installation, visit.account()?.user.id, page, status).await
 }

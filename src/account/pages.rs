@@ -1,5 +1,7 @@
 //! What the account pages show, besides what they share with the activation page ([`crate::pages`]).
 
+use std::borrow::Cow;
+
 use askama::Template;
 
 use crate::pages::frame::Frame;
@@ -151,10 +153,10 @@ pub struct Password<'a> {
 }
 
 /// Messages beside the fields of the password page.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PasswordErrors {
     /// Beside `current_password`.
-    pub old: Option<&'static str>,
+    pub old: Option<Cow<'static, str>>,
     /// Beside `new_password`.
     pub new: Option<&'static str>,
     /// Beside `new_password_again`.
@@ -164,8 +166,9 @@ pub struct PasswordErrors {
 impl PasswordErrors {
     /// The first field with a message, and the message.
     #[must_use]
-    pub fn first(&self) -> Option<(&'static str, &'static str)> {
-        let named = [("current_password", self.old), ("new_password", self.new), ("new_password_again", self.again)];
+    pub fn first(&self) -> Option<(&'static str, &str)> {
+        let old = self.old.as_deref();
+        let named = [("current_password", old), ("new_password", self.new), ("new_password_again", self.again)];
         named.into_iter().find_map(|(field, error)| Some((field, error?)))
     }
 }

@@ -1,15 +1,22 @@
 //! Another password, for accounts of Countersign's own.
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::attempts::{self, Reservation, Subject};
 use crate::audit;
 use crate::browser;
+use crate::browser::known::{self, Proof};
 use crate::directory::provider::{self, Kind};
-use crate::directory::user::{self, LONGEST_PASSWORD, SHORTEST_PASSWORD};
+use crate::directory::user::{self, LONGEST_PASSWORD, LONGEST_TYPED, SHORTEST_PASSWORD};
 use crate::http::fields::Fields;
+use crate::ids::UserId;
+use crate::installation::Installation;
 use crate::pages::Pages;
 use crate::pages::answer::{self, Form, PageError};
+use crate::pages::refusal::Refusal;
 use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
 
@@ -49,16 +56,15 @@ pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
         Ok(typed) => typed,
         Err(errors) => return page(&pages, &visit, errors),
     };
-    let (user, old_hash) = (visit.account()?.user.id, visit.account()?.user.password_hash.clone());
     let passwords = &pages.installation.passwords;
-    if !passwords.verify(&typed.old, old_hash.as_deref()).await {
-        let mut conn = pages.installation.pool.acquire().await?;
-        visit
-            .event(&pages, audit::Kind::Refused, &caller)
-            .detail(serde_json::json!({ "because": "wrong password", "at": "account password" }))
-            .append(&mut conn)
-            .await?;
-        return page(&pages, &visit, PasswordErrors { old: Some(WRONG_OLD), ..PasswordErrors::default() });
+    let _place = passwords.place()?;
+    let (user, old_hash) = (visit.account()?.user.id, visit.account()?.user.password_hash.clone());
+    if let Some(refusal) = old_is_wrong(&pages.installation, user, &typed.old, old_hash.as_deref()).await? {
+        let event = visit.event(&pages, audit::Kind::Refused, &caller);
+        let detail = serde_json::json!({ "because": "wrong password", "at": "account password" });
+        refusal.note(&pages.installation, event, detail).await?;
+        let errors = PasswordErrors { old: Some(refusal.message(WRONG_OLD)), ..PasswordErrors::default() };
+        return Ok(refusal.answer(page_of(&pages, &visit, refusal.status(), errors)?));
     }
     let new_hash = passwords.hash(&typed.new).await;
     if new_hash.is_empty() {
@@ -78,7 +84,27 @@ pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
         .await?;
     tx.commit().await?;
     let answer = visit.lead_to(&pages, &format!("/security?done={}", Notice::PasswordChanged.as_str()));
-    Ok(pages.with_cookie(&visit.visitor, answer))
+    let mut answer = pages.with_cookie(&visit.visitor, answer);
+    known::remember(&pages.installation, answer.headers_mut(), user, Proof::Password(&new_hash), None);
+    Ok(answer)
+}
+
+/// Why the old password is not taken, if it isn't. Tries count for the person who is signed in, and for nobody else.
+async fn old_is_wrong(
+    installation: &Installation,
+    user: UserId,
+    old: &SecretText,
+    hash: Option<&str>,
+) -> Result<Option<Refusal>, PageError> {
+    let attempt = match attempts::reserve(installation, &[Subject::OwnPassword(user)]).await? {
+        Reservation::Granted(attempt) => attempt,
+        Reservation::Closed(delay) => return Ok(Some(Refusal::Delayed(delay))),
+    };
+    if !installation.passwords.verify(old, hash).await {
+        return Ok(Some(Refusal::wrong(&attempt)));
+    }
+    attempt.was_right(&mut *installation.pool.acquire().await?).await?;
+    Ok(None)
 }
 
 /// Lets in who has a password and a fresh second factor.
@@ -108,8 +134,10 @@ impl Typed {
         } else {
             None
         };
+        let of_old =
+            if old.is_empty() { Some(NO_OLD) } else { (old.chars().count() > LONGEST_TYPED).then_some(WRONG_OLD) };
         let errors = PasswordErrors {
-            old: old.is_empty().then_some(NO_OLD),
+            old: of_old.map(Cow::from),
             new: of_new,
             again: (of_new.is_none() && field("new_password_again") != new).then_some(DIFFERENT),
         };
@@ -121,9 +149,13 @@ impl Typed {
 }
 
 fn page(pages: &Pages, visit: &Visit, errors: PasswordErrors) -> Result<Response, PageError> {
+    let status = if errors.first().is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    page_of(pages, visit, status, errors)
+}
+
+fn page_of(pages: &Pages, visit: &Visit, status: StatusCode, errors: PasswordErrors) -> Result<Response, PageError> {
     let csrf_token = visit.csrf_token(pages, visit.about());
     let email = visit.account()?.user.email.as_deref().unwrap_or_default();
-    let status = if errors.first().is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     Ok(answer::render(status, &Password { frame: visit.frame(pages, &csrf_token), email, errors }))
 }
 
@@ -131,22 +163,23 @@ fn page(pages: &Pages, visit: &Visit, errors: PasswordErrors) -> Result<Response
 mod tests {
     use super::*;
 
-    fn read(new: &str, again: &str) -> Option<(&'static str, &'static str)> {
+    fn read(new: &str, again: &str) -> Option<(&'static str, String)> {
         let form = serde_urlencoded::to_string([
             ("current_password", "old"),
             ("new_password", new),
             ("new_password_again", again),
         ]);
         let fields = Fields::from_form(form.unwrap().as_bytes()).unwrap();
-        Typed::read(&fields).err().and_then(|errors| errors.first())
+        let errors = Typed::read(&fields).err()?;
+        errors.first().map(|(field, message)| (field, message.to_owned()))
     }
 
     #[test]
     fn a_new_password_has_8_to_200_characters_and_is_typed_twice() {
         assert_eq!(read("ünïcödé!", "ünïcödé!"), None);
         assert_eq!(read(&"a".repeat(200), &"a".repeat(200)), None);
-        assert_eq!(read("seven77", "seven77"), Some(("new_password", TOO_SHORT)));
-        assert_eq!(read(&"a".repeat(201), &"a".repeat(201)), Some(("new_password", TOO_LONG)));
-        assert_eq!(read("long enough", "long enough "), Some(("new_password_again", DIFFERENT)));
+        assert_eq!(read("seven77", "seven77"), Some(("new_password", TOO_SHORT.to_owned())));
+        assert_eq!(read(&"a".repeat(201), &"a".repeat(201)), Some(("new_password", TOO_LONG.to_owned())));
+        assert_eq!(read("long enough", "long enough "), Some(("new_password_again", DIFFERENT.to_owned())));
     }
 }

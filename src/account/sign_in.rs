@@ -1,6 +1,6 @@
 //! Who the person is.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::audit;
@@ -13,6 +13,7 @@ use crate::directory::user;
 use crate::http::client_address::Caller;
 use crate::pages::Pages;
 use crate::pages::answer::{self, Form, PageError};
+use crate::pages::password::{self, Checked};
 use crate::pages::sign_in::{self as shared, PASSWORD_AMR, PasswordForm};
 use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
@@ -35,7 +36,7 @@ pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
     {
         let visit = Visit::of(&mut conn, &pages, visitor, visit.organization).await?;
         drop(conn);
-        return second_click(&pages, visit, &form).await;
+        return second_click(&pages, &caller, &guest.headers, visit, &form).await;
     }
     let visit = visit.at_sign_in(&pages)?;
     let fields = form.of(&pages, &visit.visitor, visit.about())?;
@@ -49,48 +50,68 @@ pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
         return page(&mut conn, &pages, &visit, StatusCode::BAD_REQUEST, form, None).await;
     }
     drop(conn);
-    let user = shared::account(&pages.installation, visit.organization.id, email, &password).await?;
-    let Some(user) = user else {
-        let mut conn = pages.installation.pool.acquire().await?;
-        let because = serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" });
-        let event = visit.event(&pages, audit::Kind::Refused, &caller).detail(because);
-        // The page doesn't tell whether there is such an account; the audit does.
-        let event = match user::by_email(&mut conn, visit.organization.id, email).await? {
-            Some(user) => event.user(user.id),
-            None => event,
-        };
-        event.append(&mut conn).await?;
-        return page(&mut conn, &pages, &visit, StatusCode::BAD_REQUEST, PasswordForm::wrong(email), None).await;
+    let (organization, headers) = (visit.organization.id, &guest.headers);
+    let proven = match password::check(&pages.installation, &caller, headers, organization, email, &password).await? {
+        Checked::Right(proven) => proven,
+        Checked::Refused(refusal, user) => {
+            let event = visit.event(&pages, audit::Kind::Refused, &caller);
+            refusal.note_sign_in(&pages.installation, event, user.as_ref(), Some(&provider.slug)).await?;
+            let message = refusal.message(shared::WRONG);
+            let form = PasswordForm::refused(email, &message);
+            let mut conn = pages.installation.pool.acquire().await?;
+            return Ok(refusal.answer(page(&mut conn, &pages, &visit, refusal.status(), form, None).await?));
+        }
     };
     let mut tx = pages.installation.pool.begin().await?;
-    user::accept_invitation(&mut tx, user.id).await?;
+    user::accept_invitation(&mut tx, proven.user.id).await?;
     let amr = [PASSWORD_AMR.to_owned()];
+    let now = pages.installation.clock.now();
     let sign_in = NewSignIn {
-        organization: visit.organization.id,
-        user: user.id,
+        organization,
+        user: proven.user.id,
         provider: provider.id,
-        auth_time: pages.installation.clock.now(),
+        auth_time: now,
+        proven_at: Some(now),
+        grant: None,
         amr: &amr,
     };
     let visit = signed_in(&mut tx, &pages, &caller, visit, &provider, &sign_in).await?;
     tx.commit().await?;
-    Ok(pages.with_cookie(&visit.visitor, visit.lead_on(&pages)))
+    let answer = pages.with_cookie(&visit.visitor, visit.lead_on(&pages));
+    Ok(proven.remembered(&pages.installation, answer))
 }
 
 /// The form came twice. The first one signed the person in and gave the session a new cookie, which the browser dropped
 /// with the answer: whoever proves the same account again gets another.
-async fn second_click(pages: &Pages, mut visit: Visit, form: &Form) -> Result<Response, PageError> {
+async fn second_click(
+    pages: &Pages,
+    caller: &Caller,
+    headers: &HeaderMap,
+    mut visit: Visit,
+    form: &Form,
+) -> Result<Response, PageError> {
     let fields = form.of(pages, &visit.visitor, About::default())?;
     let email = fields.get("email").unwrap_or_default().trim();
     let password = SecretText::from(fields.get("password").unwrap_or_default());
-    let user = shared::account(&pages.installation, visit.organization.id, email, &password).await?;
-    let same = user.zip(visit.account.as_ref()).is_some_and(|(user, account)| user.id == account.user.id);
-    if !same {
+    if PasswordForm::incomplete(email, &password).is_some() {
+        return Ok(visit.lead_to(pages, "/sign-in"));
+    }
+    let organization = visit.organization.id;
+    let proven = match password::check(&pages.installation, caller, headers, organization, email, &password).await? {
+        Checked::Right(proven) => proven,
+        Checked::Refused(refusal, user) => {
+            let event = visit.event(pages, audit::Kind::Refused, caller);
+            refusal.note_sign_in(&pages.installation, event, user.as_ref(), None).await?;
+            return Ok(visit.lead_to(pages, "/sign-in"));
+        }
+    };
+    if visit.account.as_ref().is_none_or(|account| account.user.id != proven.user.id) {
         return Ok(visit.lead_to(pages, "/sign-in"));
     }
     let mut conn = pages.installation.pool.acquire().await?;
     visit.visitor.renew(&mut conn, &pages.installation).await?;
-    Ok(pages.with_cookie(&visit.visitor, visit.lead_on(pages)))
+    let answer = pages.with_cookie(&visit.visitor, visit.lead_on(pages));
+    Ok(proven.remembered(&pages.installation, answer))
 }
 
 /// Notes a sign-in in this browser, under a new cookie value, and says where the visit stands then.

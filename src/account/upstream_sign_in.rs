@@ -17,7 +17,8 @@ use crate::pages::frame::Door;
 use crate::pages::message::Trouble;
 use crate::pages::sign_in::{PasswordForm, Return, is_followed, trouble};
 use crate::upstream::admission::{self, AdmissionError};
-use crate::upstream::{Identity, UpstreamError, round_trip};
+use crate::upstream::round_trip::{self, Finished};
+use crate::upstream::{Identity, UpstreamError};
 
 use super::sign_in;
 use super::visit::{Arrival, Visit, nowhere};
@@ -75,7 +76,7 @@ pub async fn finish(pages: Pages, back: Return) -> Result<Option<Response>, Page
     let provider = provider.ok_or_else(|| PageError::Fault("a round trip of no provider".into()))?;
     drop(conn);
     let answer = match pages.upstream.identity(installation, &provider, &finished.round_trip, &back.callback).await {
-        Ok(identity) => admit(&pages, &back.caller, visit, &provider, &identity).await?,
+        Ok(identity) => admit(&pages, &back.caller, visit, &provider, (&identity, &finished)).await?,
         Err(error) => failed(&pages, &back.caller, &visit, &provider, &error).await?,
     };
     Ok(Some(answer))
@@ -87,7 +88,7 @@ async fn admit(
     caller: &Caller,
     visit: Visit,
     provider: &Provider,
-    identity: &Identity,
+    (identity, finished): (&Identity, &Finished),
 ) -> Result<Response, PageError> {
     let mut tx = pages.installation.pool.begin().await?;
     let user = match admission::admit(&mut tx, &pages.installation, provider, identity).await {
@@ -111,6 +112,8 @@ async fn admit(
         user: user.id,
         provider: provider.id,
         auth_time: identity.auth_time.unwrap_or(now).min(now),
+        proven_at: finished.proven_at(identity.auth_time, now),
+        grant: None,
         amr: &identity.amr,
     };
     let mut visit = sign_in::signed_in(&mut tx, pages, caller, visit, provider, &sign_in).await?;

@@ -4,6 +4,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
+use sqlx::Connection as _;
 
 use crate::audit;
 use crate::browser;
@@ -19,6 +20,7 @@ use crate::pages::answer::{self, Form, PageError};
 use crate::pages::frame::Frame;
 use crate::postgres::PgConnection;
 
+use super::guess::{self, Try};
 use super::pages::{Code, CodeEntry};
 
 /// What the page reads of its address. Other parameters are ignored.
@@ -28,7 +30,8 @@ pub struct Parameters {
 }
 
 const EMPTY: &str = "Enter the code that your device shows.";
-const NOT_A_CODE: &str = "A code has eight letters, such as WDJB-MJHT. Check what your device shows.";
+const NOT_A_CODE: &str =
+    "A code has eight letters, such as WDJB-MJHT, or ten, such as WDJBM-JHTKX. Check what your device shows.";
 const NOT_VALID: &str = "This code is not valid. Check the letters; if they are right, it has expired or was used: get a new one from your device.";
 const TYPE_IT: &str = "For this service, type the code from your device's own screen.";
 
@@ -61,8 +64,8 @@ pub async fn submit(
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, PageError> {
-    let mut tx = pages.installation.pool.begin().await?;
-    let mut visitor = Visitor::recognize(&mut tx, &pages.installation, &headers).await?;
+    let mut conn = pages.installation.pool.acquire().await?;
+    let mut visitor = Visitor::recognize(&mut conn, &pages.installation, &headers).await?;
     let fields = form.of(&pages, &visitor, About::default())?;
     let typed: String = fields.get("user_code").unwrap_or_default().chars().take(64).collect();
     let again = |visitor: &Visitor, typed: &str, error| {
@@ -71,18 +74,26 @@ pub async fn submit(
     if typed.trim().is_empty() {
         return Ok(again(&visitor, "", EMPTY));
     }
+    // What can't be a code at all is nobody's guess, and isn't looked up.
     let Some(code) = UserCode::parse(&typed) else { return Ok(again(&visitor, &typed, NOT_A_CODE)) };
+    let attempt = match Try::begin(&mut conn, &pages, &caller, &visitor, Some(&code)).await? {
+        Ok(attempt) => attempt,
+        Err(exhausted) => return Ok(guess::refusal(&pages, &visitor, exhausted, Some(&code))),
+    };
     let prefilled = fields.get("prefilled").is_some();
-    match claim(&mut tx, &pages, &caller, &mut visitor, &code, prefilled).await? {
+    let mut tx = conn.begin().await?;
+    let outcome = claim(&mut tx, &pages, &caller, &mut visitor, &code, prefilled).await?;
+    tx.commit().await?;
+    match outcome {
         Outcome::Claimed(_) => {
-            tx.commit().await?;
+            attempt.was_right(&mut conn).await?;
             Ok(pages.with_cookie(&visitor, pages.lead_to("/activate/sign-in")))
         }
-        Outcome::NotValid => {
-            tx.commit().await?;
-            Ok(again(&visitor, &typed, NOT_VALID))
+        Outcome::NotValid => Ok(again(&visitor, &typed, NOT_VALID)),
+        Outcome::MustBeTyped => {
+            attempt.was_right(&mut conn).await?;
+            Ok(again(&visitor, "", TYPE_IT))
         }
-        Outcome::MustBeTyped => Ok(again(&visitor, "", TYPE_IT)),
     }
 }
 
@@ -96,7 +107,8 @@ pub enum Outcome {
     MustBeTyped,
 }
 
-/// Claims a code for this browser and makes the pages be about it. A wrong one is audited as a guess.
+/// Claims a code for this browser and makes the pages be about it. The try is [paid for](Try::begin); a wrong one is audited
+/// as a guess.
 pub async fn claim(
     conn: &mut PgConnection,
     pages: &Pages,

@@ -50,7 +50,7 @@ pub async fn submit(
     form: Form,
 ) -> Result<Response, PageError> {
     let mut tx = pages.installation.pool.begin().await?;
-    let walk = Walk::resume(&mut tx, &pages, &headers).await?.at(&pages, Step::Confirm)?;
+    let walk = decidable(Walk::resume(&mut tx, &pages, &headers).await?, &pages, &form)?;
     let fields = form.of(&pages, &walk.visitor, walk.about())?;
     let (grant, browser, user) = (walk.grant.id, walk.browser.id, walk.account()?.user.id);
     let now = pages.installation.clock.now();
@@ -89,6 +89,17 @@ pub async fn submit(
         Some(href) if !matches!(outcome, Outcome::Number(_)) => Redirect::to(&href).into_response(),
         _ => pages.lead_to(Step::Done(outcome).path()),
     })
+}
+
+/// Lets on who may decide; others are led to what is missing. To say no, nothing has to be proven again: a sign-in that
+/// grew too old in front of the page is good enough for that.
+fn decidable(walk: Walk, pages: &Pages, form: &Form) -> Result<Walk, PageError> {
+    let denies =
+        || form.of(pages, &walk.visitor, walk.about()).is_ok_and(|fields| fields.get("decision") == Some("deny"));
+    if walk.account.is_some() && matches!(walk.step, Step::SignIn | Step::Mfa) && denies() {
+        return Ok(walk);
+    }
+    walk.at(pages, Step::Confirm)
 }
 
 /// Puts what is told of this approval into the outbox.

@@ -16,7 +16,7 @@ use crate::mfa::totp;
 use crate::pages::Pages;
 use crate::pages::answer::{Form, PageError};
 use crate::pages::factor::{Mfa, MfaError, Occasion};
-use crate::pages::second_factor::{self, Method, Typed};
+use crate::pages::second_factor::{self, Method, Refused, Try};
 use crate::postgres::PgConnection;
 
 use super::walk::{Step, Walk};
@@ -56,27 +56,38 @@ pub async fn submit(
         )
         .await;
     }
+    // One that would prove nothing here is not used up.
+    if walk.wants_authenticator(&pages) && matches!(MfaError::beside(typed, ""), MfaError::Recovery(_)) {
+        let error = Some(MfaError::Totp(second_factor::NO_RECOVERY_CODE));
+        return challenge(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, error).await;
+    }
     // Hashing takes long: not with a connection in hand.
     drop(conn);
-    let user = walk.account()?.user.id;
-    let typed = Typed::read(&pages.installation, user, typed).await?;
+    let attempt = match Try::begin(&pages.installation, &headers, walk.account()?.user.id, typed).await? {
+        Ok(attempt) => attempt,
+        Err(delayed) => return refused(&pages, &caller, &walk, &delayed).await,
+    };
     let mut tx = pages.installation.pool.begin().await?;
-    let right = typed.spend(&mut tx, &pages.installation, user).await?;
-    if right && prove(&mut tx, &pages, &caller, &walk, typed.method()).await? {
-        tx.commit().await?;
-        return Ok(pages.lead_to(Step::Confirm.path()));
+    if !attempt.spend(&mut tx, &pages.installation).await? {
+        drop(tx);
+        return refused(&pages, &caller, &walk, &attempt.refused()).await;
     }
-    if right {
+    if !prove(&mut tx, &pages, &caller, &walk, attempt.method).await? {
         // The walk went elsewhere meanwhile, and knows where. The code is good for another time.
         return Ok(pages.lead_to(Step::Mfa.path()));
     }
-    walk.event_by(&pages, audit::Kind::MfaFailed, &caller)
-        .detail(serde_json::json!({ "method": typed.method().as_str() }))
-        .append(&mut tx)
-        .await?;
-    let again = challenge(&mut tx, &pages, &walk, StatusCode::BAD_REQUEST, Some(typed.method().refusal())).await?;
     tx.commit().await?;
-    Ok(again)
+    Ok(attempt.remembered(&pages.installation, pages.lead_to(Step::Confirm.path())))
+}
+
+/// Notes that a code gained nothing, and asks for another.
+async fn refused(pages: &Pages, caller: &Caller, walk: &Walk, refused: &Refused) -> Result<Response, PageError> {
+    let event = walk.event_by(pages, audit::Kind::MfaFailed, caller);
+    refused.note(&pages.installation, event, None).await?;
+    let (csrf_token, why) = (walk.csrf_token(pages), why_factor(pages, walk));
+    let page = asking(pages, walk, &csrf_token, why.as_deref());
+    let mut conn = pages.installation.pool.acquire().await?;
+    refused.challenge(&mut conn, &pages.installation, walk.account()?.user.id, page).await
 }
 
 /// Notes the proof, for this grant and for services that let one serve several devices.
@@ -89,7 +100,7 @@ async fn prove(
 ) -> Result<bool, PageError> {
     let now = pages.installation.clock.now();
     let user = walk.account()?.user.id;
-    let proof = MfaProof { user_id: user, at: now, amr: second_factor::amr() };
+    let proof = MfaProof { user_id: user, at: now, amr: method.amr(), borrowed: false };
     if !device::store::prove_mfa(conn, walk.grant.id, walk.browser.id, &proof, now).await? {
         return Ok(false);
     }
@@ -119,7 +130,7 @@ async fn enrol(
         return enrolment(pages, &walk, &shown, Some(second_factor::first_refused(typed)));
     };
     drop(conn);
-    let codes = NewCodes::draw(installation).await;
+    let codes = NewCodes::draw(installation).await?;
     let mut tx = installation.pool.begin().await?;
     // Somebody else set one up meanwhile, in another browser: that one is asked for.
     if !totp::enrol(&mut tx, &installation.keyring, user, &shown, step, now).await? {
@@ -158,7 +169,17 @@ async fn challenge(
     status: StatusCode,
     error: Option<MfaError<'_>>,
 ) -> Result<Response, PageError> {
-    let csrf_token = walk.csrf_token(pages);
-    let page = Mfa { frame: walk.frame(pages, &csrf_token), error, development_code: None, next: None };
+    let (csrf_token, why) = (walk.csrf_token(pages), why_factor(pages, walk));
+    let page = Mfa { error, ..asking(pages, walk, &csrf_token, why.as_deref()) };
     second_factor::challenge(conn, &pages.installation, walk.account()?.user.id, page, status).await
+}
+
+fn why_factor(pages: &Pages, walk: &Walk) -> Option<String> {
+    walk.asked(pages).and_then(|asked| asked.why_factor())
+}
+
+/// The page that asks for a second factor, of the kind that will do.
+fn asking<'a>(pages: &'a Pages, walk: &'a Walk, csrf_token: &'a str, why: Option<&'a str>) -> Mfa<'a> {
+    let frame = walk.frame(pages, csrf_token);
+    Mfa { frame, why, error: None, development_code: None, recovery: !walk.wants_authenticator(pages), next: None }
 }

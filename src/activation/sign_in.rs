@@ -14,6 +14,7 @@ use crate::directory::user;
 use crate::http::client_address::Caller;
 use crate::pages::Pages;
 use crate::pages::answer::{self, Form, PageError};
+use crate::pages::password::{self, Checked};
 use crate::pages::sign_in::{self as shared, PASSWORD_AMR, PasswordForm};
 use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
@@ -41,7 +42,7 @@ pub async fn submit(
     {
         let walk = Walk::of(&mut conn, &pages, visitor).await?;
         drop(conn);
-        return second_click(&pages, walk, &form).await;
+        return second_click(&pages, &caller, &headers, walk, &form).await;
     }
     let walk = Walk::of(&mut conn, &pages, visitor).await?.at(&pages, Step::SignIn)?;
     let fields = form.of(&pages, &walk.visitor, walk.about())?;
@@ -55,48 +56,67 @@ pub async fn submit(
         return page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, form, None).await;
     }
     drop(conn);
-    let user = shared::account(&pages.installation, walk.grant.organization_id, email, &password).await?;
-    let Some(user) = user else {
-        let mut conn = pages.installation.pool.acquire().await?;
-        let because = serde_json::json!({ "provider": provider.slug, "because": "wrong password or no such account" });
-        let event = walk.event_by(&pages, audit::Kind::Refused, &caller).detail(because);
-        // The page doesn't tell whether there is such an account; the audit does.
-        let event = match user::by_email(&mut conn, walk.grant.organization_id, email).await? {
-            Some(user) => event.user(user.id),
-            None => event,
-        };
-        event.append(&mut conn).await?;
-        return page(&mut conn, &pages, &walk, StatusCode::BAD_REQUEST, PasswordForm::wrong(email), None).await;
+    let organization = walk.grant.organization_id;
+    let proven = match password::check(&pages.installation, &caller, &headers, organization, email, &password).await? {
+        Checked::Right(proven) => proven,
+        Checked::Refused(refusal, user) => {
+            let event = walk.event_by(&pages, audit::Kind::Refused, &caller);
+            refusal.note_sign_in(&pages.installation, event, user.as_ref(), Some(&provider.slug)).await?;
+            let message = refusal.message(shared::WRONG);
+            let form = PasswordForm::refused(email, &message);
+            let mut conn = pages.installation.pool.acquire().await?;
+            return Ok(refusal.answer(page(&mut conn, &pages, &walk, refusal.status(), form, None).await?));
+        }
     };
     let mut tx = pages.installation.pool.begin().await?;
-    user::accept_invitation(&mut tx, user.id).await?;
-    let amr = [PASSWORD_AMR.to_owned()];
+    user::accept_invitation(&mut tx, proven.user.id).await?;
+    let (amr, now) = ([PASSWORD_AMR.to_owned()], pages.installation.clock.now());
     let sign_in = NewSignIn {
-        organization: walk.grant.organization_id,
-        user: user.id,
+        organization,
+        user: proven.user.id,
         provider: provider.id,
-        auth_time: pages.installation.clock.now(),
+        auth_time: now,
+        proven_at: Some(now),
+        grant: Some(walk.grant.id),
         amr: &amr,
     };
     let walk = signed_in(&mut tx, &pages, &caller, walk, &provider, &sign_in).await?;
     tx.commit().await?;
-    Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
+    let answer = pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path()));
+    Ok(proven.remembered(&pages.installation, answer))
 }
 
 /// The form came twice. The first one signed the person in and gave the session a new cookie, which the browser dropped
 /// with the answer: whoever proves the same account again gets another.
-async fn second_click(pages: &Pages, mut walk: Walk, form: &Form) -> Result<Response, PageError> {
+async fn second_click(
+    pages: &Pages,
+    caller: &Caller,
+    headers: &HeaderMap,
+    mut walk: Walk,
+    form: &Form,
+) -> Result<Response, PageError> {
     let fields = form.of(pages, &walk.visitor, About { user: None, ..walk.about() })?;
     let email = fields.get("email").unwrap_or_default().trim();
     let password = SecretText::from(fields.get("password").unwrap_or_default());
-    let user = shared::account(&pages.installation, walk.grant.organization_id, email, &password).await?;
-    let same = user.zip(walk.account.as_ref()).is_some_and(|(user, account)| user.id == account.user.id);
-    if !same {
+    let organization = walk.grant.organization_id;
+    if PasswordForm::incomplete(email, &password).is_some() {
+        return Ok(pages.lead_to("/activate"));
+    }
+    let proven = match password::check(&pages.installation, caller, headers, organization, email, &password).await? {
+        Checked::Right(proven) => proven,
+        Checked::Refused(refusal, user) => {
+            let event = walk.event_by(pages, audit::Kind::Refused, caller);
+            refusal.note_sign_in(&pages.installation, event, user.as_ref(), None).await?;
+            return Ok(pages.lead_to("/activate"));
+        }
+    };
+    if walk.account.as_ref().is_none_or(|account| account.user.id != proven.user.id) {
         return Ok(pages.lead_to("/activate"));
     }
     let mut conn = pages.installation.pool.acquire().await?;
     walk.visitor.renew(&mut conn, &pages.installation).await?;
-    Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
+    let answer = pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path()));
+    Ok(proven.remembered(&pages.installation, answer))
 }
 
 /// Notes a sign-in in this browser, under a new cookie value, and says where the walk stands then.
@@ -139,7 +159,8 @@ pub async fn page(
     let providers = provider::of_organization(conn, walk.grant.organization_id).await?;
     let csrf_token = walk.csrf_token(pages);
     let start = |provider: &Provider| start_href(pages, walk, provider);
-    let page = shared::page(walk.frame(pages, &csrf_token), &providers, form, notice, start);
+    let why = walk.why_sign_in(pages);
+    let page = shared::page(walk.frame(pages, &csrf_token), &providers, form, notice.or(why.as_deref()), start);
     Ok(answer::render(status, &page))
 }
 

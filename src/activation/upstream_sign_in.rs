@@ -1,10 +1,13 @@
 //! Step 2 at an organization's own provider: out, and back once.
 
+use std::time::Duration;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
+use sqlx::Connection as _;
 
 use crate::audit;
 use crate::browser::store::NewSignIn;
@@ -22,12 +25,13 @@ use crate::pages::message::Trouble;
 use crate::pages::sign_in::{PasswordForm, Return, is_followed, trouble};
 use crate::postgres::PgConnection;
 use crate::upstream::admission::{self, AdmissionError};
-use crate::upstream::round_trip;
+use crate::upstream::round_trip::{self, Finished, Wanted};
 use crate::upstream::{Identity, UpstreamError};
 
 use super::code::{self, Outcome};
-use super::sign_in;
+use super::guess::{self, Try};
 use super::walk::{Step, Walk};
+use super::{proof, sign_in};
 
 /// The slug of the organization that administers the installation.
 const PLATFORM: &str = "platform";
@@ -39,6 +43,8 @@ pub struct Link {
     service: Option<String>,
     /// From an organization's own activation page; ours has claimed the code already.
     user_code: Option<String>,
+    /// `login`: the provider is to have the person sign in although they are signed in there.
+    prompt: Option<String>,
 }
 
 impl Link {
@@ -93,17 +99,26 @@ async fn begin(
     if !is_followed(headers) {
         return Err(PageError::Trouble(StatusCode::FORBIDDEN, Trouble::StaleForm));
     }
-    let mut tx = pages.installation.pool.begin().await?;
-    let mut visitor = Visitor::recognize(&mut tx, &pages.installation, headers).await?;
+    let mut conn = pages.installation.pool.acquire().await?;
+    let mut visitor = Visitor::recognize(&mut conn, &pages.installation, headers).await?;
     if let Some(typed) = &link.user_code {
-        let Some(grant) = claim(&mut tx, pages, caller, &mut visitor, slug, link, typed).await? else {
-            tx.commit().await?;
+        let code = UserCode::parse(typed);
+        let attempt = match Try::begin(&mut conn, pages, caller, &visitor, code.as_ref()).await? {
+            Ok(attempt) => attempt,
+            Err(exhausted) => return Ok(guess::refusal(pages, &visitor, exhausted, code.as_ref())),
+        };
+        let mut tx = conn.begin().await?;
+        let claimed = claim(&mut tx, pages, caller, &mut visitor, slug, link, code.as_ref()).await?;
+        tx.commit().await?;
+        let Some(grant) = claimed else {
             // The code page says what is wrong with a code, and takes another.
             let typed = serde_urlencoded::to_string([("user_code", typed)]).unwrap_or_default();
             return Ok(pages.lead_to(&format!("/activate?{typed}")));
         };
+        attempt.was_right(&mut conn).await?;
         visitor.session = visitor.session.map(|session| session.about(grant));
     }
+    let mut tx = conn.begin().await?;
     let walk = Walk::of(&mut tx, pages, visitor).await?;
     if !link.is_for(&walk.service) {
         return Err(walk.trouble(pages, StatusCode::NOT_FOUND, Trouble::NotFound).into());
@@ -120,6 +135,8 @@ async fn begin(
         return Ok(pages.with_cookie(&walk.visitor, pages.lead_to(Step::SignIn.path())));
     }
     let trip = round_trip::start(&mut tx, &pages.installation, walk.browser.id, &provider, Some(walk.grant.id)).await?;
+    let max_age = proof::asked_of(&walk.grant, &walk.service).max_age;
+    let trip = trip.wanting(Wanted { max_age, login: link.prompt.as_deref() == Some("login") });
     tx.commit().await?;
     let response = match pages.upstream.authorization_url(&pages.installation, &provider, &trip).await {
         Ok(url) => Redirect::to(url.as_str()).into_response(),
@@ -129,7 +146,7 @@ async fn begin(
 }
 
 /// Claims the code of a link from an organization's own page. A link that doesn't fit its code, or whose service wants
-/// the code typed, claims nothing; a wrong one is a guess like any other.
+/// the code typed, claims nothing, and isn't told apart from one with a wrong code, not even by what it costs.
 async fn claim(
     conn: &mut PgConnection,
     pages: &Pages,
@@ -137,12 +154,11 @@ async fn claim(
     visitor: &mut Visitor,
     slug: &str,
     link: &Link,
-    typed: &str,
+    code: Option<&UserCode>,
 ) -> Result<Option<GrantId>, PageError> {
     let installation = &pages.installation;
     let browser = visitor.session.map(|session| session.id);
-    let code = UserCode::parse(typed);
-    let macs = code.as_ref().map(|code| code.macs(&installation.keyring)).unwrap_or_default();
+    let macs = code.map(|code| code.macs(&installation.keyring)).unwrap_or_default();
     let found = device::store::by_user_code(conn, &macs, browser, installation.clock.now()).await?;
     let fitting = match &found {
         Some(grant) => {
@@ -153,16 +169,19 @@ async fn claim(
         None => None,
     };
     let (Some(code), Some(service)) = (code, fitting) else {
-        audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
-            .caller(caller)
-            .append(conn)
-            .await?;
+        // The code that this browser holds already cost nothing, and is no guess.
+        if found.is_none_or(|grant| grant.claimed_by.is_none()) {
+            audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
+                .caller(caller)
+                .append(conn)
+                .await?;
+        }
         return Ok(None);
     };
     if !service.prefill && service.activation_uri.is_none() {
         return Ok(None);
     }
-    match code::claim(conn, pages, caller, visitor, &code, false).await? {
+    match code::claim(conn, pages, caller, visitor, code, false).await? {
         Outcome::Claimed(grant) => Ok(Some(grant.id)),
         Outcome::NotValid | Outcome::MustBeTyped => Ok(None),
     }
@@ -203,7 +222,7 @@ pub async fn finish(pages: Pages, back: Return) -> Result<Response, PageError> {
     let provider = provider.ok_or_else(|| PageError::Fault("a round trip of no provider".into()))?;
     drop(conn);
     match pages.upstream.identity(&pages.installation, &provider, &finished.round_trip, &back.callback).await {
-        Ok(identity) => admit(&pages, caller, walk, &provider, &identity).await,
+        Ok(identity) => admit(&pages, caller, walk, &provider, (&identity, &finished)).await,
         Err(error) => failed(&pages, caller, &walk, &provider, &error).await,
     }
 }
@@ -214,8 +233,15 @@ async fn admit(
     caller: &Caller,
     walk: Walk,
     provider: &Provider,
-    identity: &Identity,
+    (identity, finished): (&Identity, &Finished),
 ) -> Result<Response, PageError> {
+    let now = pages.installation.clock.now();
+    let proven_at = finished.proven_at(identity.auth_time, now);
+    if let Some(max_age) = proof::asked_of(&walk.grant, &walk.service).max_age
+        && proven_at.is_some_and(|at| !proof::is_fresh(max_age, &walk.grant, at, now))
+    {
+        return not_fresh(pages, caller, &walk, provider, max_age).await;
+    }
     let mut tx = pages.installation.pool.begin().await?;
     let user = match admission::admit(&mut tx, &pages.installation, provider, identity).await {
         Ok(user) => user,
@@ -235,19 +261,23 @@ async fn admit(
             return Ok(walk.trouble(pages, StatusCode::FORBIDDEN, trouble));
         }
     };
-    let now = pages.installation.clock.now();
     let sign_in = NewSignIn {
         organization: walk.grant.organization_id,
         user: user.id,
         provider: provider.id,
         auth_time: identity.auth_time.unwrap_or(now).min(now),
+        proven_at,
+        grant: Some(walk.grant.id),
         amr: &identity.amr,
     };
     let mut walk = sign_in::signed_in(&mut tx, pages, caller, walk, provider, &sign_in).await?;
     if provider.trust_mfa && identity.second_factor {
         // As old as the sign-in over there: a proof of yesterday is none of today.
-        let proof = MfaProof { user_id: user.id, at: sign_in.auth_time, amr: vec!["mfa".to_owned()] };
-        if device::store::prove_mfa(&mut tx, walk.grant.id, walk.browser.id, &proof, now).await? {
+        let at = proven_at.unwrap_or(sign_in.auth_time);
+        let proof = MfaProof { user_id: user.id, at, amr: vec!["mfa".to_owned()], borrowed: false };
+        // It takes the place of none that is as good, and is noted where it is good enough.
+        let useful = walk.asked(pages).is_some_and(|asked| !asked.is_factor_proven() && asked.counts(&proof));
+        if useful && device::store::prove_mfa(&mut tx, walk.grant.id, walk.browser.id, &proof, now).await? {
             walk.event_by(pages, audit::Kind::MfaPassed, caller)
                 .detail(serde_json::json!({ "provider": provider.slug, "amr": identity.amr }))
                 .append(&mut tx)
@@ -257,6 +287,29 @@ async fn admit(
     }
     tx.commit().await?;
     Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
+}
+
+/// The provider did not have the person sign in although that was asked of it: the link of the page insists.
+async fn not_fresh(
+    pages: &Pages,
+    caller: &Caller,
+    walk: &Walk,
+    provider: &Provider,
+    max_age: Duration,
+) -> Result<Response, PageError> {
+    let mut conn = pages.installation.pool.acquire().await?;
+    let because = "the sign-in at the provider is older than what is asked";
+    walk.event_by(pages, audit::Kind::Refused, caller)
+        .detail(serde_json::json!({ "provider": provider.slug, "because": because }))
+        .append(&mut conn)
+        .await?;
+    let trouble = Trouble::NotFresh {
+        provider: &provider.name,
+        asked: &proof::sign_in_of(max_age),
+        retry_href: &format!("{}&prompt=login", sign_in::start_href(pages, walk, provider)),
+        others_href: &format!("{}{}", pages.installation.public_url.base_path(), Step::SignIn.path()),
+    };
+    Ok(walk.trouble(pages, StatusCode::FORBIDDEN, trouble))
 }
 
 /// A page for what went wrong on the way. The grant is as it was.

@@ -9,6 +9,7 @@ use crate::browser::csrf::{self, About};
 use crate::browser::visitor::{BrowserSession, Visitor};
 use crate::device;
 use crate::device::grant::{Approval, Grant, MfaProof, State};
+use crate::directory::fresh_proof::Factor;
 use crate::directory::organization::Status;
 use crate::directory::service::{self, Service};
 use crate::http::client_address::Caller;
@@ -20,13 +21,14 @@ use crate::pages::signed_in::Account;
 use crate::postgres::PgConnection;
 
 use super::pages::Outcome;
+use super::proof::Asked;
 
 /// What comes next. There is no other order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nobody is signed in to the organization here.
+    /// Nobody is signed in to the organization here, or not lately enough.
     SignIn,
-    /// A second factor is missing.
+    /// A second factor is missing, or one of the kind and the age that are asked.
     Mfa,
     /// The person may decide.
     Confirm,
@@ -80,7 +82,7 @@ impl Walk {
         let account = Account::signed_in(conn, browser.id, grant.organization_id).await?;
         let host = pages.installation.public_url.host();
         let now = pages.installation.clock.now();
-        let step = next_step(&grant, &service, account.as_ref());
+        let step = next_step(&grant, &service, account.as_ref(), now);
         let walk = Self { visitor, browser, grant, service, account, step, host };
         if matches!(walk.step, Step::Done(_)) {
             return Ok(walk);
@@ -109,14 +111,15 @@ impl Walk {
         };
         let oldest = now - TimeDelta::from_std(age).unwrap_or_default();
         if let Some((at, amr)) = account.sign_in.mfa.clone().filter(|(at, _)| *at >= oldest) {
-            let proof = MfaProof { user_id: account.user.id, at, amr };
-            if device::store::prove_mfa(conn, self.grant.id, self.browser.id, &proof, now).await? {
+            let proof = MfaProof { user_id: account.user.id, at, amr, borrowed: true };
+            let counts = Asked::of(&self.grant, &self.service, account, now).counts(&proof);
+            if counts && device::store::prove_mfa(conn, self.grant.id, self.browser.id, &proof, now).await? {
                 self.event(pages, audit::Kind::MfaPassed)
                     .detail(serde_json::json!({ "proven_at": at }))
                     .append(conn)
                     .await?;
                 self.grant.mfa = Some(proof);
-                self.step = next_step(&self.grant, &self.service, self.account.as_ref());
+                self.step = next_step(&self.grant, &self.service, self.account.as_ref(), now);
             }
         }
         Ok(self)
@@ -130,6 +133,23 @@ impl Walk {
     /// The account of a step that has one.
     pub fn account(&self) -> Result<&Account, PageError> {
         self.account.as_ref().ok_or_else(|| PageError::Fault("this step needs somebody signed in".into()))
+    }
+
+    /// What is asked of who is signed in, at this moment.
+    pub fn asked(&self, pages: &Pages) -> Option<Asked<'_>> {
+        let now = pages.installation.clock.now();
+        self.account.as_ref().map(|account| Asked::of(&self.grant, &self.service, account, now))
+    }
+
+    /// Why somebody who is signed in has to sign in again; `None` for who isn't.
+    pub fn why_sign_in(&self, pages: &Pages) -> Option<String> {
+        let set_up = "Sign in once more: then you can set up an authenticator.";
+        self.asked(pages).map(|asked| asked.why_sign_in().unwrap_or_else(|| set_up.to_owned()))
+    }
+
+    /// Whether nothing but an authenticator's code will do.
+    pub fn wants_authenticator(&self, pages: &Pages) -> bool {
+        self.asked(pages).is_some_and(|asked| asked.factor() == Some(Factor::Otp))
     }
 
     /// What the forms of this step are about.
@@ -184,7 +204,7 @@ impl Walk {
 }
 
 /// The one place that knows the order.
-fn next_step(grant: &Grant, service: &Service, account: Option<&Account>) -> Step {
+fn next_step(grant: &Grant, service: &Service, account: Option<&Account>, now: DateTime<Utc>) -> Step {
     match &grant.state {
         State::Denied { by_numbers: false } => return Step::Done(Outcome::Denied),
         State::Denied { by_numbers: true } => return Step::Done(Outcome::WrongNumbers),
@@ -193,12 +213,15 @@ fn next_step(grant: &Grant, service: &Service, account: Option<&Account>) -> Ste
         State::Pending | State::Claimed => {}
     }
     let Some(account) = account else { return Step::SignIn };
-    let proven = grant.mfa.as_ref().is_some_and(|proof| proof.user_id == account.user.id);
-    if !account.needs_mfa(service.mfa) || proven {
+    let asked = Asked::of(grant, service, account, now);
+    if !asked.is_sign_in_fresh() {
+        return Step::SignIn;
+    }
+    if asked.factor().is_none() || asked.is_factor_proven() {
         return Step::Confirm;
     }
     // Who sets up a factor has signed in for this very login: a browser that was left signed in must not be enough to
     // make somebody else's authenticator the person's own. And where the provider proves the factor, it does so again.
-    let for_this_login = grant.claimed_at.is_some_and(|at| account.sign_in.signed_in_at >= at);
+    let for_this_login = account.sign_in.grant_id == Some(grant.id);
     if account.enrolled || for_this_login { Step::Mfa } else { Step::SignIn }
 }

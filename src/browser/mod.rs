@@ -4,5 +4,6 @@
 //! the session is stored when the browser first has something to keep, a code that it claimed.
 
 pub mod csrf;
+pub mod known;
 pub mod store;
 pub mod visitor;

@@ -138,6 +138,10 @@ pub struct SignIn {
     pub auth_time: DateTime<Utc>,
     /// When they did so here.
     pub signed_in_at: DateTime<Utc>,
+    /// When they proved who they are; `None`: their provider doesn't say.
+    pub proven_at: Option<DateTime<Utc>>,
+    /// For which device login they did.
+    pub grant_id: Option<GrantId>,
     /// How (RFC 8176).
     pub amr: Vec<String>,
     /// The last second factor in this browser: when and how.
@@ -155,6 +159,10 @@ pub struct NewSignIn<'a> {
     pub provider: ProviderId,
     /// When.
     pub auth_time: DateTime<Utc>,
+    /// When they proved who they are; `None`: their provider doesn't say.
+    pub proven_at: Option<DateTime<Utc>>,
+    /// For which device login; `None`: for none.
+    pub grant: Option<GrantId>,
     /// How (RFC 8176).
     pub amr: &'a [String],
 }
@@ -168,11 +176,12 @@ pub async fn sign_in(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO browser_sign_in
-             (browser_session_id, organization_id, user_id, provider_id, auth_time, amr, signed_in_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+             (browser_session_id, organization_id, user_id, provider_id, auth_time, amr, signed_in_at, proven_at, grant_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (browser_session_id, organization_id) DO UPDATE
              SET user_id = excluded.user_id, provider_id = excluded.provider_id, auth_time = excluded.auth_time,
-                 amr = excluded.amr, signed_in_at = excluded.signed_in_at, mfa_at = NULL, mfa_amr = '{}'",
+                 amr = excluded.amr, signed_in_at = excluded.signed_in_at, proven_at = excluded.proven_at,
+                 grant_id = excluded.grant_id, mfa_at = NULL, mfa_amr = '{}'",
         session.0,
         sign_in.organization.0,
         sign_in.user.0,
@@ -180,6 +189,8 @@ pub async fn sign_in(
         sign_in.auth_time,
         sign_in.amr,
         now,
+        sign_in.proven_at,
+        sign_in.grant.map(|id| id.0),
     )
     .execute(conn)
     .await?;
@@ -209,7 +220,7 @@ pub async fn signed_in(
     organization: OrganizationId,
 ) -> Result<Option<SignIn>, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT b.user_id, b.auth_time, b.signed_in_at, b.amr, b.mfa_at, b.mfa_amr
+        "SELECT b.user_id, b.auth_time, b.signed_in_at, b.proven_at, b.grant_id, b.amr, b.mfa_at, b.mfa_amr
          FROM browser_sign_in b
          JOIN app_user u ON u.id = b.user_id
          JOIN organization o ON o.id = b.organization_id
@@ -223,9 +234,19 @@ pub async fn signed_in(
         user_id: row.user_id.into(),
         auth_time: row.auth_time,
         signed_in_at: row.signed_in_at,
+        proven_at: row.proven_at,
+        grant_id: row.grant_id.map(GrantId),
         amr: row.amr,
         mfa: row.mfa_at.map(|at| (at, row.mfa_amr)),
     }))
+}
+
+/// Every account that is signed in here.
+pub async fn accounts(conn: &mut PgConnection, session: BrowserSessionId) -> Result<Vec<UserId>, sqlx::Error> {
+    let users = sqlx::query_scalar!("SELECT user_id FROM browser_sign_in WHERE browser_session_id = $1", session.0)
+        .fetch_all(conn)
+        .await?;
+    Ok(users.into_iter().map(UserId).collect())
 }
 
 /// Notes the last second factor of whoever is signed in here.

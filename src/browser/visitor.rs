@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use crate::ids::{BrowserSessionId, GrantId};
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
-use crate::secrets::{SecretText, base64url, from_base64url};
+use crate::secrets::{Keyring, Purpose, SecretText, base64url, from_base64url};
 
 use super::store::{self, Token};
 
@@ -73,6 +73,17 @@ impl Visitor {
         unknown.then(|| Self { token: draw(installation), session: None, send_cookie: true })
     }
 
+    /// What tells this browser from others, to be stored: its session's id, or a keyed hash of the cookie that it sent.
+    /// `None`: it sent none.
+    #[must_use]
+    pub fn mark(&self, keyring: &Keyring) -> Option<String> {
+        match self.session {
+            Some(session) => Some(session.id.to_string()),
+            None if self.send_cookie => None,
+            None => Some(base64url(&keyring.mac(Purpose::BrowserSession, &[self.token.expose().as_bytes(), b"mark"]))),
+        }
+    }
+
     /// The stored session, stored now if there was none.
     pub async fn session(
         &mut self,
@@ -119,9 +130,14 @@ fn draw(installation: &Installation) -> SecretText {
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<SecretText> {
+    // Only what we drew: 32 bytes. A browser that sends anything else gets a new one.
+    let drawn = |value: &&str| from_base64url(value).is_some_and(|bytes| bytes.len() == 32);
+    cookies(headers, name).find(drawn).map(SecretText::from)
+}
+
+/// The values of all cookies of this name.
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let lists = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = lists.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value);
-    // Only what we drew: 32 bytes. A browser that sends anything else gets a new one.
-    values.find(|value| from_base64url(value).is_some_and(|bytes| bytes.len() == 32)).map(SecretText::from)
+    pairs.filter(move |(key, _)| *key == name).map(|(_, value)| value)
 }

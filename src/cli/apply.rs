@@ -1,5 +1,7 @@
 //! `countersign apply`: makes the directory be as TOML files say.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,12 +9,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::audit::{Event, Kind};
+use crate::config::is_open_to_all;
 use crate::directory::apply::{Action, Change, File, Mode, SecretSource, Tools, apply_in};
 use crate::installation::Installation;
 use crate::secrets::SecretText;
 
 use super::environment;
-use super::opening::Where;
+use super::opening::{EXPOSED, Where};
 
 /// Make organizations, services, providers and users be as TOML files say
 ///
@@ -39,7 +42,11 @@ pub const AS_WRITTEN: Mode = Mode { dry_run: false, prune: false };
 /// Applies the files to the installation of a configuration, or of a data directory.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Read before anything is opened: a fault in a file needs no database to be told.
-    read(&args.files, &environment::variable)?;
+    let mut exposed = BTreeSet::new();
+    read_noting(&args.files, &environment::variable, &mut exposed)?;
+    for file in exposed {
+        writeln!(std::io::stderr(), "warning: {}: {EXPOSED}", file.display())?;
+    }
     let opened = args.installation.open().await?;
     let outcome = run_on(&opened.installation, &args, &environment::variable, &mut std::io::stdout()).await;
     opened.close().await?;
@@ -64,12 +71,30 @@ pub async fn run_on(
 
 /// Reads the files and the secrets that they point to. Everything that is wrong is in the error, one line each.
 pub fn read(paths: &[PathBuf], environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<File> {
+    read_noting(paths, environment, &mut BTreeSet::new())
+}
+
+/// The same, noting the files with secrets that every account of this machine can read.
+fn read_noting(
+    paths: &[PathBuf],
+    environment: &impl Fn(&str) -> Option<String>,
+    exposed: &mut BTreeSet<PathBuf>,
+) -> anyhow::Result<File> {
     let text = |path: &PathBuf| -> anyhow::Result<(String, String)> {
         let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
         Ok((path.display().to_string(), text))
     };
     let texts = paths.iter().map(text).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(File::read(&texts, &|source| look_up(source, environment))?)
+    let noted = RefCell::new(exposed);
+    let secrets = |source: &SecretSource| {
+        if let SecretSource::File(path) = source
+            && is_open_to_all(path)
+        {
+            noted.borrow_mut().insert(path.clone());
+        }
+        look_up(source, environment)
+    };
+    Ok(File::read(&texts, &secrets)?)
 }
 
 /// Applies a file in one transaction with its audit events. In a dry run nothing is written.

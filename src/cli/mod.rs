@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 pub mod apply;
+mod audit;
 mod dev;
 mod environment;
 mod kept;
@@ -35,6 +36,7 @@ enum Command {
     Apply(apply::Args),
     Keys(keys::Args),
     ResetMfa(reset_mfa::Args),
+    Audit(audit::Args),
     Login(login::LoginArgs),
     Token(token::TokenArgs),
     Whoami(whoami::WhoamiArgs),
@@ -56,6 +58,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
             Command::ResetMfa(args) => reset_mfa::run(args).await,
+            Command::Audit(args) => audit::run(args).await,
             Command::Login(args) => Ok(login::run(args).await),
             Command::Token(args) => Ok(token::run(args).await),
             Command::Whoami(args) => Ok(whoami::run(args).await),

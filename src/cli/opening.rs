@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use sqlx::postgres::PgConnectOptions;
+
+use crate::audit::linker;
 use crate::clock::Clock;
-use crate::config::{Config, PublicUrl};
+use crate::config::{Config, Database, PublicUrl, is_open_to_all};
 use crate::installation::{Installation, Parts};
 use crate::postgres::managed::{Managed, ManagedError, Options};
-use crate::postgres::{self, PgPool};
+use crate::postgres::{self, PgPool, roles};
 use crate::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
 
 /// The file that `countersign apply` looks for when a file is named nowhere.
@@ -23,6 +26,14 @@ const SECRET_FILE: &str = "installation-secret";
 
 /// Says where the database of a running process is, to commands that join it.
 const URL_FILE: &str = "database-url";
+
+/// The role that serves requests in a managed PostgreSQL, whose other one owns it.
+const SERVER_ROLE: &str = "countersign_server";
+
+/// How long the end may take to link what is in the audit.
+const LINK_WITHIN: Duration = Duration::from_secs(5);
+/// What is said of a file with secrets that isn't kept private.
+pub const EXPOSED: &str = "every account of this machine can read this file, which holds secrets: chmod o-r";
 
 /// The database in a managed PostgreSQL.
 const DATABASE: &str = "countersign";
@@ -68,6 +79,9 @@ pub struct Opened {
 impl Opened {
     /// Ends what was started.
     pub async fn close(self) -> anyhow::Result<()> {
+        // What was done last must not wait for the next server to be linked. If it can't be, it has to.
+        let Parts { pool, keyring, .. } = &*self.installation;
+        let _left_to_the_next_server = tokio::time::timeout(LINK_WITHIN, linker::link_all(pool, keyring)).await;
         self.installation.pool.close().await;
         match self.postgres {
             Some(postgres) => Ok(postgres.stop().await?),
@@ -94,16 +108,20 @@ pub fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
 /// Opens what a configuration describes.
 pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
     let mut secrets = config.installation_secrets()?;
-    let (url, postgres) = if let Some(url) = &config.database.url {
-        (url.clone(), None)
-    } else {
-        managed_database(&config.data_dir).await?
+    let Database { url, owner_url, max_connections } = &config.database;
+    let (roles, postgres) = match (url, owner_url) {
+        (Some(url), owner) => (Roles::of_urls(url, owner.as_ref())?, None),
+        (None, Some(_)) => bail!("database.owner_url is set without database.url, which the server itself uses"),
+        (None, None) => {
+            let (url, postgres) = managed_database(&config.data_dir).await?;
+            (Roles::of_managed(&url)?, postgres)
+        }
     };
     if secrets.is_empty() {
         secrets.push(own_secret(&config.data_dir)?);
     }
-    let pool = postgres::pool(url.expose(), config.database.max_connections).context("database.url is malformed")?;
-    let installation = assemble(pool, &secrets, config.public_url.clone(), false).await?;
+    let pool = roles.pool(*max_connections).await?;
+    let installation = assemble(pool, &secrets, config.public_url.clone(), false)?;
     Ok(Opened { installation, postgres })
 }
 
@@ -126,17 +144,17 @@ async fn of_data_dir(
     postgres: Option<Managed>,
 ) -> anyhow::Result<Opened> {
     let secrets = [own_secret(data_dir)?];
-    let installation = assemble(postgres::pool(url.expose(), 10)?, &secrets, public_url, true).await?;
+    let pool = Roles::of_managed(url)?.pool(10).await?;
+    let installation = assemble(pool, &secrets, public_url, true)?;
     Ok(Opened { installation, postgres })
 }
 
-async fn assemble(
+fn assemble(
     pool: PgPool,
     secrets: &[InstallationSecret],
     public_url: PublicUrl,
     dev_mode: bool,
 ) -> anyhow::Result<Installation> {
-    postgres::migrate(&pool).await.context("the database can't be brought up to date")?;
     let random = Random::system();
     Ok(Installation::from(Parts {
         pool,
@@ -147,6 +165,40 @@ async fn assemble(
         public_url,
         dev_mode,
     }))
+}
+
+/// As whom to connect to a database.
+struct Roles {
+    /// Who brings it up to date; none: the server.
+    owner: Option<PgConnectOptions>,
+    server: PgConnectOptions,
+}
+
+impl Roles {
+    fn of_urls(url: &SecretText, owner: Option<&SecretText>) -> anyhow::Result<Self> {
+        let server = postgres::options(url.expose()).context("database.url is malformed")?;
+        let owner = owner.map(|url| postgres::options(url.expose())).transpose();
+        Ok(Self { owner: owner.context("database.owner_url is malformed")?, server })
+    }
+
+    /// In a managed PostgreSQL, whose URL is its owner's. The other role is made when it isn't there.
+    fn of_managed(url: &SecretText) -> anyhow::Result<Self> {
+        let owner = postgres::options(url.expose())?;
+        Ok(Self { server: owner.clone().username(SERVER_ROLE), owner: Some(owner) })
+    }
+
+    /// Brings the database up to date, and connects to it as the server.
+    async fn pool(self, max_connections: u32) -> anyhow::Result<PgPool> {
+        const FAILED: &str = "the database can't be brought up to date";
+        if let Some(owner) = &self.owner {
+            roles::prepare(owner, &self.server).await.context(FAILED)?;
+        }
+        let pool = postgres::pool(self.server, max_connections);
+        if self.owner.is_none() {
+            postgres::migrate(&pool).await.context(FAILED)?;
+        }
+        Ok(pool)
+    }
 }
 
 /// Starts the data directory's PostgreSQL, or joins the process that runs it.
@@ -211,6 +263,9 @@ fn own_secret(data_dir: &Path) -> anyhow::Result<InstallationSecret> {
         }
     }
     let text = fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    if is_open_to_all(&path) {
+        tracing::warn!(file = %path.display(), "{EXPOSED}");
+    }
     InstallationSecret::parse(&text.into()).with_context(|| format!("{} holds no secret", path.display()))
 }
 

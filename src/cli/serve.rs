@@ -9,12 +9,13 @@ use tokio::net::TcpListener;
 use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
 use crate::notice::mail::Mailer;
+use crate::postgres::roles;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
 use crate::telemetry;
 
 use super::dev::demo;
-use super::opening;
+use super::opening::{self, EXPOSED};
 use super::stopping::{End, end_of};
 
 /// Run the server
@@ -43,17 +44,27 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             "trusted_proxies is empty, and something in front must speak TLS: its address will be everybody's"
         );
     }
+    if roles::may_rewrite_audit(&opened.installation.pool).await? {
+        tracing::warn!("the server's database role owns the audit and could rewrite it: set database.owner_url");
+    }
+    if !config.public_url.is_secure() && !config.listen.ip().is_loopback() {
+        tracing::warn!(
+            listen = %config.listen,
+            "public_url is http://, for this machine only, but other machines may reach this address: let none of them"
+        );
+    }
     if matches!(mailer, Mailer::None) {
         tracing::info!("mail is not configured: nobody gets a mail when a device is approved with their account");
     }
     for file in &config.exposed_files {
-        tracing::warn!(file = %file.display(), "every account of this machine can read this file, which holds secrets");
+        tracing::warn!(file = %file.display(), "{EXPOSED}");
     }
     let settings = Settings {
         proxies: TrustedProxies::from(config.trusted_proxies),
         keys: life::Policy { rotation: config.keys.rotation },
         places,
         phishing: config.phishing,
+        limits: config.limits,
         mailer,
         ..Settings::default()
     };

@@ -14,18 +14,23 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 15] = [
+const SETTINGS: [(&str, &[&str], Kind); 20] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DATA_DIR", &["data_dir"], Kind::Text),
     ("SECRETS", &["secrets"], Kind::List),
     ("TRUSTED_PROXIES", &["trusted_proxies"], Kind::List),
     ("DATABASE_URL", &["database", "url"], Kind::Text),
+    ("DATABASE_OWNER_URL", &["database", "owner_url"], Kind::Text),
     ("DATABASE_MAX_CONNECTIONS", &["database", "max_connections"], Kind::Number),
     ("KEYS_ROTATION", &["keys", "rotation"], Kind::Text),
     ("GEO_DATABASE", &["geo", "database"], Kind::Text),
     ("PHISHING_PEOPLE", &["phishing", "people"], Kind::Number),
     ("PHISHING_WITHIN", &["phishing", "within"], Kind::Text),
+    ("LIMITS_REQUESTS_PER_ADDRESS", &["limits", "requests_per_address"], Kind::Number),
+    ("LIMITS_REQUESTS_PER_CLIENT", &["limits", "requests_per_client"], Kind::Number),
+    ("LIMITS_LIVE_CODES_PER_ADDRESS", &["limits", "live_codes_per_address"], Kind::Number),
+    ("LIMITS_LIVE_CODES_PER_CLIENT", &["limits", "live_codes_per_client"], Kind::Number),
     ("MAIL_SMTP", &["mail", "smtp"], Kind::Text),
     ("MAIL_FROM", &["mail", "from"], Kind::Text),
     ("LOG_FORMAT", &["log", "format"], Kind::Text),

@@ -4,6 +4,7 @@
 //! file that holds it.
 
 mod environment;
+mod limits;
 mod public_url;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer};
 use crate::secrets::{InstallationSecret, SecretText};
 use crate::telemetry::LogFormat;
 
+pub use limits::Limits;
 pub use public_url::{PublicUrl, PublicUrlError};
 
 /// Everything that can be set. An unknown key is an error.
@@ -50,6 +52,9 @@ pub struct Config {
     /// What looks like phishing.
     #[serde(default)]
     pub phishing: Phishing,
+    /// How many codes may be asked for.
+    #[serde(default)]
+    pub limits: Limits,
     /// Mails.
     #[serde(default)]
     pub mail: Mail,
@@ -67,13 +72,15 @@ pub struct Config {
 pub struct Database {
     /// `postgres://user:password@host/database`.
     pub url: Option<SecretText>,
+    /// The same database as the role that owns the tables, and that the server itself isn't.
+    pub owner_url: Option<SecretText>,
     /// The most connections that this process opens.
     pub max_connections: u32,
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: None, max_connections: 10 }
+        Self { url: None, owner_url: None, max_connections: 10 }
     }
 }
 
@@ -239,11 +246,13 @@ fn holds_secrets(table: &toml::Table) -> bool {
     let has = |part: &str, key: &str| {
         table.get(part).and_then(toml::Value::as_table).is_some_and(|part| part.contains_key(key))
     };
-    table.contains_key("secrets") || has("database", "url") || has("mail", "smtp")
+    table.contains_key("secrets") || has("database", "url") || has("database", "owner_url") || has("mail", "smtp")
 }
 
-/// Whether the file's mode lets every account read it.
-fn is_open_to_all(path: &Path) -> bool {
+/// Whether the file's mode lets every account of this machine read it. A group may: that is how secrets are handed to
+/// containers.
+#[must_use]
+pub fn is_open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
@@ -313,6 +322,25 @@ mod tests {
         assert_eq!(config.geo.database.unwrap(), Path::new("/var/lib/GeoIP/GeoLite2-City.mmdb"));
         for (people, within) in [("-1", "1h"), ("many", "1h"), ("5", "59s"), ("5", "25h"), ("5", "long")] {
             assert!(load(people, within).is_err(), "{people} {within}");
+        }
+    }
+
+    #[test]
+    fn limits_are_numbers_of_which_0_is_none() {
+        let load = |name, value| {
+            let settings = [("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example"), (name, value)];
+            Config::load(None, environment(&settings))
+        };
+        let limits = load("COUNTERSIGN_LIMITS_REQUESTS_PER_ADDRESS", "0").unwrap().limits;
+        assert_eq!((limits.requests_per_address, limits.requests_per_client), (0, 10_000));
+        let limits = load("COUNTERSIGN_LIMITS_REQUESTS_PER_CLIENT", "7").unwrap().limits;
+        assert_eq!((limits.requests_per_address, limits.requests_per_client), (300, 7));
+        let limits = load("COUNTERSIGN_LIMITS_LIVE_CODES_PER_ADDRESS", "7").unwrap().limits;
+        assert_eq!((limits.live_codes_per_address, limits.live_codes_per_client), (7, 100_000));
+        let limits = load("COUNTERSIGN_LIMITS_LIVE_CODES_PER_CLIENT", "7").unwrap().limits;
+        assert_eq!((limits.live_codes_per_address, limits.live_codes_per_client), (500, 7));
+        for value in ["-1", "many", "1.5"] {
+            assert!(load("COUNTERSIGN_LIMITS_LIVE_CODES_PER_CLIENT", value).is_err(), "{value}");
         }
     }
 

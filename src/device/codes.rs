@@ -104,6 +104,12 @@ impl UserCode {
         Length::of(letters.len()).map(|_| Self(letters))
     }
 
+    /// How long it is.
+    #[must_use]
+    pub fn length(&self) -> Length {
+        Length::of(self.0.len()).unwrap_or(Length::Eight)
+    }
+
     /// What is stored of a new code.
     #[must_use]
     pub fn mac(&self, keyring: &Keyring) -> Vec<u8> {

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::directory::fresh_proof::FreshProof;
 use crate::ids::{BrowserSessionId, GrantId, OrganizationId, ServiceId, SessionId, UserId};
 
 use super::codes::Length;
@@ -59,6 +60,8 @@ pub struct Grant {
     pub device: Device,
     /// The second factor proven for it.
     pub mfa: Option<MfaProof>,
+    /// What had to be proven for it when it was claimed, whatever its service asks later.
+    pub fresh_proof: FreshProof,
 }
 
 /// What is known of the requesting device.
@@ -81,6 +84,8 @@ pub struct MfaProof {
     pub at: DateTime<Utc>,
     /// How (RFC 8176).
     pub amr: Vec<String>,
+    /// Whether it was for another login of the same browser.
+    pub borrowed: bool,
 }
 
 /// Where a grant stands. Expiry is said by the clock.
@@ -201,6 +206,7 @@ mod tests {
             expires_at: at(900),
             device: Device { name: None, user_agent: None, ip: [127, 0, 0, 1].into() },
             mfa: None,
+            fresh_proof: FreshProof::default(),
         }
     }
 

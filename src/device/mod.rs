@@ -1,7 +1,9 @@
 //! Device logins in progress (RFC 8628).
 //!
-//! 1. A device asks for codes: [`store::insert`] writes a *pending* grant.
-//! 2. A person types the user code: [`store::claim`] makes it the property of one browser.
+//! 1. A device asks for codes, not too often ([`rates`]) nor for too many, and as long as they have to be ([`live`]):
+//!    [`store::insert`] writes a *pending* grant.
+//! 2. A person types the user code, and pays for a guess until it proves to be one ([`guessing`]): [`store::claim`] makes it
+//!    the property of one browser.
 //! 3. The person signs in, proves a second factor ([`store::prove_mfa`]) and decides, told how far the device is
 //!    ([`nearness`]) and whether many others were asked from there ([`phishing`]): [`store::approve`] or
 //!    [`store::deny`], which tell the waiting polls ([`waiting`]).
@@ -12,10 +14,13 @@
 pub mod codes;
 pub mod expiry;
 pub mod grant;
+pub mod guessing;
+pub mod live;
 pub mod name;
 pub mod nearness;
 pub mod pacing;
 pub mod phishing;
+pub mod rates;
 pub mod recall;
 pub mod store;
 pub mod verification;

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use uuid::Uuid;
 
+use crate::directory::fresh_proof::FreshProof;
 use crate::directory::service::Service;
 use crate::ids::{BrowserSessionId, GrantId, SessionId, UserId};
 use crate::postgres::{self, PgConnection};
@@ -96,7 +97,25 @@ pub async fn by_user_code(
     row.map(Grant::try_from).transpose()
 }
 
-/// `pending → claimed`: from now on no other browser can act on the grant. A browser's own grant is found again.
+/// Whether this browser has claimed a code already. Nothing is told of codes that are anybody else's.
+pub async fn is_held(
+    conn: &mut PgConnection,
+    macs: &[Vec<u8>],
+    browser: BrowserSessionId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM device_grant
+           WHERE user_code_mac = ANY($1) AND state = 'claimed' AND claimed_by = $2 AND expires_at > $3) AS "held!""#,
+        macs,
+        browser.0,
+        now,
+    );
+    held.fetch_one(conn).await
+}
+
+/// `pending → claimed`: from now on no other browser can act on the grant, and what its service asks to be proven for it
+/// is asked whatever comes. A browser's own grant is found again.
 pub async fn claim(
     conn: &mut PgConnection,
     macs: &[Vec<u8>],
@@ -105,7 +124,8 @@ pub async fn claim(
 ) -> Result<Option<(Grant, Claim)>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
-        "UPDATE device_grant g SET state = 'claimed', claimed_by = $2, claimed_at = $3
+        "UPDATE device_grant g SET state = 'claimed', claimed_by = $2, claimed_at = $3,
+             max_age_seconds = asked_max_age(s, g.scopes), factor = asked_factor(s, g.scopes)
          FROM service s JOIN organization o ON o.id = s.organization_id
          WHERE g.user_code_mac = ANY($1) AND g.state = 'pending' AND g.expires_at > $3
            AND s.id = g.service_id AND s.device_login AND o.status = 'active'
@@ -143,7 +163,7 @@ pub async fn prove_mfa(
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let noted = sqlx::query!(
-        "UPDATE device_grant SET mfa_user_id = $3, mfa_at = $4, mfa_amr = $5
+        "UPDATE device_grant SET mfa_user_id = $3, mfa_at = $4, mfa_amr = $5, mfa_borrowed = $7
          WHERE id = $1 AND state = 'claimed' AND claimed_by = $2 AND expires_at > $6",
         grant.0,
         browser.0,
@@ -151,6 +171,7 @@ pub async fn prove_mfa(
         proof.at,
         &proof.amr,
         now,
+        proof.borrowed,
     )
     .execute(conn)
     .await?;
@@ -168,8 +189,8 @@ pub struct Consent<'a> {
     pub number: Number,
 }
 
-/// `claimed → approved`, by the user who is signed in to this browser, with the second factor that the policies ask
-/// proven for this grant, of scopes that were asked for, from as near as the service wants it. Gives the device at least
+/// `claimed → approved`, by the user who is signed in to this browser, with all that the policies, the service and what
+/// it asks for want to be proven, of scopes that were asked for, from as near as the service wants it. Gives the device at least
 /// three intervals to come for it, and where the service wants a number typed into it, at least two minutes.
 ///
 /// The sign-in is locked: whoever signs the person out everywhere ([`super::recall`]) either finds the approval made, or
@@ -191,7 +212,7 @@ pub async fn approve(
              verification_number = CASE s.verification WHEN 'number' THEN $6::smallint END,
              expires_at = greatest(g.expires_at, $5 + make_interval(secs => greatest(
                  3 * g.poll_interval_seconds, CASE s.verification WHEN 'number' THEN 120 ELSE 0 END))),
-             approved_from_afar = $8
+             approved_from_afar = $8, proven_at = b.proven_at, proven_for = b.grant_id
          FROM (SELECT * FROM browser_sign_in WHERE browser_session_id = $2 AND user_id = $3 FOR SHARE) b
               JOIN app_user u ON u.id = b.user_id
               JOIN organization o ON o.id = b.organization_id
@@ -200,7 +221,7 @@ pub async fn approve(
            AND s.id = g.service_id AND s.device_login AND o.status = 'active' AND u.status = 'active'
            AND (s.proximity <> 'block' OR $7)
            AND b.browser_session_id = $2 AND b.organization_id = g.organization_id AND b.user_id = $3
-           AND (g.mfa_user_id IS NOT DISTINCT FROM $3 OR NOT mfa_needed(o.mfa, s.mfa, u.id))
+           AND proven_as_asked(g, s, o.mfa, u.id, b.proven_at, b.grant_id, $5)
          RETURNING g.*",
         grant.0,
         browser.0,
@@ -267,8 +288,8 @@ pub async fn wrong_number(
     .await
 }
 
-/// `approved → redeemed`, if organization, service, user and second factor still are as the approval needs them,
-/// and the number is the one that the page showed, if it showed one.
+/// `approved → redeemed`, if organization, service, user and what was proven when it was decided still are as the approval
+/// needs them, and the number is the one that the page showed, if it showed one.
 /// Exactly one of any number of callers is told `true`.
 pub async fn redeem(
     conn: &mut PgConnection,
@@ -285,7 +306,7 @@ pub async fn redeem(
            AND o.id = g.organization_id AND o.status = 'active'
            AND u.id = g.user_id AND u.status = 'active'
            AND (g.verification_number IS NULL OR g.verification_number = $4)
-           AND (g.mfa_user_id IS NOT DISTINCT FROM g.user_id OR NOT mfa_needed(o.mfa, s.mfa, u.id))",
+           AND proven_as_asked(g, s, o.mfa, u.id, g.proven_at, g.proven_for, g.decided_at)",
         grant.0,
         session.0,
         now,
@@ -340,6 +361,13 @@ struct Row {
     approved_from_afar: bool,
     #[expect(dead_code, reason = "rows are read whole")]
     suspected_at: Option<DateTime<Utc>>,
+    max_age_seconds: Option<i32>,
+    factor: Option<String>,
+    mfa_borrowed: bool,
+    #[expect(dead_code, reason = "rows are read whole")]
+    proven_at: Option<DateTime<Utc>>,
+    #[expect(dead_code, reason = "rows are read whole")]
+    proven_for: Option<Uuid>,
 }
 
 impl TryFrom<Row> for Grant {
@@ -378,9 +406,12 @@ impl TryFrom<Row> for Grant {
             expires_at: row.expires_at,
             device: Device { name: row.device_name, user_agent: row.user_agent, ip: row.ip.addr() },
             mfa: match (row.mfa_user_id, row.mfa_at) {
-                (Some(user), Some(at)) => Some(MfaProof { user_id: user.into(), at, amr: row.mfa_amr }),
+                (Some(user), Some(at)) => {
+                    Some(MfaProof { user_id: user.into(), at, amr: row.mfa_amr, borrowed: row.mfa_borrowed })
+                }
                 _ => None,
             },
+            fresh_proof: FreshProof::stored(row.max_age_seconds, row.factor.as_deref())?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Who may log in, to what, and how: organizations, services, providers and users; and who is told: webhooks.
 
 pub mod apply;
+pub mod fresh_proof;
 pub mod organization;
 pub mod provider;
 pub mod service;

@@ -83,3 +83,9 @@ pub async fn id_by_slug(conn: &mut PgConnection, slug: &str) -> Result<Option<Or
     let id = sqlx::query_scalar!("SELECT id FROM organization WHERE slug = $1", slug).fetch_optional(conn).await?;
     Ok(id.map(OrganizationId))
 }
+
+/// Every organization and its slug.
+pub async fn slugs(conn: &mut PgConnection) -> Result<Vec<(OrganizationId, String)>, sqlx::Error> {
+    let rows = sqlx::query!("SELECT id, slug FROM organization").fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|row| (row.id.into(), row.slug)).collect())
+}

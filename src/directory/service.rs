@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde_json::{Value, json};
 
 use crate::ids::{OrganizationId, ServiceId};
 use crate::postgres::PgConnection;
 use crate::secrets::{Keyring, Purpose, SecretText};
 
+use super::fresh_proof::{Factor, FreshProof};
 use super::organization::{MfaPolicy, Status};
 use super::{stored_as_text, word};
 
@@ -43,8 +45,8 @@ pub struct Service {
     pub client_secret_mac: Option<Vec<u8>>,
     /// Whether device login is switched on.
     pub device_login: bool,
-    /// Its own scopes and their words, in the order in which they are shown.
-    pub scopes: Vec<(String, String)>,
+    /// Its own scopes, in the order in which they are shown.
+    pub scopes: Vec<Scope>,
     /// What is granted when nothing is asked.
     pub default_scopes: Vec<String>,
     /// What can't be unticked.
@@ -75,6 +77,8 @@ pub struct Service {
     pub mfa: MfaPolicy,
     /// How old a proof of the same browser may be.
     pub mfa_max_age: Option<Duration>,
+    /// What has to be proven for every login, whatever it asks for.
+    pub fresh_proof: FreshProof,
     /// What signs `id_token`s: `RS256` or `ES256`.
     pub id_token_algorithm: String,
     /// The organization's own activation page.
@@ -85,6 +89,58 @@ pub struct Service {
     pub dpop: Dpop,
     /// The APIs for which it may ask for tokens (RFC 8707): absolute URIs without a fragment.
     pub resources: Vec<String>,
+}
+
+/// A scope of a service's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// As clients ask for it.
+    pub name: String,
+    /// The words in which a person is asked for it.
+    pub text: String,
+    /// What has to be proven for it.
+    pub fresh_proof: FreshProof,
+}
+
+impl Scope {
+    /// Scopes as a row holds them: `[["read", "Read your projects"], ["deploy", "…", {"max_age": 300, "factor": "mfa"}]]`,
+    /// since a JSON object keeps no order. The third member is there only when it says something.
+    #[must_use]
+    pub fn stored_form(scopes: &[Self]) -> Value {
+        let one = |Self { name, text, fresh_proof }: &Self| {
+            let mut asked = serde_json::Map::new();
+            asked.extend(fresh_proof.max_age.map(|age| ("max_age".to_owned(), json!(age.as_secs()))));
+            asked.extend(fresh_proof.factor.map(|factor| ("factor".to_owned(), json!(factor.as_str()))));
+            if asked.is_empty() { json!([name, text]) } else { json!([name, text, asked]) }
+        };
+        scopes.iter().map(one).collect()
+    }
+
+    /// Reads them.
+    pub(crate) fn read(scopes: Value) -> Result<Vec<Self>, sqlx::Error> {
+        #[derive(Default, serde::Deserialize)]
+        struct Asked {
+            max_age: Option<u32>,
+            factor: Option<Factor>,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Stored {
+            Plain(String, String),
+            Asking(String, String, Asked),
+        }
+        let stored: Vec<Stored> =
+            serde_json::from_value(scopes).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let one = |stored| {
+            let (name, text, asked) = match stored {
+                Stored::Plain(name, text) => (name, text, Asked::default()),
+                Stored::Asking(name, text, asked) => (name, text, asked),
+            };
+            let max_age = asked.max_age.map(|seconds| Duration::from_secs(u64::from(seconds)));
+            Self { name, text, fresh_proof: FreshProof { max_age, factor: asked.factor } }
+        };
+        Ok(stored.into_iter().map(one).collect())
+    }
 }
 
 /// When a refresh token is given.
@@ -143,8 +199,15 @@ impl Service {
     /// The words in which a person is asked for `scope`; `None` when the service can't ask for it.
     #[must_use]
     pub fn describe_scope(&self, scope: &str) -> Option<&str> {
-        let own = self.scopes.iter().find(|(name, _)| name == scope).map(|(_, words)| words.as_str());
+        let own = self.scopes.iter().find(|own| own.name == scope).map(|own| own.text.as_str());
         own.or_else(|| COMMON_SCOPES.iter().find(|(name, _)| *name == scope).map(|(_, words)| *words))
+    }
+
+    /// What a login that asks for these scopes has to prove: the strictest of what each of them and the service ask.
+    #[must_use]
+    pub fn asks_to_prove(&self, scopes: &[String]) -> FreshProof {
+        let asked = self.scopes.iter().filter(|own| scopes.contains(&own.name));
+        asked.fold(self.fresh_proof, |all, scope| all.and(scope.fresh_proof))
     }
 
     /// Whether a refresh token comes with these scopes.
@@ -211,7 +274,7 @@ async fn find(
         client_id: row.client_id,
         client_secret_mac: row.client_secret_mac,
         device_login: row.device_login,
-        scopes: ordered_scopes(&row.scopes)?,
+        scopes: Scope::read(row.scopes)?,
         default_scopes: row.default_scopes,
         required_scopes: row.required_scopes,
         code_lifetime: seconds(row.code_lifetime_seconds),
@@ -227,6 +290,7 @@ async fn find(
         verified: row.verified,
         mfa: organization_mfa.stricter(row.service_mfa.as_deref().map(word).transpose()?),
         mfa_max_age: row.mfa_max_age_seconds.map(seconds),
+        fresh_proof: FreshProof::stored(row.max_age_seconds, row.factor.as_deref())?,
         id_token_algorithm: row.id_token_algorithm,
         activation_uri: row.activation_uri,
         resource_server: row.resource_server,
@@ -239,7 +303,19 @@ fn seconds(seconds: i32) -> Duration {
     Duration::from_secs(u64::from(seconds.unsigned_abs()))
 }
 
-/// Scopes are stored as pairs, since a JSON object keeps no order.
-fn ordered_scopes(scopes: &serde_json::Value) -> Result<Vec<(String, String)>, sqlx::Error> {
-    serde_json::from_value(scopes.clone()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_read_as_this_and_older_versions_stored_them() {
+        let stored = json!([["read", "Read"], ["deploy", "Deploy", { "max_age": 0, "factor": "otp" }]]);
+        let scopes = Scope::read(stored.clone()).unwrap();
+        assert_eq!(Scope::stored_form(&scopes), stored);
+        let asked: Vec<FreshProof> = scopes.iter().map(|scope| scope.fresh_proof).collect();
+        let now = FreshProof { max_age: Some(Duration::ZERO), factor: Some(Factor::Otp) };
+        assert_eq!(asked, [FreshProof::default(), now]);
+        assert!(Scope::read(json!([["read", "Read", { "factor": "sms" }]])).is_err());
+        assert!(Scope::read(json!([["read", "Read", { "max_age": -1 }]])).is_err());
+    }
 }

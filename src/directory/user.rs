@@ -13,6 +13,10 @@ pub const SHORTEST_PASSWORD: usize = 8;
 /// The most characters of a password that a person chooses here.
 pub const LONGEST_PASSWORD: usize = 200;
 
+/// The most characters that are taken for a password at all: what an administrator wrote down may be longer than what a
+/// person chooses.
+pub const LONGEST_TYPED: usize = 1000;
+
 /// A person in one organization.
 #[derive(Clone, Debug)]
 pub struct User {

@@ -29,7 +29,8 @@ impl TrustedProxies {
     }
 
     /// The address nearest to us that no trusted proxy has. What stands left of it anybody could have written.
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !self.trusts(peer) {
             return peer;
         }

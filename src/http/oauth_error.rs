@@ -109,6 +109,14 @@ impl OAuthError {
         error
     }
 
+    /// 429: too much was asked or guessed, and may be again in so many seconds. Not for polls (SPEC §2.3).
+    #[must_use]
+    pub fn too_many_requests(description: impl Into<Cow<'static, str>>, retry_after: u32) -> Self {
+        let mut error = Self::new("temporarily_unavailable", None, description.into()).with_status(429);
+        error.retry_after = Some(retry_after.max(1));
+        error
+    }
+
     /// 500: a fault of the server's own, said in its log.
     #[must_use]
     pub fn server_error() -> Self {

@@ -35,7 +35,9 @@ impl TryFrom<Fields> for Parameters {
     fn try_from(fields: Fields) -> Result<Self, OAuthError> {
         match fields.repeated(&MAY_REPEAT) {
             Some(name) => {
-                let name: String = name.chars().filter(char::is_ascii_graphic).take(40).collect();
+                // What may stand in a description (RFC 6749 §5.2).
+                let plain = |c: &char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+                let name: String = name.chars().filter(plain).take(40).collect();
                 Err(OAuthError::invalid_request(format!("The parameter {name} must stand only once.")))
             }
             None => Ok(Self(fields)),

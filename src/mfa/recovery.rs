@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::ids::UserId;
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
-use crate::secrets::{Random, SecretText};
+use crate::secrets::{Busy, Random, SecretText};
 
 /// How many a person gets.
 const COUNT: usize = 10;
@@ -22,11 +22,12 @@ pub struct NewCodes {
 
 impl NewCodes {
     /// Draws ten codes. Call it without a connection in hand: hashing takes long.
-    pub async fn draw(installation: &Installation) -> Self {
+    pub async fn draw(installation: &Installation) -> Result<Self, Busy> {
+        let _place = installation.passwords.place()?;
         let codes: Vec<SecretText> = (0..COUNT).map(|_| draw(&installation.random)).collect();
         let normalized = codes.iter().filter_map(|code| normalize(code.expose())).collect();
         let hashes = installation.passwords.hash_set(normalized).await;
-        Self { codes, hashes }
+        Ok(Self { codes, hashes })
     }
 
     /// Gives them to a user in place of all there were, and hands them out to be shown: once, for only their hashes are

@@ -57,9 +57,14 @@ impl Credentials {
         Ok(Self { style: AuthStyle::Basic, candidates, challenge })
     }
 
+    /// The `client_id`s and secrets as they may be meant, likeliest first.
+    pub fn candidates(&self) -> impl Iterator<Item = (&str, Option<&SecretText>)> {
+        self.candidates.iter().map(|(id, secret)| (id.as_str(), secret.as_ref()))
+    }
+
     /// The `client_id`s as they may be meant, likeliest first.
     pub fn client_ids(&self) -> impl Iterator<Item = &str> {
-        self.candidates.iter().map(|(id, _)| id.as_str())
+        self.candidates().map(|(id, _)| id)
     }
 
     /// The service of these credentials.

@@ -5,23 +5,24 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use chrono::TimeDelta;
 use serde::Serialize;
+use sqlx::Connection as _;
 
 use crate::audit;
-use crate::device::codes::{self, Length, UserCode};
+use crate::device::codes::{self, UserCode};
 use crate::device::grant::Device;
 use crate::device::name;
 use crate::device::store::{self, NewGrant};
 use crate::directory::organization::Status;
 use crate::directory::service::Service;
-use crate::http::client_address::Caller;
+use crate::http::client_address::{Caller, subscriber};
 use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
 use crate::ids::GrantId;
 
-use super::Endpoints;
 use super::client_auth::Credentials;
 use super::possession::{self, Possession};
 use super::resources;
+use super::{Endpoints, limits};
 
 /// How often a user code is drawn again that somebody has: with a million live codes, once in 25,000 requests at all.
 const DRAWS: usize = 8;
@@ -48,10 +49,15 @@ pub async fn handle(
     parameters: Parameters,
 ) -> Result<Json<Answer>, OAuthError> {
     let installation = &endpoints.installation;
+    let now = installation.clock.now();
+    let address = subscriber(caller.ip);
+    endpoints.requests.by_address(address, now)?;
     let credentials = Credentials::read(&headers, &parameters)?;
-    let mut tx = installation.pool.begin().await?;
-    let service = credentials.authenticate(&mut tx, &installation.keyring).await?;
+    let mut conn = installation.pool.acquire().await?;
+    let service = credentials.authenticate(&mut conn, &installation.keyring).await?;
     may_log_in(&service)?;
+    let length = limits::admit(&endpoints, &mut conn, service.id, address, now).await?;
+    let mut tx = conn.begin().await?;
     is_named(&service, &parameters)?;
     let scopes = scopes(&service, parameters.get("scope"))?;
     let resources = resources::asked(&parameters, &service.resources)?;
@@ -67,16 +73,15 @@ pub async fn handle(
         ip: caller.ip,
     };
 
-    let now = installation.clock.now();
     let lifetime = TimeDelta::from_std(service.code_lifetime).unwrap_or(TimeDelta::minutes(15));
     for _ in 0..DRAWS {
         let id = GrantId::new(now, &installation.random.bytes());
-        let user_code = UserCode::draw(&installation.keyring, id, Length::Eight);
+        let user_code = UserCode::draw(&installation.keyring, id, length);
         let grant = NewGrant {
             id,
             service: &service,
             user_code_mac: user_code.mac(&installation.keyring),
-            user_code_length: Length::Eight,
+            user_code_length: length,
             scopes: &scopes,
             resources: &resources,
             dpop_jkt: proof.map(|proof| &*proof.jkt),
@@ -93,6 +98,7 @@ pub async fn handle(
                 .append(&mut tx)
                 .await?;
             tx.commit().await?;
+            endpoints.live.made(length, service.id, address);
             return Ok(Json(answer(&endpoints, &service, id, &user_code)));
         }
     }

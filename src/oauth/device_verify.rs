@@ -5,7 +5,9 @@ use axum::extract::State;
 use serde::Serialize;
 
 use crate::audit;
+use crate::budget;
 use crate::device::codes::UserCode;
+use crate::device::guessing::{self, Guesser};
 use crate::device::store;
 use crate::directory::{provider, service};
 use crate::http::client_address::Caller;
@@ -14,6 +16,7 @@ use crate::http::parameters::Parameters;
 
 use super::Endpoints;
 use super::device_authorization::may_log_in;
+use super::limits::no_more_guesses;
 
 /// What a page needs to know to begin a sign-in.
 #[derive(Serialize)]
@@ -26,7 +29,8 @@ pub struct Answer {
     expires_in: i64,
 }
 
-/// Handles a look at a user code. All codes that can't be used get one and the same answer.
+/// Handles a look at a user code. All codes that can't be used get one and the same answer. It is a guess of whoever has this
+/// address: an organization's server that asks for its visitors says theirs, as a trusted proxy, or lets their browsers ask.
 pub async fn handle(
     State(endpoints): State<Endpoints>,
     caller: Caller,
@@ -36,8 +40,12 @@ pub async fn handle(
     let typed = parameters.required("user_code")?;
     let now = installation.clock.now();
     let mut conn = installation.pool.acquire().await?;
+    let code = UserCode::parse(typed);
+    let guesser = Guesser { browser: None, accounts: Vec::new(), caller: &caller };
+    let paid = guessing::pay(&mut conn, installation, &endpoints.live, &guesser, code.as_ref()).await?;
+    let receipt = paid.map_err(no_more_guesses)?;
     // What is no code at all is looked up like any other, so that it takes as long.
-    let macs = UserCode::parse(typed).map(|code| code.macs(&installation.keyring)).unwrap_or_default();
+    let macs = code.map(|code| code.macs(&installation.keyring)).unwrap_or_default();
     let found = match store::by_user_code(&mut conn, &macs, None, now).await? {
         Some(grant) => service::by_id(&mut conn, grant.service_id).await?.map(|service| (grant, service)),
         None => None,
@@ -51,6 +59,7 @@ pub async fn handle(
             "This code is not valid: it may be mistyped, expired, or used already. Ask the device for a new one.",
         ));
     };
+    budget::give_back(&mut conn, receipt).await?;
     let providers = provider::of_organization(&mut conn, grant.organization_id).await?;
     Ok(Json(Answer {
         org_slug: service.organization_slug,

@@ -1,9 +1,10 @@
 //! The endpoints that devices and services call (SPEC §2).
 
-mod client_auth;
+pub mod client_auth;
 mod device_authorization;
 mod device_verify;
 mod introspect;
+mod limits;
 mod metadata;
 mod possession;
 mod refresh;
@@ -22,11 +23,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::clock::Clock;
+use crate::device::live::LiveCodes;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::http::oauth_error::{self, OAuthError};
 use crate::installation::Installation;
 use crate::session::signing_keys::SigningKeys;
+
+pub use limits::Requests;
 
 /// What the endpoints need. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +43,10 @@ pub struct Endpoints {
     pub waiting: Waiting,
     /// How fast polls may come.
     pub pacing: Pacing,
+    /// How fast requests for codes may come.
+    pub requests: Requests,
+    /// How many codes are open.
+    pub live: LiveCodes,
 }
 
 /// The device grant's name (RFC 8628 §3.4).

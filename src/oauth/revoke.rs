@@ -38,6 +38,7 @@ pub async fn handle(
         audit::Event::new(audit::Kind::Revoked, &installation.clock, &installation.random)
             .of(session.organization_id)
             .service(session.service_id)
+            .grant(session.grant_id)
             .session(id)
             .user(session.user_id)
             .caller(&caller)

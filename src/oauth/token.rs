@@ -29,6 +29,7 @@ use crate::dpop::{Proof, replay};
 use crate::http::client_address::Caller;
 use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
+use crate::http::preference;
 use crate::ids::{GrantId, SessionId};
 use crate::postgres::PgConnection;
 use crate::session::tokens::{self, TokenAnswer};
@@ -59,7 +60,7 @@ pub async fn handle(
 ) -> Result<Response, OAuthError> {
     match parameters.required("grant_type")? {
         DEVICE_CODE_GRANT => {
-            let wait = preferred_wait(&headers);
+            let wait = preference::wait(&headers, LONGEST_WAIT);
             let answer = Poll::read(&endpoints, &caller, &headers, &parameters)?.answer(wait).await;
             let told_to_slow_down = answer.as_ref().is_err_and(OAuthError::is_slow_down);
             let mut response = answer.map(Json).into_response();
@@ -77,18 +78,6 @@ pub async fn handle(
             "This endpoint takes the grant types urn:ietf:params:oauth:grant-type:device_code and refresh_token.",
         )),
     }
-}
-
-/// `Prefer: wait=N` (RFC 7240 §4.3), at most [`LONGEST_WAIT`].
-fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
-    let lists = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let preferences = lists.flat_map(|list| list.split(','));
-    let mut waits = preferences.filter_map(|preference| {
-        let (name, value) = preference.split(';').next()?.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok())?
-    });
-    // RFC 7240 §2: the first of several counts.
-    waits.next().map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 /// One poll.
@@ -363,16 +352,18 @@ impl<'a> Poll<'a> {
     /// A code that was redeemed and comes again is in two hands: the session ends.
     async fn replayed(&self, conn: &mut PgConnection, grant: &Grant, session: SessionId) -> Result<(), OAuthError> {
         let installation = &self.endpoints.installation;
+        let now = installation.clock.now();
         let mut tx = conn.begin().await?;
-        if session::store::revoke(&mut tx, session, "its device code was used again", installation.clock.now()).await? {
-            audit::Event::new(audit::Kind::Replayed, &installation.clock, &installation.random)
+        if session::store::revoke(&mut tx, session, "its device code was used again", now).await? {
+            let event = audit::Event::new(audit::Kind::Replayed, &installation.clock, &installation.random)
                 .of(grant.organization_id)
                 .service(grant.service_id)
                 .grant(grant.id)
                 .session(session)
-                .caller(self.caller)
-                .append(&mut tx)
-                .await?;
+                .caller(self.caller);
+            let person = session::store::by_id(&mut tx, session, now).await?.map(|standing| standing.session.user_id);
+            let event = person.into_iter().fold(event, audit::Event::user);
+            event.append(&mut tx).await?;
         }
         Ok(tx.commit().await?)
     }
@@ -394,24 +385,4 @@ fn not_yet(grant: &Grant) -> OAuthError {
 
 fn slow_down(grant: &Grant) -> OAuthError {
     OAuthError::slow_down(format!("Polls come too fast: one every {} s is enough.", grant.poll_interval))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_read_as_rfc_7240_writes_it() {
-        let wait = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("prefer", value.parse().unwrap());
-            preferred_wait(&headers).map(|wait| wait.as_secs())
-        };
-        assert_eq!(wait("wait=10"), Some(10));
-        assert_eq!(wait("respond-async, WAIT = \"7\"; x=y"), Some(7));
-        assert_eq!(wait("wait=600"), Some(30));
-        assert_eq!(wait("wait=0"), Some(0));
-        assert_eq!(wait("wait=soon"), None);
-        assert_eq!(wait("waiting=5"), None);
-    }
 }

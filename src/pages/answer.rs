@@ -11,7 +11,9 @@ use crate::browser::csrf::{self, About};
 use crate::browser::visitor::Visitor;
 use crate::http::asked_host::AskedHost;
 use crate::http::fields::{Fields, FieldsError};
+use crate::http::request_number::RequestNumber;
 use crate::mfa::totp::TotpError;
+use crate::secrets::Busy;
 
 use super::Pages;
 use super::frame::{Door, Frame};
@@ -24,6 +26,8 @@ pub enum PageError {
     Database(sqlx::Error),
     /// A fault of ours, in words for the log.
     Fault(String),
+    /// Too many passwords wait to be checked already.
+    Busy,
     /// What to tell the person.
     Trouble(StatusCode, Trouble<'static>),
     /// An answer that is complete.
@@ -33,6 +37,12 @@ pub enum PageError {
 impl From<sqlx::Error> for PageError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+impl From<Busy> for PageError {
+    fn from(Busy: Busy) -> Self {
+        Self::Busy
     }
 }
 
@@ -57,6 +67,7 @@ impl IntoResponse for PageError {
         let (status, trouble) = match self {
             Self::Answer(response) => return *response,
             Self::Trouble(status, trouble) => (status, trouble),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, Trouble::Busy),
             Self::Database(error) => {
                 tracing::error!(%error, "a page could not be served without the database");
                 (StatusCode::SERVICE_UNAVAILABLE, Trouble::Server)
@@ -84,6 +95,7 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
         _ => Door::Activation,
     };
     let asked = request.extensions().get::<AskedHost>();
+    let number = request.extensions().get::<RequestNumber>().cloned();
     let mut response = if asked.is_none_or(|host| host.is(&url.host(), url.is_secure())) {
         next.run(request).await
     } else {
@@ -92,7 +104,9 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
     let trouble = response.extensions_mut().remove::<Trouble<'static>>().or_else(|| unreadable(&response));
     let Some(trouble) = trouble else { return response };
     let host = url.host();
-    let frame = Frame { door, base, host: &host, ..Frame::default() };
+    // Nothing to look up in the log where the fault isn't ours.
+    let request_id = number.as_ref().filter(|_| response.status().is_server_error()).map(RequestNumber::as_str);
+    let frame = Frame { door, base, host: &host, request_id, ..Frame::default() };
     let mut page = render(response.status(), &Message { frame, trouble });
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

@@ -10,10 +10,14 @@ use super::frame::Frame;
 pub struct Mfa<'a> {
     /// What surrounds the page.
     pub frame: Frame<'a>,
+    /// Why it is asked, where that isn't what is asked of everybody.
+    pub why: Option<&'a str>,
     /// Message beside the field. What was typed is not shown again.
     pub error: Option<MfaError<'a>>,
     /// Development mode only: the code that is right just now.
     pub development_code: Option<&'a str>,
+    /// Whether a recovery code will do.
+    pub recovery: bool,
     /// Which page of the door the form leads to, where that isn't always the same.
     pub next: Option<&'a str>,
 }

@@ -50,6 +50,17 @@ pub enum Trouble<'a> {
         /// Complete link that tries again.
         retry_href: &'a str,
     },
+    /// The provider signed the person in by an older sign-in than is asked (403).
+    NotFresh {
+        /// The provider's name.
+        provider: &'a str,
+        /// What is asked: "a sign-in of the last 5 minutes".
+        asked: &'a str,
+        /// Complete link that insists.
+        retry_href: &'a str,
+        /// Complete link to the other ways to sign in.
+        others_href: &'a str,
+    },
     /// The service or its organization does not offer device login now (403).
     Unavailable,
     /// The organization is suspended (403).
@@ -63,17 +74,37 @@ pub enum Trouble<'a> {
         /// This browser's address.
         you: &'a str,
     },
+    /// Too many wrong user codes: no more are taken, not even right ones (429).
+    TooManyGuesses {
+        /// Whose they were.
+        whose: Guesses,
+        /// How long to wait: "5 minutes".
+        wait: &'a str,
+    },
     /// Too many wrong codes (429).
     TooManyAttempts {
         /// How long to wait: "5 minutes".
         wait: &'a str,
     },
+    /// Too many passwords wait to be checked already (503).
+    Busy,
     /// The server was asked under another name than the public URL's (421).
     OtherHost,
     /// No such page (404, 405).
     NotFound,
     /// Something failed here (500, 503).
     Server,
+}
+
+/// Whose wrong codes are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guesses {
+    /// Of this browser, this account or this address.
+    Yours,
+    /// Of anybody. Codes that devices get now are longer, and taken.
+    Everybodys,
+    /// Of anybody, of codes of every length.
+    EverybodysOfAllCodes,
 }
 
 /// Why a device doesn't count as near.
@@ -98,11 +129,14 @@ impl Trouble<'_> {
             Self::Refused { .. } => "This account has no access here".into(),
             Self::Unreachable { provider, .. } => format!("{provider} can’t be reached just now").into(),
             Self::Unusable { provider, .. } => format!("The sign-in with {provider} did not work").into(),
+            Self::NotFresh { provider, .. } => format!("{provider} did not ask you to sign in again").into(),
             Self::Unavailable => "Device sign-in is switched off".into(),
             Self::Suspended => "Nobody can sign in here at the moment".into(),
             Self::TooFar { distance: Distance::OtherNetwork, .. } => "Your device is on another network".into(),
             Self::TooFar { .. } => "It can’t be told whether your device is near you".into(),
+            Self::TooManyGuesses { .. } => "Too many wrong codes".into(),
             Self::TooManyAttempts { .. } => "Too many attempts".into(),
+            Self::Busy => "Too many people are signing in just now".into(),
             Self::OtherHost => "This server has another address".into(),
             Self::NotFound => "There is no such page".into(),
             Self::Server => "Something went wrong on our side".into(),

@@ -10,6 +10,8 @@ pub mod answer;
 pub mod factor;
 pub mod frame;
 pub mod message;
+pub mod password;
+pub mod refusal;
 pub mod second_factor;
 pub mod sign_in;
 pub mod signed_in;
@@ -22,6 +24,7 @@ use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::Phishing;
+use crate::device::live::LiveCodes;
 use crate::geo::Places;
 use crate::http::page_headers;
 use crate::installation::Installation;
@@ -45,6 +48,8 @@ pub struct Pages {
     pub places: Places,
     /// What looks like phishing.
     pub phishing: Phishing,
+    /// What a guess of a user code costs.
+    pub live: LiveCodes,
     /// Everything that tells people and programs what happened.
     pub notices: Notices,
 }

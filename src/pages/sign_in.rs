@@ -6,10 +6,8 @@ use askama::Template;
 use axum::http::{HeaderMap, StatusCode};
 
 use crate::directory::provider::{Kind, Provider};
-use crate::directory::user::{self, Status, User};
+use crate::directory::user::LONGEST_TYPED;
 use crate::http::client_address::Caller;
-use crate::ids::OrganizationId;
-use crate::installation::Installation;
 use crate::secrets::SecretText;
 use crate::upstream::{Callback, UpstreamError};
 
@@ -52,42 +50,35 @@ pub struct ProviderLink<'a> {
 
 const NO_EMAIL: &str = "Enter your email address.";
 const NO_PASSWORD: &str = "Enter your password.";
-const WRONG: &str = "Email address and password don’t fit together. Check both.";
+const LONG_EMAIL: &str = "This is too long for an email address.";
+const LONG_PASSWORD: &str = "This is too long for a password.";
+
+/// The longest address that a mail server takes, in bytes (RFC 5321 §4.5.3.1.3, without the brackets).
+const LONGEST_EMAIL: usize = 254;
+
+/// Said beside the password when it is not the account's, or there is no such account.
+pub const WRONG: &str = "Email address and password don’t fit together. Check both.";
 
 /// How an account of Countersign's own is proven (RFC 8176).
 pub const PASSWORD_AMR: &str = "pwd";
 
 impl<'a> PasswordForm<'a> {
-    /// The form once more if something is missing in it.
+    /// The form once more if something in it is missing, or longer than it can be. That is no try: nothing is looked up.
     #[must_use]
     pub fn incomplete(email: &'a str, password: &SecretText) -> Option<Self> {
-        let email_error = email.is_empty().then_some(NO_EMAIL);
-        let password_error = password.expose().is_empty().then_some(NO_PASSWORD);
+        let long_email = (email.len() > LONGEST_EMAIL).then_some(LONG_EMAIL);
+        let long_password = (password.expose().chars().count() > LONGEST_TYPED).then_some(LONG_PASSWORD);
+        let email_error = email.is_empty().then_some(NO_EMAIL).or(long_email);
+        let password_error = password.expose().is_empty().then_some(NO_PASSWORD).or(long_password);
         let incomplete = email_error.or(password_error).is_some();
         incomplete.then_some(Self { email, email_error, password_error })
     }
 
-    /// The form once more after a wrong pair.
+    /// The form once more after a pair that was refused.
     #[must_use]
-    pub fn wrong(email: &'a str) -> Self {
-        Self { email, email_error: None, password_error: Some(WRONG) }
+    pub fn refused(email: &'a str, message: &'a str) -> Self {
+        Self { email, email_error: None, password_error: Some(message) }
     }
-}
-
-/// The account that address and password fit, if it may sign in. Call it without a connection in hand: hashing takes
-/// long.
-pub async fn account(
-    installation: &Installation,
-    organization: OrganizationId,
-    email: &str,
-    password: &SecretText,
-) -> Result<Option<User>, sqlx::Error> {
-    let mut conn = installation.pool.acquire().await?;
-    let user = user::by_email(&mut conn, organization, email).await?;
-    drop(conn);
-    let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
-    let right = installation.passwords.verify(password, hash).await;
-    Ok(user.filter(|user| right && user.status != Status::Locked))
 }
 
 /// The organization's ways to sign in. `start` says where a sign-in at a provider begins.

@@ -38,7 +38,7 @@ use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 pub use self::error::ManagedError;
 use self::{account::Account, guardian::Guardian, lock::DataDirLock, place::Place, programs::Programs};
 
-/// The database role that owns everything in a managed cluster; its only one.
+/// The database role that owns everything in a managed cluster.
 const ROLE: &str = "countersign";
 
 /// Names the socket file (`.s.PGSQL.5432`); nothing listens on TCP.

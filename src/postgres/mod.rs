@@ -1,10 +1,13 @@
 //! PostgreSQL: the pool, the embedded migrations, and what an error says.
 
 pub mod managed;
+pub mod roles;
 
+use std::collections::HashMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 pub use sqlx::{PgConnection, PgPool};
 
@@ -14,19 +17,46 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 /// How long a request waits for a connection. Short, because a poll answers `authorization_pending` rather than wait.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Opens a pool on `url`. Connections are made when they are needed: a database that is away doesn't keep the server
-/// from starting.
-pub fn pool(url: &str, max_connections: u32) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?.application_name("countersign");
-    Ok(PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options))
+/// How to connect to the database that `url` names.
+pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    Ok(PgConnectOptions::from_str(url)?.application_name("countersign"))
 }
 
-/// Brings the schema up to date. Many processes may start at once: sqlx holds an advisory lock meanwhile.
-pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    MIGRATOR.run(pool).await
+/// Opens a pool. Connections are made when they are needed: a database that is away doesn't keep the server from starting.
+#[must_use]
+pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
+    PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options)
+}
+
+/// Brings the schema up to date. Many processes may start at once: sqlx holds an advisory lock meanwhile. Where there is
+/// nothing to do, a role that may not do it is enough.
+pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+    let mut conn = pool.acquire().await?;
+    if is_up_to_date(&mut conn).await? { Ok(()) } else { migrate_with(&mut conn).await }
+}
+
+async fn migrate_with(conn: &mut PgConnection) -> Result<(), MigrateError> {
+    MIGRATOR.run(conn).await
+}
+
+/// Whether every migration was made, as it is here. One that is not known here is an error: a newer program made it.
+async fn is_up_to_date(conn: &mut PgConnection) -> Result<bool, MigrateError> {
+    let there: bool =
+        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *conn).await?;
+    if !there {
+        return Ok(false);
+    }
+    let made: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as("SELECT version, checksum, success FROM _sqlx_migrations").fetch_all(conn).await?;
+    let known: HashMap<i64, &[u8]> =
+        MIGRATOR.iter().map(|migration| (migration.version, &*migration.checksum)).collect();
+    if let Some((version, ..)) = made.iter().find(|(version, ..)| !known.contains_key(version)) {
+        return Err(MigrateError::VersionMissing(*version));
+    }
+    let right = |(version, checksum, success): &(i64, Vec<u8>, bool)| {
+        *success && known.get(version).is_some_and(|known| *known == checksum.as_slice())
+    };
+    Ok(made.len() == known.len() && made.iter().all(right))
 }
 
 /// Whether the database said that the named constraint was violated.

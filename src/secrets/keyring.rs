@@ -39,12 +39,18 @@ pub enum Purpose {
     ClientSecret,
     /// Nonces for DPoP proofs.
     DpopNonce,
+    /// Seals of the audit's links.
+    AuditSeal,
+    /// Whom a try at a password or a second factor counts for.
+    Attempt,
+    /// Browsers in which somebody proved a password or a second factor.
+    KnownBrowser,
     /// The MAC inside the link "This wasn't me".
     ReportLink,
 }
 
 impl Purpose {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::UserCode,
         Self::UserCodeLetters,
         Self::DeviceCode,
@@ -56,6 +62,9 @@ impl Purpose {
         Self::UpstreamPkce,
         Self::ClientSecret,
         Self::DpopNonce,
+        Self::AuditSeal,
+        Self::Attempt,
+        Self::KnownBrowser,
         Self::ReportLink,
     ];
 
@@ -73,6 +82,9 @@ impl Purpose {
             Self::UpstreamPkce => "countersign upstream pkce",
             Self::ClientSecret => "countersign client secret",
             Self::DpopNonce => "countersign dpop nonce",
+            Self::AuditSeal => "countersign audit seal",
+            Self::Attempt => "countersign attempt",
+            Self::KnownBrowser => "countersign known browser",
             Self::ReportLink => "countersign report link",
         }
     }

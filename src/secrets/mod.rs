@@ -6,7 +6,7 @@ mod random;
 mod redacted;
 
 pub use keyring::{InstallationSecret, InstallationSecretError, Keyring, Purpose, SealError, Sealed};
-pub use password::Passwords;
+pub use password::{Busy, Passwords, Place};
 pub use random::Random;
 pub use redacted::SecretText;
 

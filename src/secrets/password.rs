@@ -5,18 +5,23 @@ use std::sync::Arc;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Random, SecretText};
 
 /// Bytes of salt (RFC 9106 §3.1).
 const SALT_LENGTH: usize = 16;
 
+/// How many may wait for their turn, besides those that are being hashed: a few seconds' work. Whoever comes then does
+/// better to come again than to hold a connection.
+const WAITING: usize = 64;
+
 /// Hashes and checks, at most as many at once as was allowed: a flood of sign-ins waits here and not on the polls.
 #[derive(Clone)]
 pub struct Passwords {
     argon2: Argon2<'static>,
     at_once: Arc<Semaphore>,
+    room: Arc<Semaphore>,
     random: Random,
     /// What an account without a password is checked against, so that its absence takes as long as a wrong one.
     nobody: Arc<str>,
@@ -28,7 +33,19 @@ impl Passwords {
     pub fn new(random: Random, at_once: usize) -> Self {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default());
         let nobody = phc(&argon2, &random.bytes::<32>(), &random.bytes());
-        Self { argon2, at_once: Arc::new(Semaphore::new(at_once)), random, nobody: nobody.into() }
+        Self {
+            argon2,
+            at_once: Arc::new(Semaphore::new(at_once)),
+            room: Arc::new(Semaphore::new(at_once.saturating_add(WAITING))),
+            random,
+            nobody: nobody.into(),
+        }
+    }
+
+    /// A place among those that hash or wait for it, for as long as it is held. Every page takes one before it looks
+    /// anything up.
+    pub fn place(&self) -> Result<Place, Busy> {
+        self.room.clone().try_acquire_owned().map(|held| Place { _held: held }).map_err(|_| Busy)
     }
 
     /// The PHC string to keep for a password.
@@ -83,9 +100,29 @@ fn phc(argon2: &Argon2<'_>, secret: &[u8], salt: &[u8; SALT_LENGTH]) -> String {
     argon2.hash_password_with_salt(secret, salt).expect("argon2 takes its default parameters").to_string()
 }
 
+/// A place in the queue.
+#[derive(Debug)]
+pub struct Place {
+    _held: OwnedSemaphorePermit,
+}
+
+/// So many wait already that another one had better come again in a few seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords wait to be checked")]
+pub struct Busy;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_wait_than_have_a_place() {
+        let passwords = Passwords::new(Random::system(), 2);
+        let mut places: Vec<Place> = (0..2 + WAITING).map(|_| passwords.place().unwrap()).collect();
+        assert_eq!(passwords.place().unwrap_err(), Busy);
+        places.pop();
+        assert!(passwords.place().is_ok());
+    }
 
     #[tokio::test]
     async fn a_password_verifies_and_another_or_a_missing_hash_does_not() {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::attempts;
 use crate::browser;
+use crate::budget;
 use crate::device::expiry;
 use crate::installation::Installation;
 use crate::notice::outbox;
@@ -26,7 +28,7 @@ pub async fn watch(installation: Installation, stop: CancellationToken) {
     }
 }
 
-/// Notes what expired, and deletes what is over in browsers and has been told.
+/// Notes what expired, and deletes what is over in browsers, has been told, or is forgotten of budgets and wrong tries.
 pub async fn tidy_up(installation: &Installation) -> Result<(), sqlx::Error> {
     while expiry::note(installation).await? == expiry::BATCH {}
     let now = installation.clock.now();
@@ -34,5 +36,6 @@ pub async fn tidy_up(installation: &Installation) -> Result<(), sqlx::Error> {
     round_trip::sweep(&mut conn, now).await?;
     browser::store::sweep(&mut conn, now).await?;
     outbox::sweep(&mut conn, now).await?;
-    Ok(())
+    while attempts::sweep(&mut conn, now).await? == attempts::BATCH {}
+    budget::sweep(&mut conn, now).await
 }

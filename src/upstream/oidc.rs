@@ -1,7 +1,9 @@
 //! OpenID Connect providers: any issuer, and Google, Microsoft and GitLab, which are issuers with habits.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use openidconnect::core::{CoreAuthenticationFlow, CoreGenderClaim, CoreJwsSigningAlgorithm};
+use openidconnect::core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreGenderClaim, CoreJwsSigningAlgorithm};
 use openidconnect::{
     AccessToken, AccessTokenHash, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
     CsrfToken, IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
@@ -70,12 +72,19 @@ impl<'a> Issuer<'a> {
         let extra = self.provider.extra_scopes.iter().filter(|scope| !STANDARD_SCOPES.contains(&scope.as_str()));
         // The crate adds `openid` itself.
         let scopes = ["email", "profile"].into_iter().map(str::to_owned).chain(extra.cloned()).map(Scope::new);
-        let (url, _, _) = client
+        let wanted = round_trip.wanted;
+        let mut request = client
             .authorize_url(CoreAuthenticationFlow::AuthorizationCode, || CsrfToken::new(state), || Nonce::new(nonce))
             .add_scopes(scopes)
-            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-            .url();
-        Ok(url)
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        if let Some(max_age) = wanted.max_age {
+            request = request.set_max_age(max_age);
+        }
+        // Google knows no such prompt, and refuses what it doesn't know.
+        if self.provider.kind != Kind::Google && (wanted.login || wanted.max_age == Some(Duration::ZERO)) {
+            request = request.add_prompt(CoreAuthPrompt::Login);
+        }
+        Ok(request.url().0)
     }
 
     /// The answer, verified step by step.

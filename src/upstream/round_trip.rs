@@ -4,6 +4,8 @@
 //! third one: it knows neither of the three, and a state from elsewhere leads to nothing. When the installation's
 //! secret is rotated while somebody is on the way, the key that made the state's MAC also made the other two.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::directory::provider::Provider;
@@ -15,12 +17,25 @@ use crate::secrets::{Keyring, Purpose, SecretText, base64url};
 /// How long the person may take at the provider.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
+/// How far a provider's clock may be behind ours for a sign-in to count as one of this round trip. It says whole seconds.
+const LEEWAY: TimeDelta = TimeDelta::seconds(60);
+
 /// The values that travel to a provider and back. `Debug` shows none of them.
 #[derive(Clone, Debug)]
 pub struct RoundTrip {
     state: SecretText,
     nonce: SecretText,
     pkce_verifier: SecretText,
+    pub(super) wanted: Wanted,
+}
+
+/// How fresh the sign-in over there is to be (OpenID Connect Core §3.1.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// `max_age`: how old it may be.
+    pub max_age: Option<Duration>,
+    /// `prompt=login`: whether the person is to sign in although they are.
+    pub login: bool,
 }
 
 /// A round trip that came back.
@@ -32,9 +47,28 @@ pub struct Finished {
     pub provider_id: ProviderId,
     /// The device grant that it was about.
     pub grant_id: Option<GrantId>,
+    started_at: DateTime<Utc>,
+}
+
+impl Finished {
+    /// When the person proved who they are, by the `auth_time` that their provider says; `None` if it says none, since
+    /// they may have been signed in over there for days. What happened on this round trip happened after its start,
+    /// whatever the provider's clock says.
+    #[must_use]
+    pub fn proven_at(&self, auth_time: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let auth_time = auth_time?;
+        let of_this_trip = auth_time >= self.started_at - LEEWAY;
+        Some(if of_this_trip { auth_time.max(self.started_at) } else { auth_time }.min(now))
+    }
 }
 
 impl RoundTrip {
+    /// The same, asking the provider for a fresh sign-in.
+    #[must_use]
+    pub fn wanting(self, wanted: Wanted) -> Self {
+        Self { wanted, ..self }
+    }
+
     /// OAuth's `state` (RFC 6749 §4.1.1).
     #[must_use]
     pub fn state(&self) -> &str {
@@ -58,7 +92,7 @@ impl RoundTrip {
             macs.get(secret).map(|mac| SecretText::from(base64url(mac)))
         };
         let (nonce, pkce_verifier) = (derived(Purpose::UpstreamNonce)?, derived(Purpose::UpstreamPkce)?);
-        Some(Self { state, nonce, pkce_verifier })
+        Some(Self { state, nonce, pkce_verifier, wanted: Wanted::default() })
     }
 }
 
@@ -113,7 +147,7 @@ pub async fn finish(
            AND trip.browser_session_id = $2
            AND trip.used_at IS NULL
            AND trip.expires_at > $4
-         RETURNING trip.state_mac, trip.provider_id, trip.grant_id",
+         RETURNING trip.state_mac, trip.provider_id, trip.grant_id, trip.created_at",
         &macs,
         browser_session.0,
         provider_slug,
@@ -126,7 +160,12 @@ pub async fn finish(
     };
     let secret = macs.iter().position(|mac| *mac == row.state_mac).ok_or_else(no_secret)?;
     let round_trip = RoundTrip::derive(&installation.keyring, secret, state.into()).ok_or_else(no_secret)?;
-    Ok(Some(Finished { round_trip, provider_id: row.provider_id.into(), grant_id: row.grant_id.map(GrantId) }))
+    Ok(Some(Finished {
+        round_trip,
+        provider_id: row.provider_id.into(),
+        grant_id: row.grant_id.map(GrantId),
+        started_at: row.created_at,
+    }))
 }
 
 /// The organization that `state`'s round trip goes to, if it began in this browser and is about no device login.

@@ -9,17 +9,11 @@ mod sign_in;
 use countersign::ids::SessionId;
 use uuid::Uuid;
 
-use crate::support::app::{ACME, ADA_PASSWORD, TOTP_SECRET};
+use crate::support::app::{ADA_PASSWORD, TOTP_SECRET, with_bob};
 use crate::support::{App, Browser, Device, Page};
 
 const ADA: &str = "ada@acme.example";
 const BOB: &str = "bob@acme.example";
-
-/// [`ACME`] with Bob in it.
-fn with_bob() -> String {
-    let bob = "email = \"bob@acme.example\"\nname = \"Bob\"\npassword = { env = \"BOB_PASSWORD\" }";
-    format!("{ACME}\n[[organization.user]]\n{bob}\n")
-}
 
 /// Signs in at the account pages with a password, and returns the page after it.
 async fn sign_in(browser: &mut Browser<'_>, email: &str, password: &str) -> Page {

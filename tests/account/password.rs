@@ -67,3 +67,35 @@ async fn who_has_no_password_has_nothing_to_change() {
     assert_eq!(browser.open(PATH).await.status, StatusCode::NOT_FOUND);
     assert!(!browser.open("/account/acme/security").await.text().contains("Password"));
 }
+
+#[tokio::test]
+async fn old_passwords_are_guessed_slowly_and_shut_nobody_else_out() {
+    let app = App::acme().await;
+    let mut browser = ada(&app).await;
+    let page = browser.open(PATH).await;
+    let new = "a new one of hers";
+    for _ in 0..5 {
+        let refused = browser.submit(&page, PATH, &form("not hers", new, new)).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    }
+    let told = browser.submit(&page, PATH, &form(ADA_PASSWORD, new, new)).await;
+    assert_eq!((told.status, told.answer.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, Some("1")));
+    let beside = told.says("#current_password-error").join("");
+    assert!(beside.contains("try again in 1 second"), "{beside}");
+    assert_eq!(audited(&app, "refused").await.len(), 6);
+    // It is about this page: she signs in as ever, and so does whoever doesn't know her.
+    assert_eq!(sign_in(&mut Browser::new(&app), ADA, ADA_PASSWORD).await.path, "/account/acme");
+    app.advance(1);
+    let changed = browser.submit(&page, PATH, &form(ADA_PASSWORD, new, new)).await;
+    assert_eq!(changed.path, "/account/acme/security");
+
+    // Strangers exhaust her tries, and her browser is known for the new password.
+    let mut stranger = Browser::new(&app);
+    for _ in 0..5 {
+        assert_eq!(sign_in(&mut stranger, ADA, "wrong").await.status, StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(sign_in(&mut stranger, ADA, new).await.status, StatusCode::TOO_MANY_REQUESTS);
+    let page = browser.open("/account/acme").await;
+    browser.submit(&page, "/account/acme/sign-out", &[]).await;
+    assert_eq!(sign_in(&mut browser, ADA, new).await.path, "/account/acme");
+}

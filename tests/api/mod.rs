@@ -2,7 +2,7 @@
 
 mod activate;
 mod auth;
-mod connections;
+mod pages;
 mod serve;
 mod well_known;
 

@@ -1,48 +1,6 @@
 //! What holds whatever the URL: whose request it is, and how it goes over a real socket.
 
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::http::{Request, StatusCode};
-use std::net::SocketAddr;
-
-use crate::api::with_header;
-use crate::support::app::form_request;
 use crate::support::{App, Browser, Device};
-
-fn from(peer: &str, forwarded: Option<&str>, request: Request<Body>) -> Request<Body> {
-    let mut request = match forwarded {
-        Some(value) => with_header(request, "x-forwarded-for", value),
-        None => request,
-    };
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 4711)));
-    request
-}
-
-#[tokio::test]
-async fn only_a_trusted_proxy_says_whose_request_it_is() {
-    let app = App::acme().await;
-    for (peer, forwarded, expected) in [
-        ("203.0.113.7", None, "203.0.113.7"),
-        ("203.0.113.7", Some("198.51.100.1"), "203.0.113.7"),
-        ("10.0.0.1", Some("198.51.100.1"), "198.51.100.1"),
-        ("10.0.0.1", Some("192.0.2.66, 198.51.100.1, 10.0.0.2"), "198.51.100.1"),
-        ("10.0.0.1", Some("2001:db8::1"), "2001:db8::1"),
-        ("::ffff:10.0.0.1", Some("198.51.100.1"), "198.51.100.1"),
-        ("10.0.0.1", None, "10.0.0.1"),
-    ] {
-        let request = form_request("/auth/device/code", &[("client_id", "acme-cli")]);
-        let answer = app.send(from(peer, forwarded, request)).await;
-        assert_eq!(answer.status, StatusCode::OK);
-        let addresses: (String, String) = sqlx::query_as(
-            "SELECT host(g.ip), host(e.ip) FROM device_grant g JOIN audit_event e ON e.grant_id = g.id ORDER BY g.id DESC LIMIT 1",
-        )
-        .fetch_one(&app.installation.pool)
-        .await
-        .unwrap();
-        assert_eq!(addresses, (expected.to_owned(), expected.to_owned()), "{peer} {forwarded:?}");
-        app.advance(1);
-    }
-}
 
 #[tokio::test]
 async fn the_person_is_told_when_the_device_is_on_another_network() {

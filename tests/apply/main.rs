@@ -4,6 +4,7 @@
 mod command;
 mod database;
 mod faults;
+mod fresh_proof;
 mod prune;
 mod repeat;
 mod secrets;

@@ -63,10 +63,10 @@ function fillIn(page, person, decision, without) {
   }
 }
 
-/** As much of a browser as the pages need: one cookie, and redirects after which forms are not sent again. */
+/** As much of a browser as the pages need: cookies, and redirects after which forms are not sent again. */
 class Browser {
   #origin
-  #cookie
+  #cookies = new Map()
 
   constructor(origin) {
     this.#origin = origin
@@ -76,10 +76,13 @@ class Browser {
     let url = new URL(address, this.#origin)
     let init = form && { method: 'POST', body: new URLSearchParams(form) }
     for (let hops = 0; hops < LONGEST_WALK; hops += 1) {
-      const headers = this.#cookie ? { cookie: this.#cookie } : {}
+      const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+      const headers = cookie ? { cookie } : {}
       const response = await fetch(url, { ...init, headers, redirect: 'manual' })
-      const [cookie] = response.headers.getSetCookie()
-      if (cookie) this.#cookie = cookie.split(';')[0]
+      for (const set of response.headers.getSetCookie()) {
+        const [, name, value] = set.match(/^([^=]+)=([^;]*)/)
+        this.#cookies.set(name, value)
+      }
       const html = await response.text()
       const next = response.headers.get('location')
       if (!next) {

@@ -20,7 +20,7 @@ use thief::{Thief, Way};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_of_the_database_contains_nothing_that_can_be_used() {
     let life = Arc::new(Life::new().await);
-    let found = reader::read(&life.app.installation.pool).await;
+    let found = reader::read(&life.app.owner()).await;
     let as_it_is: Vec<String> = life.held.iter().filter_map(|held| lies_open(held, &found)).collect();
     assert!(as_it_is.is_empty(), "{as_it_is:#?}");
 
@@ -48,7 +48,7 @@ async fn a_secret_that_stood_in_the_database_would_be_found() {
     let life = Arc::new(Life::new().await);
     let thief = Thief::new(life.clone()).await;
     leak(&life).await;
-    let found = reader::read(&life.app.installation.pool).await;
+    let found = reader::read(&life.app.owner()).await;
     // The MAC of a code or a token is enough, with the ids that stand elsewhere.
     let composed = reader::composed(&found);
     for held in life.held.iter().filter(|held| held.secret.starts_with("cs")) {
@@ -102,7 +102,7 @@ fn bare(secret: &str) -> &str {
 
 /// Writes down what the actors hold, in a table of another schema, in every type that holds a text.
 async fn leak(life: &Life) {
-    let mut conn = sqlx::PgConnection::connect_with(&life.app.installation.pool.connect_options()).await.unwrap();
+    let mut conn = sqlx::PgConnection::connect_with(&life.app.owner().connect_options()).await.unwrap();
     conn.execute("CREATE SCHEMA attic").await.unwrap();
     conn.execute("CREATE TABLE attic.leak (plain varchar, list text[], tree jsonb, raw bytea, raws bytea[])")
         .await

@@ -61,7 +61,7 @@ impl Column {
         match self.udt_name.trim_start_matches('_') {
             "bytea" => vec![Value::Bytes(from_hex(text.strip_prefix("\\x").unwrap()).unwrap())],
             "json" | "jsonb" => leaves(&serde_json::from_str(&text).unwrap()),
-            "bool" | "int2" | "int4" | "int8" | "timestamptz" | "inet" => vec![Value::Plain(text)],
+            "bool" | "int2" | "int4" | "int8" | "float8" | "timestamptz" | "inet" => vec![Value::Plain(text)],
             _ => vec![Value::Text(text)],
         }
     }
@@ -182,7 +182,8 @@ impl Value {
                 forms.extend(in_full.map(|text| (Kind::Written, text)));
             }
         }
-        forms.retain(|(_, text)| !text.trim().is_empty());
+        // Nor what a server takes for nothing, such as the zeros before a chain's beginning.
+        forms.retain(|(_, text)| !text.chars().all(|sign| sign.is_whitespace() || sign.is_control()));
         forms
     }
 

@@ -118,3 +118,93 @@ async fn a_code_that_is_used_again_is_told_and_ends_the_session() {
     let open = "SELECT count(*) FROM session WHERE revoked_at IS NULL";
     assert_eq!(sqlx::query_scalar::<_, i64>(open).fetch_one(&app.installation.pool).await.unwrap(), 0);
 }
+
+/// What each kind of event says: whose organization, service, device login, session, person, address and program it was.
+/// `o`, `s`, `g`, `d`, `u`, `i`, `a`: always there.
+const SAYS: [(&str, &str); 17] = [
+    ("requested", "osgia"),
+    ("claimed", "osgia"),
+    ("guess_refused", "ia"),
+    ("signed_in", "osguia"),
+    ("refused", "osgia"),
+    ("mfa_passed", "osguia"),
+    ("mfa_failed", "osguia"),
+    ("enrolled", "osguia"),
+    ("approved", "osguia"),
+    ("denied", "osguia"),
+    ("expired", "osg"),
+    ("redeemed", "osgduia"),
+    ("replayed", "osgduia"),
+    ("refreshed", "osgduia"),
+    ("reuse_detected", "osgduia"),
+    ("revoked", "osgduia"),
+    ("administered", "o"),
+];
+
+#[tokio::test]
+async fn every_kind_says_who_and_where() {
+    let mut app = App::with(&ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
+    app.user_agent = Some("Test/1");
+    let mut browser = Browser::new(&app);
+    browser.enter("BCDF-GHJK").await;
+
+    // The first login sets an authenticator up; its session is refreshed, and an old token comes again.
+    let device = Device::ask(&app, "read offline_access").await;
+    let page = browser.enter(&device.user_code).await;
+    let page = browser.sign_in(&page, "ada@acme.example", "wrong").await;
+    let page = browser.sign_in(&page, "ada@acme.example", ADA_PASSWORD).await;
+    let secret = page.says(".secret").join("").replace(' ', "");
+    browser.prove(&page, &app.totp(&secret)).await;
+    let page = browser.open("/activate/confirm").await;
+    browser.approve(&page).await;
+    let first = device.poll().await.text("refresh_token");
+    let refresh = async |token: &str| {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", "acme-cli")];
+        app.post("/auth/token", &form).await
+    };
+    refresh(&first).await.text("refresh_token");
+    app.advance(60);
+    assert_eq!(refresh(&first).await.error(), "invalid_grant");
+
+    // The second is given back by its tool, the third's code comes again, the fourth is denied, the fifth forgotten.
+    let mut devices = vec![];
+    for decision in ["approve", "approve", "deny"] {
+        app.advance(60);
+        let device = Device::ask(&app, "read offline_access").await;
+        let page = browser.enter(&device.user_code).await;
+        let page = browser.prove(&page, "000000").await;
+        let page = browser.prove(&page, &app.totp(&secret)).await;
+        browser.decide(&page, decision).await;
+        devices.push((device.poll().await, device));
+    }
+    let token = devices[0].0.text("refresh_token");
+    app.post("/auth/revoke", &[("token", &token), ("client_id", "acme-cli")]).await;
+    app.advance(11);
+    assert_eq!(devices[1].1.poll().await.error(), "invalid_grant");
+    Device::ask(&app, "read").await;
+    app.advance(901);
+    expiry::note(&app.installation).await.unwrap();
+
+    let audit = app.audit().await;
+    for (kind, says) in SAYS {
+        assert!(audit.contains_key(kind), "no {kind} in {audit:?}");
+        let what = [
+            ('o', "organization_id"),
+            ('s', "service_id"),
+            ('g', "grant_id"),
+            ('d', "session_id"),
+            ('u', "user_id"),
+            ('i', "ip"),
+            ('a', "user_agent"),
+        ];
+        for (_, column) in what.iter().filter(|(letter, _)| says.contains(*letter)) {
+            let unsaid = format!("SELECT count(*) FROM audit_event WHERE kind = $1 AND {column} IS NULL");
+            let unsaid: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(unsaid))
+                .bind(kind)
+                .fetch_one(&app.installation.pool)
+                .await
+                .unwrap();
+            assert_eq!(unsaid, 0, "{kind} without {column}");
+        }
+    }
+}

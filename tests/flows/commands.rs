@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use countersign::secrets::{InstallationSecret, Random};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -66,25 +67,38 @@ impl Running<tokio::process::ChildStdout> {
     }
 }
 
+impl Running<tokio::process::ChildStderr> {
+    /// Starts a command and reads its log.
+    pub fn start_log(mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        Self { process, lines }
+    }
+}
+
 impl<T: AsyncRead + Unpin> Running<T> {
     /// Waits for a line that holds this.
     pub async fn says(&mut self, part: &str) -> String {
-        let mut all = String::new();
+        self.says_at_last(part).await.pop().unwrap()
+    }
+
+    /// Waits for a line that holds this, and returns what was said up to it.
+    pub async fn says_at_last(&mut self, part: &str) -> Vec<String> {
         let find = async {
+            let mut all = vec![];
             while let Some(line) = self.lines.next_line().await.unwrap() {
-                if line.contains(part) {
-                    return line;
+                all.push(line);
+                if all.last().is_some_and(|line| line.contains(part)) {
+                    return all;
                 }
-                all += &line;
-                all += "\n";
             }
-            panic!("it ended without saying {part:?}");
+            panic!("it ended without saying {part:?}: {all:#?}");
         };
         timeout(SOON, find).await.unwrap_or_else(|_| panic!("it does not say {part:?}"))
     }
 
     /// Sends a signal and waits for the end: its exit code, none when the signal ended it.
-    async fn end(&mut self, signal: Signal) -> Option<i32> {
+    pub async fn end(&mut self, signal: Signal) -> Option<i32> {
         let pid = Pid::from_raw(i32::try_from(self.process.id().unwrap()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
         timeout(SOON, self.process.wait()).await.expect("it ends").unwrap().code()
@@ -122,9 +136,8 @@ async fn serve_needs_nothing_but_its_environment() {
         ("COUNTERSIGN_DATA_DIR", data_dir.display().to_string()),
     ];
     let mut command = countersign(scene.path(), &["serve"]);
-    let mut process = command.envs(environment).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(process.stderr.take().unwrap()).lines();
-    let mut server = Running { process, lines };
+    command.envs(environment);
+    let mut server = Running::start_log(command);
     server.says("issuer=").await;
 
     let toml = ACME.replace("device_login = true", "device_login = true\ninterval = 1");
@@ -204,6 +217,48 @@ async fn what_is_wrong_with_the_configuration_is_said() {
     let (code, _, stderr) = run(&mut serve(&[])).await;
     assert!(code == 1 && stderr.contains("countersign.toml") && stderr.contains("listem"), "{stderr}");
     assert!(!scene.path().join("data").exists(), "nothing was begun");
+}
+
+#[tokio::test]
+async fn what_everybody_can_read_or_reach_is_warned_of() {
+    let scene = directory();
+    let (data_dir, port) = (scene.path().join("data"), free_port());
+    fs::create_dir(&data_dir).unwrap();
+    let secret = InstallationSecret::generate(&Random::system()).encode();
+    for (name, text, mode) in
+        [("data/installation-secret", secret.expose(), 0o644), ("password", "ada's password", 0o604)]
+    {
+        fs::write(scene.path().join(name), text).unwrap();
+        fs::set_permissions(scene.path().join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let environment = [
+        ("COUNTERSIGN_PUBLIC_URL", format!("http://localhost:{port}")),
+        ("COUNTERSIGN_LISTEN", format!("127.0.0.1:{port}")),
+        ("COUNTERSIGN_DATA_DIR", data_dir.display().to_string()),
+    ];
+    let mut command = countersign(scene.path(), &["serve"]);
+    let mut process = command.envs(environment.clone()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut server = Running { process, lines };
+    let line = server.says("every account of this machine can read this file").await;
+    assert!(line.contains("installation-secret") && line.contains("WARN") && !line.contains(secret.expose()), "{line}");
+    server.says("ready").await;
+    // An address of no machine (RFC 5737): it says so, and then that it can't listen there.
+    let mut elsewhere = countersign(scene.path(), &["serve"]);
+    let (code, _, said) = run(elsewhere.envs(environment).env("COUNTERSIGN_LISTEN", "192.0.2.1:8080")).await;
+    assert!(code == 1 && said.contains("other machines may reach this address"), "{said}");
+    assert!(said.contains("can't listen on 192.0.2.1:8080"), "{said}");
+
+    let user = "[[organization]]\nslug = \"acme\"\n[[organization.user]]\nemail = \"ada@acme.example\"\n";
+    fs::write(scene.path().join("acme.toml"), format!("{user}password = {{ file = \"password\" }}\n")).unwrap();
+    let arguments = ["apply", "acme.toml", "--dry-run", "--data-dir", data_dir.to_str().unwrap()];
+    let (code, _, wrong) = run(&mut countersign(scene.path(), &arguments)).await;
+    assert_eq!(code, 0, "{wrong}");
+    assert!(wrong.starts_with("warning: password: every account of this machine can read this file"), "{wrong}");
+    fs::set_permissions(scene.path().join("password"), Permissions::from_mode(0o640)).unwrap();
+    let (code, _, wrong) = run(&mut countersign(scene.path(), &arguments)).await;
+    assert_eq!((code, wrong.as_str()), (0, ""));
+    assert_eq!(server.end(Signal::TERM).await, Some(0));
 }
 
 #[tokio::test]

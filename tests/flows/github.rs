@@ -8,7 +8,7 @@ use crate::support::oidc_provider::browser as http_client;
 use crate::support::{App, Browser, Device, Page};
 
 /// GitHub is the only way in, and Ada is invited.
-async fn scene(settings: &str) -> (App, GitHub) {
+pub async fn scene(settings: &str) -> (App, GitHub) {
     let github = github::start().await;
     let invited = ACME.replace("password = { env = \"ADA_PASSWORD\" }", "");
     let toml = format!(
@@ -20,7 +20,7 @@ async fn scene(settings: &str) -> (App, GitHub) {
 }
 
 /// Leaves for GitHub, authorizes, and comes back.
-async fn sign_in(browser: &mut Browser<'_>) -> Page {
+pub async fn sign_in(browser: &mut Browser<'_>) -> Page {
     let away = browser.open("/auth/hub?org=acme&service=cli").await.leads_to();
     let redirect = away.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
     assert_eq!(redirect, "https://auth.acme.example/auth/hub/callback");

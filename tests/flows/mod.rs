@@ -2,8 +2,10 @@
 
 mod audit;
 mod bound_login;
-mod commands;
-mod github;
+pub mod commands;
+pub mod fresh_proof;
+mod fresh_proof_upstream;
+pub mod github;
 mod mfa;
 mod nearness;
 mod notices;

@@ -12,7 +12,7 @@ use crate::support::{App, Browser, Device, Page};
 const REDIRECT_URI: &str = "https://auth.acme.example/auth/sso/callback";
 
 /// [`ACME`] with an issuer beside the passwords, and Grace, who is invited. `settings` are the provider's other keys.
-fn with_issuer(issuer: &str, settings: &str) -> String {
+pub fn with_issuer(issuer: &str, settings: &str) -> String {
     format!(
         "{ACME}\n[[organization.provider]]\nslug = \"sso\"\nkind = \"oidc\"\nname = \"Acme SSO\"\nissuer = \"{issuer}\"\n\
          client_id = \"{}\"\nclient_secret = {{ env = \"SSO_SECRET\" }}\n{settings}\n\
@@ -22,9 +22,9 @@ fn with_issuer(issuer: &str, settings: &str) -> String {
 }
 
 /// An installation and the issuer of its organization.
-struct Scene {
-    app: App,
-    issuer: OidcProvider,
+pub struct Scene {
+    pub app: App,
+    pub issuer: OidcProvider,
     client: Client,
 }
 
@@ -32,7 +32,7 @@ async fn scene(settings: &str) -> Scene {
     scene_with(settings, |toml| toml).await
 }
 
-async fn scene_with(settings: &str, change: impl FnOnce(String) -> String) -> Scene {
+pub async fn scene_with(settings: &str, change: impl FnOnce(String) -> String) -> Scene {
     let issuer = oidc_provider::start(REDIRECT_URI).await;
     let app = App::with(&change(with_issuer(issuer.issuer(), settings))).await;
     Scene { app, issuer, client: browser() }
@@ -40,14 +40,14 @@ async fn scene_with(settings: &str, change: impl FnOnce(String) -> String) -> Sc
 
 impl Scene {
     /// Enters a code and leaves for the issuer.
-    async fn leave(&self, browser: &mut Browser<'_>, device: &Device<'_>) -> Url {
+    pub async fn leave(&self, browser: &mut Browser<'_>, device: &Device<'_>) -> Url {
         let page = browser.enter(&device.user_code).await;
         assert_eq!(page.path, "/activate/sign-in");
         self.follow(browser, &page).await
     }
 
     /// Follows a page's link to the issuer.
-    async fn follow(&self, browser: &mut Browser<'_>, page: &Page) -> Url {
+    pub async fn follow(&self, browser: &mut Browser<'_>, page: &Page) -> Url {
         let href = page.attribute("a[href^='/auth/sso?']", "href").unwrap_or_else(|| panic!("no link: {}", page.html));
         let url = browser.open(&href).await.leads_to();
         assert_eq!(url.origin().ascii_serialization(), self.issuer.issuer());
@@ -55,13 +55,13 @@ impl Scene {
     }
 
     /// Signs in at the issuer and comes back.
-    async fn come_back(&self, browser: &mut Browser<'_>, url: &Url, account: &str) -> Page {
+    pub async fn come_back(&self, browser: &mut Browser<'_>, url: &Url, account: &str) -> Page {
         let back = sign_in(&self.client, url, account).await;
         browser.visit(&back).await
     }
 
     /// The whole of step 2.
-    async fn sign_in(&self, browser: &mut Browser<'_>, device: &Device<'_>, account: &str) -> Page {
+    pub async fn sign_in(&self, browser: &mut Browser<'_>, device: &Device<'_>, account: &str) -> Page {
         let url = self.leave(browser, device).await;
         self.come_back(browser, &url, account).await
     }

@@ -110,18 +110,6 @@ async fn a_wrong_code_in_a_link_leads_to_the_code_page() {
 }
 
 #[tokio::test]
-async fn a_link_is_for_people_who_follow_it() {
-    let app = App::with(&with_own_page()).await;
-    let device = Device::ask(&app, "read").await;
-    let mut browser = Browser::new(&app);
-    for (mode, status) in [("no-cors", 403), ("cors", 403), ("websocket", 403), ("navigate", 303)] {
-        let request = Request::get(link("password", &device.user_code)).header("sec-fetch-mode", mode);
-        let answer = browser.send(request.body(Body::empty()).unwrap()).await;
-        assert_eq!(answer.status.as_u16(), status, "{mode}");
-    }
-}
-
-#[tokio::test]
 async fn the_platform_has_a_link_of_its_own() {
     let platform = "[[organization]]\nslug = \"platform\"\nname = \"Platform\"\nmfa = \"off\"\n\
         [[organization.service]]\nslug = \"admin-cli\"\nclient_id = \"platform-admin-cli\"\ndevice_login = true\n\

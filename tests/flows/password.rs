@@ -4,14 +4,8 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 
-use crate::support::app::{ACME, ADA_PASSWORD, BOB_PASSWORD, TOTP_SECRET};
+use crate::support::app::{ACME, ADA_PASSWORD, BOB_PASSWORD, with_bob};
 use crate::support::{App, Browser, Device, Page};
-
-/// [`ACME`], and Bob.
-pub fn with_bob() -> String {
-    let bob = "email = \"bob@acme.example\"\nname = \"Bob\"\npassword = { env = \"BOB_PASSWORD\" }";
-    format!("{ACME}\n[[organization.user]]\n{bob}\n")
-}
 
 /// Who a confirm page says that one would act as.
 pub fn account(page: &Page) -> String {
@@ -182,89 +176,6 @@ async fn without_the_tick_or_a_decision_nothing_is_decided() {
 }
 
 #[tokio::test]
-async fn what_is_denied_stays_denied() {
-    let app = App::acme().await;
-    let device = Device::ask(&app, "read").await;
-    let mut browser = Browser::new(&app);
-    let confirm = browser.enter_and_sign_in(&device.user_code).await;
-    // To deny needs no tick.
-    let done = browser.submit(&confirm, "/activate/confirm", &[("decision", "deny")]).await;
-    assert_eq!((done.path.as_str(), done.says("h1")), ("/activate/done", vec!["Denied".to_owned()]));
-    assert_eq!(device.poll().await.error(), "access_denied");
-    // The "back" button, and then the other one.
-    let again = browser.approve(&confirm).await;
-    assert_eq!((again.path.as_str(), again.says("h1")), ("/activate/done", vec!["Denied".to_owned()]));
-    assert_eq!(browser.enter(&device.user_code).await.status, StatusCode::BAD_REQUEST, "the code is spent");
-    assert_eq!(device.poll().await.error(), "access_denied");
-    let audit = app.audit().await;
-    assert_eq!((audit.get("denied"), audit.get("approved")), (Some(&1), None));
-}
-
-#[tokio::test]
-async fn approve_and_deny_at_once_leave_one_decision() {
-    let app = App::acme().await;
-    for _ in 0..4 {
-        let device = Device::ask(&app, "read").await;
-        let mut browser = Browser::new(&app);
-        let confirm = browser.enter_and_sign_in(&device.user_code).await;
-        let tabs: Vec<_> = ["approve", "deny"].into_iter().cycle().take(8).map(|tab| (browser.clone(), tab)).collect();
-        let decide = async |(mut tab, decision): (Browser<'_>, &str)| tab.decide(&confirm, decision).await;
-        let pages = futures_util::future::join_all(tabs.into_iter().map(decide)).await;
-        let heading = pages[0].says("h1");
-        assert!(pages.iter().all(|page| page.path == "/activate/done" && page.says("h1") == heading));
-        let outcome = device.poll().await;
-        assert_eq!(outcome.status == StatusCode::OK, heading == ["Approved"], "{}", outcome.body);
-    }
-    let audit = app.audit().await;
-    let count = |kind| audit.get(kind).copied().unwrap_or(0);
-    assert_eq!(count("approved") + count("denied"), 4);
-}
-
-#[tokio::test]
-async fn a_code_expires_before_it_is_entered() {
-    let app = App::acme().await;
-    let device = Device::ask(&app, "read").await;
-    app.advance(901);
-    let page = Browser::new(&app).enter(&device.user_code).await;
-    assert_eq!((page.path.as_str(), page.status), ("/activate", StatusCode::BAD_REQUEST));
-    assert_eq!(page.says("#user_code-error, .field-error").len(), 1, "{}", page.html);
-    assert_eq!(device.poll().await.error(), "expired_token");
-}
-
-#[tokio::test]
-async fn a_code_expires_at_every_later_step() {
-    let app = App::with(&ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
-    app.enrol("ada@acme.example").await;
-    for step in ["/activate/sign-in", "/activate/mfa", "/activate/confirm"] {
-        let device = Device::ask(&app, "read").await;
-        let mut browser = Browser::new(&app);
-        let mut page = browser.enter(&device.user_code).await;
-        if step != "/activate/sign-in" {
-            page = browser.sign_in(&page, "ada@acme.example", ADA_PASSWORD).await;
-        }
-        if step == "/activate/confirm" {
-            page = browser.prove(&page, &app.totp(TOTP_SECRET)).await;
-        }
-        assert_eq!(page.path, step);
-        app.advance(901);
-        let sent = match step {
-            "/activate/sign-in" => browser.sign_in(&page, "ada@acme.example", ADA_PASSWORD).await,
-            "/activate/mfa" => browser.prove(&page, &app.totp(TOTP_SECRET)).await,
-            _ => browser.approve(&page).await,
-        };
-        let opened = browser.open(step).await;
-        for late in [sent, opened] {
-            assert_eq!((late.path.as_str(), late.status), (step, StatusCode::GONE), "{}", late.html);
-            assert_eq!(late.says("h1"), ["This code has expired"]);
-        }
-        assert_eq!(device.poll().await.error(), "expired_token");
-        let next = Device::ask(&app, "read").await;
-        assert_ne!(browser.enter(&next.user_code).await.path, "/activate", "the browser can go on with another one");
-    }
-    assert!(!app.audit().await.contains_key("approved"));
-}
-
-#[tokio::test]
 async fn an_approval_gives_the_device_time_to_come_for_it() {
     let app = App::acme().await;
     let device = Device::ask(&app, "read").await;
@@ -279,59 +190,6 @@ async fn an_approval_gives_the_device_time_to_come_for_it() {
     browser.approve_code(&late.user_code).await;
     app.advance(901);
     assert_eq!(late.poll().await.error(), "expired_token");
-}
-
-#[tokio::test]
-async fn signing_in_gives_the_session_another_cookie() {
-    let app = App::acme().await;
-    let device = Device::ask(&app, "read").await;
-    let mut browser = Browser::new(&app);
-    let page = browser.enter(&device.user_code).await;
-    let mut with_old_cookie = browser.clone();
-    assert_eq!(with_old_cookie.open("/activate/sign-in").await.path, "/activate/sign-in");
-    let confirm = browser.sign_in(&page, "ada@acme.example", ADA_PASSWORD).await;
-    assert_ne!(browser.cookie, with_old_cookie.cookie);
-    assert_eq!(confirm.path, "/activate/confirm");
-    // Whoever planted or saw the old value has nothing.
-    assert_eq!(with_old_cookie.open("/activate/confirm").await.path, "/activate");
-    assert_eq!(with_old_cookie.decide(&confirm, "approve").await.path, "/activate");
-    assert_eq!(device.poll().await.error(), "authorization_pending");
-}
-
-#[tokio::test]
-async fn a_code_belongs_to_the_browser_that_entered_it_first() {
-    let app = App::acme().await;
-    let device = Device::ask(&app, "read").await;
-    let (mut first, mut second) = (Browser::new(&app), Browser::new(&app));
-    let confirm = first.enter_and_sign_in(&device.user_code).await;
-    let refused = second.enter(&device.user_code).await;
-    let unknown = second.enter("BCDF-GHJK").await;
-    assert_eq!((refused.status, &refused.path), (StatusCode::BAD_REQUEST, &unknown.path));
-    assert_eq!(refused.text(), unknown.text(), "nobody is told which codes are in use");
-    assert_eq!(second.approve(&confirm).await.path, "/activate");
-    assert_eq!(first.enter(&device.user_code).await.path, "/activate/confirm", "its own browser finds it again");
-    assert_eq!(app.audit().await["guess_refused"], 2);
-}
-
-#[tokio::test]
-async fn a_form_of_another_tab_is_refused() {
-    let app = App::with(&with_bob()).await;
-    let (first, second) = (Device::ask(&app, "read").await, Device::ask(&app, "deploy").await);
-    let mut browser = Browser::new(&app);
-    let about_first = browser.enter_and_sign_in(&first.user_code).await;
-    let about_second = browser.enter(&second.user_code).await;
-    // The first tab's form now would be about the second device.
-    assert_eq!(browser.approve(&about_first).await.status, StatusCode::FORBIDDEN);
-    for device in [&first, &second] {
-        assert_eq!(device.poll().await.error(), "authorization_pending");
-    }
-    // And a form that was filled in as Ada isn't sent as Bob.
-    let page = browser.sign_out(&about_second).await;
-    let as_bob = browser.sign_in(&page, "bob@acme.example", BOB_PASSWORD).await;
-    assert_eq!(browser.approve(&about_second).await.status, StatusCode::FORBIDDEN);
-    assert_eq!(second.poll().await.error(), "authorization_pending");
-    assert_eq!(browser.approve(&as_bob).await.path, "/activate/done");
-    assert_eq!(second.poll().await.status, StatusCode::OK);
 }
 
 #[tokio::test]

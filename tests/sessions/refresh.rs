@@ -37,17 +37,6 @@ async fn a_lost_answer_is_given_again_and_an_old_token_ends_the_session() {
 }
 
 #[tokio::test]
-async fn of_64_refreshes_at_once_one_rotates_and_all_get_the_same_successor() {
-    let app = app().await;
-    let first = log_in(&app, "read offline_access").await.text("refresh_token");
-    let answers = futures_util::future::join_all((0..64).map(|_| refresh(&app, &first))).await;
-    let mut successors: Vec<String> = answers.iter().map(|answer| answer.text("refresh_token")).collect();
-    successors.dedup();
-    assert_eq!(successors.len(), 1);
-    assert_eq!(app.audit().await["refreshed"], 1);
-}
-
-#[tokio::test]
 async fn scopes_may_narrow_for_one_access_token_and_never_widen() {
     let app = app().await;
     let first = log_in(&app, "openid read deploy offline_access").await.text("refresh_token");
@@ -74,22 +63,6 @@ async fn a_session_ends_unused_and_at_its_longest_life() {
     assert!(refresh(&app, &unused).await.text("error_description").contains("not used for too long"));
     app.advance(11 * DAY);
     assert!(refresh(&app, &used).await.text("error_description").contains("longest life"));
-}
-
-#[tokio::test]
-async fn a_token_is_its_own_clients_and_nobody_elses() {
-    let app = app().await;
-    let token = log_in(&app, "read offline_access").await.text("refresh_token");
-    let secret = crate::support::app::AGENT_SECRET;
-    let form = [
-        ("grant_type", "refresh_token"),
-        ("refresh_token", token.as_str()),
-        ("client_id", "acme-agent"),
-        ("client_secret", secret),
-    ];
-    assert_eq!(app.post("/auth/token", &form).await.error(), "invalid_grant");
-    assert_eq!(refresh(&app, "csr_AAAA").await.error(), "invalid_grant");
-    assert_eq!(refresh(&app, &token).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -59,11 +59,13 @@ impl<'a> Device<'a> {
     }
 }
 
-/// A person's browser, with one cookie jar and no JavaScript.
+/// A person's browser, with one jar of cookies and no JavaScript.
 #[derive(Clone)]
 pub struct Browser<'a> {
     site: Site<'a>,
     pub cookie: Option<String>,
+    /// The other cookies: they say that an account was proven in this browser before.
+    pub known: Vec<String>,
     /// X-Forwarded-For of a trusted proxy is not used here: the address is the loopback's unless this is set.
     pub address: Option<&'static str>,
     /// The address that the trusted proxy says it has.
@@ -98,7 +100,7 @@ pub struct Page {
 
 impl<'a> Browser<'a> {
     pub fn new(app: &'a App) -> Self {
-        Self { site: Site::Here(app), cookie: None, address: None, forwarded_for: None }
+        Self { site: Site::Here(app), cookie: None, known: Vec::new(), address: None, forwarded_for: None }
     }
 
     /// A browser at this address, behind the trusted proxy.
@@ -108,7 +110,8 @@ impl<'a> Browser<'a> {
 
     /// A browser that goes to another process.
     pub fn at(remote: &Remote) -> Browser<'static> {
-        Browser { site: Site::There(remote.clone()), cookie: None, address: None, forwarded_for: None }
+        let site = Site::There(remote.clone());
+        Browser { site, cookie: None, known: Vec::new(), address: None, forwarded_for: None }
     }
 
     /// Opens a path and follows where it leads on this server.
@@ -119,17 +122,26 @@ impl<'a> Browser<'a> {
 
     /// Sends the form of a page with these fields beside its token, and follows where it leads.
     pub async fn submit(&mut self, page: &Page, path: &str, fields: &[(&str, &str)]) -> Page {
-        let token = page.field("csrf_token").unwrap_or_default();
-        let mut fields = fields.to_vec();
-        fields.push(("csrf_token", &token));
-        self.follow(path, form_request(path, &fields)).await
+        self.follow(path, page.form(path, fields)).await
+    }
+
+    /// The same as a request with this browser's cookies, not sent yet.
+    pub fn request(&self, page: &Page, path: &str, fields: &[(&str, &str)]) -> Request<Body> {
+        self.with_cookie(page.form(path, fields))
+    }
+
+    /// A request with this browser's cookies.
+    pub fn with_cookie(&self, mut request: Request<Body>) -> Request<Body> {
+        let cookies: Vec<&str> = self.cookie.iter().chain(&self.known).map(String::as_str).collect();
+        if !cookies.is_empty() {
+            request.headers_mut().insert(header::COOKIE, cookies.join("; ").parse().unwrap());
+        }
+        request
     }
 
     /// One request with this browser's cookie, and nothing followed.
-    pub async fn send(&mut self, mut request: Request<Body>) -> Answer {
-        if let Some(cookie) = &self.cookie {
-            request.headers_mut().insert(header::COOKIE, cookie.parse().unwrap());
-        }
+    pub async fn send(&mut self, request: Request<Body>) -> Answer {
+        let mut request = self.with_cookie(request);
         if let Some(address) = self.address {
             let peer = axum::extract::ConnectInfo(std::net::SocketAddr::new(address.parse().unwrap(), 4711));
             request.extensions_mut().insert(peer);
@@ -141,10 +153,31 @@ impl<'a> Browser<'a> {
             Site::Here(app) => app.send(request).await,
             Site::There(remote) => remote.send(request).await,
         };
-        if let Some(set) = answer.header("set-cookie") {
-            self.cookie = Some(set.split(';').next().unwrap().to_owned());
+        for set in answer.headers.get_all("set-cookie") {
+            self.keep(set.to_str().unwrap().split(';').next().unwrap());
         }
         answer
+    }
+
+    fn keep(&mut self, cookie: &str) {
+        let name = cookie.split('=').next().unwrap();
+        if name.ends_with("countersign") {
+            self.cookie = Some(cookie.to_owned());
+        } else {
+            self.known.retain(|known| known.split('=').next() != Some(name));
+            self.known.push(cookie.to_owned());
+        }
+    }
+
+    /// The same browser at another node.
+    pub fn at_node<'b>(&self, app: &'b App) -> Browser<'b> {
+        Browser {
+            cookie: self.cookie.clone(),
+            known: self.known.clone(),
+            address: self.address,
+            forwarded_for: self.forwarded_for.clone(),
+            ..Browser::new(app)
+        }
     }
 
     async fn follow(&mut self, path: &str, request: Request<Body>) -> Page {
@@ -164,6 +197,16 @@ impl<'a> Browser<'a> {
     pub async fn enter(&mut self, user_code: &str) -> Page {
         let page = self.open("/activate").await;
         self.submit(&page, "/activate", &[("user_code", user_code)]).await
+    }
+
+    /// Types a code together with many others, and again while the server has no connection left for it.
+    pub async fn enter_among_many(&mut self, user_code: &str) -> Page {
+        loop {
+            let page = self.enter(user_code).await;
+            if page.status != StatusCode::SERVICE_UNAVAILABLE {
+                return page;
+            }
+        }
     }
 
     /// Types a code and signs in as Ada with her password.
@@ -224,6 +267,12 @@ impl Page {
         let selector = Selector::parse(&format!("input[name={name}]")).unwrap();
         let document = Html::parse_document(&self.html);
         document.select(&selector).next()?.value().attr("value").map(str::to_owned)
+    }
+
+    /// A form with these fields beside the page's token.
+    pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> Request<Body> {
+        let token = self.field("csrf_token").unwrap_or_default();
+        form_request(path, &[fields, &[("csrf_token", token.as_str())]].concat())
     }
 
     /// An attribute of the first element of a CSS selector.

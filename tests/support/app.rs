@@ -66,6 +66,12 @@ name = "Ada"
 password = { env = "ADA_PASSWORD" }
 "#;
 
+/// [`ACME`], and Bob.
+pub fn with_bob() -> String {
+    let bob = "email = \"bob@acme.example\"\nname = \"Bob\"\npassword = { env = \"BOB_PASSWORD\" }";
+    format!("{ACME}\n[[organization.user]]\n{bob}\n")
+}
+
 /// Ada's password.
 pub const ADA_PASSWORD: &str = "ada's password";
 /// The password of Bob, whom some tests add to [`ACME`].
@@ -94,6 +100,8 @@ pub const SECRETS: [(&str, &str); 6] = [
 pub struct App {
     pub installation: Installation,
     pub signing_keys: SigningKeys,
+    /// What requests say of their program that say nothing of it.
+    pub user_agent: Option<&'static str>,
     pub notices: Notices,
     settings: Settings,
     router: Router,
@@ -179,7 +187,8 @@ impl App {
         app
     }
 
-    async fn of_parts_and_settings(parts: Parts, settings: Settings) -> Self {
+    /// Made of these parts, with an empty directory, and with these settings but for the trusted proxies.
+    pub async fn of_parts_and_settings(parts: Parts, settings: Settings) -> Self {
         let installation = Installation::from(parts);
         signing_keys(&installation).await;
         let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap()]);
@@ -189,6 +198,7 @@ impl App {
         Self {
             installation,
             signing_keys: server.signing_keys().clone(),
+            user_agent: None,
             notices: server.notices().clone(),
             settings,
             router: server.router(),
@@ -214,7 +224,10 @@ impl App {
     }
 
     /// A request to the router.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+        if let Some(user_agent) = self.user_agent {
+            request.headers_mut().entry(header::USER_AGENT).or_insert(user_agent.parse().unwrap());
+        }
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -267,10 +280,9 @@ impl App {
         rows.into_iter().collect()
     }
 
-    /// The audit of logins, in order: what `apply` did is left out. Events of one moment stand in the order in which they
-    /// were written.
+    /// The audit of logins, in the order in which it was written: what `apply` did is left out.
     pub async fn events(&self) -> Vec<Event> {
-        sqlx::query_as("SELECT * FROM audit_event WHERE kind <> 'administered' ORDER BY at, xmin::text::bigint, ctid")
+        sqlx::query_as("SELECT * FROM audit_event WHERE kind <> 'administered' ORDER BY sequence")
             .fetch_all(&self.installation.pool)
             .await
             .unwrap()
@@ -295,9 +307,29 @@ impl App {
         }
     }
 
+    /// The database as its owner has it, who may do everything.
+    pub fn owner(&self) -> PgPool {
+        owner_of(&self.installation.pool)
+    }
+
+    /// Lets everybody try passwords and codes as often as they like, whatever was wrong before.
+    pub async fn without_delays(&self) {
+        self.execute(
+            "CREATE FUNCTION patience() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN NEW.not_before := NEW.counted_at; RETURN NEW; END'",
+        )
+        .await;
+        self.execute(
+            "CREATE TRIGGER patience BEFORE INSERT OR UPDATE ON attempt FOR EACH ROW EXECUTE FUNCTION patience()",
+        )
+        .await;
+    }
+
     /// Changes something behind the server's back.
     pub async fn execute(&self, sql: &'static str) {
-        sqlx::query(sql).execute(&self.installation.pool).await.unwrap();
+        let owner = self.owner();
+        sqlx::query(sql).execute(&owner).await.unwrap();
+        owner.close().await;
     }
 }
 
@@ -305,6 +337,12 @@ impl Drop for App {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// The database of this pool, as its owner has it.
+pub fn owner_of(pool: &PgPool) -> PgPool {
+    let options = (*pool.connect_options()).clone().username("countersign");
+    PgPoolOptions::new().max_connections(4).connect_lazy_with(options)
 }
 
 /// The secret of every installation under test.

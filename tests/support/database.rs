@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use countersign::postgres::managed::{Managed, Options};
-use countersign::postgres::{self, PgPool};
+use countersign::postgres::{self, PgPool, roles};
 use rustix::process::{Pid, test_kill_process};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 /// Data directories are named after this and their process.
@@ -15,13 +16,11 @@ const PREFIX: &str = concat!(env!("CARGO_CRATE_NAME"), "-postgres-");
 /// Migrated once; every test's database is a copy.
 const TEMPLATE: &str = "template_countersign";
 
-/// A fresh, migrated database.
-pub async fn database() -> PgPool {
-    postgres::pool(&database_url().await, 8).unwrap()
-}
+/// The role that serves requests, as in production: not the one that owns the tables.
+const SERVER_ROLE: &str = "countersign_server";
 
-/// The URL of a fresh, migrated database.
-pub async fn database_url() -> String {
+/// A fresh, migrated database, as the server's role sees it.
+pub async fn database() -> PgPool {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let server = server();
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -29,7 +28,11 @@ pub async fn database_url() -> String {
     let create = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}");
     connection.execute(sqlx::AssertSqlSafe(create)).await.unwrap();
     connection.close().await.unwrap();
-    server.url(&name)
+    postgres::pool(as_server(&server.url(&name)), 8)
+}
+
+fn as_server(url: &str) -> PgConnectOptions {
+    postgres::options(url).unwrap().username(SERVER_ROLE)
 }
 
 /// The PostgreSQL of this test binary. Its guardian stops it when the process ends, however it ends.
@@ -57,9 +60,8 @@ async fn start() -> Managed {
     let mut connection = PgConnection::connect(&server.url("postgres")).await.unwrap();
     connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE}"))).await.unwrap();
     connection.close().await.unwrap();
-    let pool = postgres::pool(&server.url(TEMPLATE), 1).unwrap();
-    postgres::migrate(&pool).await.unwrap();
-    pool.close().await;
+    let url = server.url(TEMPLATE);
+    roles::prepare(&postgres::options(&url).unwrap(), &as_server(&url)).await.unwrap();
     server
 }
 

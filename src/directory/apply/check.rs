@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use crate::directory::user::SHORTEST_PASSWORD;
+use crate::directory::user::{LONGEST_TYPED, SHORTEST_PASSWORD};
 use crate::directory::webhook;
 use crate::secrets::SecretText;
 
@@ -18,6 +18,12 @@ const LONGEST_NAME: usize = 100;
 
 /// The longest URI of an API, in bytes: it stands in every token for it.
 const LONGEST_RESOURCE: usize = 512;
+
+/// The shortest age of a proof that isn't zero.
+const SHORTEST_AGE: Duration = Duration::from_mins(1);
+
+/// The longest time span that is stored, in seconds.
+pub(super) const LONGEST: u64 = i32::MAX.unsigned_abs() as u64;
 
 /// The least characters of a client secret: 22 of base64url are 128 bits.
 const SHORTEST_CLIENT_SECRET: usize = 22;
@@ -109,6 +115,18 @@ pub(super) fn lifetime(bounds: RangeInclusive<u64>) -> impl FnOnce(toml::Value) 
         let [least, most] = [*bounds.start(), *bounds.end()].map(|seconds| duration(Duration::from_secs(seconds)));
         Err(format!("{text:?} must be between {least} and {most}"))
     }
+}
+
+/// How old a proof may be: nothing, or long enough for somebody to get through the pages meanwhile.
+pub(super) fn max_age(value: toml::Value) -> Result<Duration, String> {
+    let read = lifetime(0..=LONGEST)(value)?;
+    if !read.is_zero() && read < SHORTEST_AGE {
+        return Err(format!(
+            "{:?} is too short to get through the pages; it is \"0s\", for a proof of this very login, or at least \"1m\"",
+            duration(read)
+        ));
+    }
+    Ok(read)
 }
 
 /// Seconds between polls.
@@ -265,10 +283,10 @@ pub(super) fn events(mut events: Vec<webhook::Event>) -> Result<Vec<webhook::Eve
 
 /// A person's password.
 pub(super) fn password(secret: &SecretText) -> Result<(), String> {
-    if secret.expose().chars().count() >= SHORTEST_PASSWORD {
-        Ok(())
-    } else {
-        Err(format!("the password is shorter than {SHORTEST_PASSWORD} characters"))
+    match secret.expose().chars().count() {
+        ..SHORTEST_PASSWORD => Err(format!("the password is shorter than {SHORTEST_PASSWORD} characters")),
+        SHORTEST_PASSWORD..=LONGEST_TYPED => Ok(()),
+        _ => Err(format!("the password is longer than {LONGEST_TYPED} characters")),
     }
 }
 
@@ -292,6 +310,13 @@ mod tests {
         ] {
             assert!(base_url(bad.into()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_password_has_8_to_1000_characters() {
+        let of = |length: usize| password(&"ü".repeat(length).as_str().into());
+        assert!(of(8).is_ok() && of(1000).is_ok());
+        assert!(of(7).is_err() && of(1001).is_err());
     }
 
     #[test]

@@ -2,22 +2,21 @@
 //!
 //! `docs/directory.md` is the reference of the same keys.
 
+use crate::directory::fresh_proof::FreshProof;
 use crate::directory::provider::{Admission, Kind};
-use crate::directory::service::COMMON_SCOPES;
+use crate::directory::service::{COMMON_SCOPES, Scope};
 use crate::directory::user::Status as UserStatus;
 
 use super::check;
+use super::check::LONGEST;
 use super::fault::did_you_mean;
 use super::file::{Organization, Taken, User, WithSecret};
-use super::reader::{Document, Reader};
+use super::reader::{Document, Entry, Reader};
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::{OWN_CLIENT, OWN_SERVICE, PLATFORM};
 
 /// Names of other routes under /auth (SPEC §2), which a provider's slug would hide.
 const RESERVED_PROVIDER_SLUGS: [&str; 6] = ["device", "token", "revoke", "introspect", "userinfo", "admin"];
-
-/// The longest time span that is stored, in seconds.
-const LONGEST: u64 = i32::MAX.unsigned_abs() as u64;
 
 /// Reads an organization and what it owns. `None` without a good slug, since nothing can be said of it then.
 pub(super) fn organization<'a>(
@@ -99,6 +98,7 @@ fn service(
     set(&mut settings.verified, reader.get("verified", Ok));
     settings.mfa = reader.get("mfa", Ok);
     settings.mfa_max_age = reader.get("mfa_max_age", check::lifetime(1..=LONGEST));
+    settings.fresh_proof = fresh_proof(&mut reader);
     set(&mut settings.id_token_algorithm, reader.get("id_token_algorithm", Ok));
     settings.activation_uri = reader.get("activation_uri", check::url);
     reader.end();
@@ -116,19 +116,17 @@ fn own_client(organization: &str, settings: &ServiceSettings) -> Result<(), Stri
 
 fn scopes(reader: &mut Reader<'_>, settings: &mut ServiceSettings) {
     const EXAMPLE: &str = "{ read = \"Read your projects\" }";
-    settings.scopes = reader.words("scopes", EXAMPLE).unwrap_or_default();
-    for (scope, words) in &settings.scopes {
-        if COMMON_SCOPES.iter().any(|(common, _)| common == scope) {
-            reader.fault("scopes", &format!(" names {scope:?}, which every service has, and always means the same"));
+    for (name, entry) in reader.entries("scopes", "scope", EXAMPLE) {
+        if COMMON_SCOPES.iter().any(|(common, _)| *common == name) {
+            reader.fault("scopes", &format!(" names {name:?}, which every service has, and always means the same"));
         }
-        note(reader, "scopes", check::scope_token(scope).map_err(|message| format!(": {message}")));
-        let words = check::name(words.clone()).map(drop);
-        note(reader, "scopes", words.map_err(|message| format!(": the words for {scope:?}: {message}")));
+        note(reader, "scopes", check::scope_token(&name).map_err(|message| format!(": {message}")));
+        settings.scopes.push(scope(reader, name, entry));
     }
     for key in ["default_scopes", "required_scopes"] {
         let named: Vec<String> = reader.get(key, check::without_repetition).unwrap_or_default();
         let known =
-            || settings.scopes.iter().map(|(scope, _)| scope.as_str()).chain(COMMON_SCOPES.map(|(name, _)| name));
+            || settings.scopes.iter().map(|scope| scope.name.as_str()).chain(COMMON_SCOPES.map(|(name, _)| name));
         for scope in named.iter().filter(|scope| !known().any(|known| known == scope.as_str())) {
             let hint = did_you_mean(scope, known());
             reader.fault(key, &format!(" names {scope:?}, which is not one of its scopes{hint}"));
@@ -139,6 +137,28 @@ fn scopes(reader: &mut Reader<'_>, settings: &mut ServiceSettings) {
             settings.required_scopes = named;
         }
     }
+}
+
+/// A scope: its words, or a table that has them and what has to be proven for it.
+fn scope(service: &Reader<'_>, name: String, entry: Entry<'_>) -> Scope {
+    match entry {
+        Entry::Words(text) => {
+            let checked = check::name(text.clone()).map(drop);
+            note(service, "scopes", checked.map_err(|message| format!(": the words for {name:?}: {message}")));
+            Scope { name, text, fresh_proof: FreshProof::default() }
+        }
+        Entry::Table(mut reader) => {
+            let text = reader.require("text", check::name).unwrap_or_default();
+            let fresh_proof = fresh_proof(&mut reader);
+            reader.end();
+            Scope { name, text, fresh_proof }
+        }
+    }
+}
+
+/// What has to be proven for every login of a service, or for a scope.
+fn fresh_proof(reader: &mut Reader<'_>) -> FreshProof {
+    FreshProof { max_age: reader.get("max_age", check::max_age), factor: reader.get("factor", Ok) }
 }
 
 fn provider(

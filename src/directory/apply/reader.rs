@@ -74,6 +74,14 @@ pub(super) struct Reader<'a> {
     asked: Vec<&'static str>,
 }
 
+/// What stands beside a name.
+pub(super) enum Entry<'a> {
+    /// Words.
+    Words(String),
+    /// More than words.
+    Table(Reader<'a>),
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(document: &'a Document<'a>, table: &'a DeTable<'a>, at: usize, place: String) -> Self {
         Self { document, table, at, place, asked: Vec::new() }
@@ -134,19 +142,29 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A table of names and words, in its order.
-    pub(super) fn words(&mut self, key: &'static str, example: &str) -> Option<Vec<(String, String)>> {
-        let value = self.value(key)?;
-        let words: Option<Vec<_>> = value.get_ref().as_table().and_then(|table| {
-            table
-                .iter()
-                .map(|(name, words)| Some((name.get_ref().to_string(), words.get_ref().as_str()?.to_owned())))
-                .collect()
+    /// A table of names, each with words or a table of its own, in its order. `thing` is what has such a name.
+    pub(super) fn entries(&mut self, key: &'static str, thing: &str, example: &str) -> Vec<(String, Entry<'a>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let entry = |name: &str, value: &'a Spanned<DeValue<'a>>| match value.get_ref() {
+            DeValue::String(words) => Some(Entry::Words(words.to_string())),
+            DeValue::Table(table) => {
+                let place = format!("{}, {thing} {name:?}", self.place);
+                Some(Entry::Table(Reader::new(self.document, table, value.span().start, place)))
+            }
+            _ => None,
+        };
+        let entries: Option<Vec<_>> = value.get_ref().as_table().and_then(|table| {
+            let entries = table.iter().map(|(name, value)| {
+                let name = name.get_ref().to_string();
+                let entry = entry(&name, value)?;
+                Some((name, entry))
+            });
+            entries.collect()
         });
-        if words.is_none() {
+        entries.unwrap_or_else(|| {
             self.fault(key, &format!(" must be a table of names and words, such as {example}"));
-        }
-        words
+            Vec::new()
+        })
     }
 
     /// A secret, from where the file says that it is. One that stands in the file itself is refused.

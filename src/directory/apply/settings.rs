@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::directory::fresh_proof::{Factor, FreshProof};
 use crate::directory::organization::{MfaPolicy, Status as OrganizationStatus};
 use crate::directory::provider::{Admission, Kind};
-use crate::directory::service::{Dpop, Proximity, Refresh, Verification};
+use crate::directory::service::{Dpop, Proximity, Refresh, Scope, Verification};
 use crate::directory::user::{Role, Status as UserStatus};
 use crate::directory::webhook::Event;
 
@@ -59,7 +60,7 @@ pub(super) struct ServiceSettings {
     pub name: String,
     pub client_id: String,
     pub device_login: bool,
-    pub scopes: Vec<(String, String)>,
+    pub scopes: Vec<Scope>,
     pub default_scopes: Vec<String>,
     pub required_scopes: Vec<String>,
     pub code_lifetime: Duration,
@@ -75,6 +76,7 @@ pub(super) struct ServiceSettings {
     pub verified: bool,
     pub mfa: Option<MfaPolicy>,
     pub mfa_max_age: Option<Duration>,
+    pub fresh_proof: FreshProof,
     pub id_token_algorithm: IdTokenAlgorithm,
     pub activation_uri: Option<String>,
     pub resource_server: bool,
@@ -107,6 +109,7 @@ impl ServiceSettings {
             trusted_networks: Vec::new(),
             mfa: None,
             mfa_max_age: None,
+            fresh_proof: FreshProof::default(),
             id_token_algorithm: IdTokenAlgorithm::Rs256,
             activation_uri: None,
             resource_server: false,
@@ -118,7 +121,7 @@ impl ServiceSettings {
 
 impl Settings for ServiceSettings {
     fn facts(&self) -> Vec<Fact> {
-        let scopes = self.scopes.iter().map(|(scope, words)| format!("{} = {}", quoted(scope), quoted(words)));
+        let scopes = self.scopes.iter().map(|scope| format!("{} = {}", quoted(&scope.name), described(scope)));
         vec![
             ("name", quoted(&self.name)),
             ("client_id", quoted(&self.client_id)),
@@ -139,6 +142,8 @@ impl Settings for ServiceSettings {
             ("verified", self.verified.to_string()),
             ("mfa", self.mfa.map_or("as the organization", MfaPolicy::as_str).to_owned()),
             ("mfa_max_age", self.mfa_max_age.map_or_else(none, duration)),
+            ("max_age", self.fresh_proof.max_age.map_or_else(none, duration)),
+            ("factor", self.fresh_proof.factor.map_or(NONE, Factor::as_str).to_owned()),
             ("id_token_algorithm", self.id_token_algorithm.as_str().to_owned()),
             ("activation_uri", optional(self.activation_uri.as_deref())),
             ("resource_server", self.resource_server.to_string()),
@@ -146,6 +151,18 @@ impl Settings for ServiceSettings {
             ("resources", list(&self.resources)),
         ]
     }
+}
+
+/// A scope's words, and what it asks for, as files write it.
+fn described(scope: &Scope) -> String {
+    let FreshProof { max_age, factor } = scope.fresh_proof;
+    if scope.fresh_proof.is_nothing() {
+        return quoted(&scope.text);
+    }
+    let max_age = max_age.map(|age| format!(", max_age = {}", quoted(&duration(age))));
+    let factor = factor.map(|factor| format!(", factor = {}", quoted(factor.as_str())));
+    let asked = [max_age, factor].map(Option::unwrap_or_default).concat();
+    format!("{{text = {}{asked}}}", quoted(&scope.text))
 }
 
 /// What signs a service's ID tokens (RFC 7518 §3.1).

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::directory::fresh_proof::FreshProof;
 use crate::directory::provider::{self, Provider};
+use crate::directory::service::Scope;
 use crate::directory::webhook::{self, Webhook};
 use crate::directory::{organization, word};
 use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId};
@@ -90,7 +92,7 @@ async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
                 name: row.name,
                 client_id: row.client_id,
                 device_login: row.device_login,
-                scopes: serde_json::from_value(row.scopes).map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+                scopes: Scope::read(row.scopes)?,
                 default_scopes: row.default_scopes,
                 required_scopes: row.required_scopes,
                 code_lifetime: seconds(row.code_lifetime_seconds),
@@ -107,6 +109,7 @@ async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
                 verified: row.verified,
                 mfa: row.mfa.as_deref().map(word).transpose()?,
                 mfa_max_age: row.mfa_max_age_seconds.map(seconds),
+                fresh_proof: FreshProof::stored(row.max_age_seconds, row.factor.as_deref())?,
                 id_token_algorithm: word(&row.id_token_algorithm)?,
                 activation_uri: row.activation_uri,
                 resource_server: row.resource_server,

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::directory::fresh_proof::Factor;
+use crate::directory::service::Scope;
 use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId, WebhookId};
 use crate::postgres::PgConnection;
 use crate::secrets::{Sealed, SecretText};
@@ -111,9 +113,10 @@ impl Writing<'_> {
                  scopes, default_scopes, required_scopes, code_lifetime_seconds, poll_interval_seconds,
                  access_token_lifetime_seconds, refresh, refresh_idle_seconds, refresh_absolute_seconds,
                  prefill, proximity, mfa, mfa_max_age_seconds, id_token_algorithm, activation_uri,
-                 resource_server, dpop, resources, verification, trusted_networks, verified, created_at)
+                 resource_server, dpop, resources, verification, trusted_networks, verified, max_age_seconds, factor,
+                 created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                 $25, $26, $27, $28, $29, $30, $23)
+                 $25, $26, $27, $28, $29, $30, $31, $32, $23)
              ON CONFLICT (id) DO UPDATE SET
                  name = excluded.name,
                  client_id = excluded.client_id,
@@ -139,7 +142,9 @@ impl Writing<'_> {
                  resources = excluded.resources,
                  verification = excluded.verification,
                  trusted_networks = excluded.trusted_networks,
-                 verified = excluded.verified",
+                 verified = excluded.verified,
+                 max_age_seconds = excluded.max_age_seconds,
+                 factor = excluded.factor",
             id.0,
             self.organization.0,
             settings.slug,
@@ -147,7 +152,7 @@ impl Writing<'_> {
             settings.client_id,
             mac,
             settings.device_login,
-            serde_json::json!(settings.scopes),
+            Scope::stored_form(&settings.scopes),
             &settings.default_scopes,
             &settings.required_scopes,
             seconds(settings.code_lifetime),
@@ -170,6 +175,8 @@ impl Writing<'_> {
             settings.verification.as_str(),
             &settings.trusted_networks,
             settings.verified,
+            settings.fresh_proof.max_age.map(seconds),
+            settings.fresh_proof.factor.map(Factor::as_str),
         )
         .execute(self.conn)
         .await?;

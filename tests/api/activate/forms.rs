@@ -3,9 +3,8 @@
 use axum::http::StatusCode;
 
 use super::before_the_decision;
-use crate::api::with_header;
 use crate::support::actors::Page;
-use crate::support::app::{ACME, form_request};
+use crate::support::app::ACME;
 use crate::support::{App, Browser, Device};
 
 /// Checks that the page was sent back with its message beside this field, and gives the message.
@@ -43,18 +42,6 @@ async fn a_wrong_code_is_told_beside_its_field_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_code_that_came_by_a_link_is_typed_where_the_service_wants_it() {
-    let app = App::with(&crate::api::acme_cli_with("prefill = false")).await;
-    let device = Device::ask(&app, "read").await;
-    let mut browser = Browser::new(&app);
-    let page = browser.open(&format!("/activate?user_code={}", device.user_code)).await;
-    let fields = [("user_code", device.user_code.as_str()), ("prefilled", "yes")];
-    let page = browser.submit(&page, "/activate", &fields).await;
-    assert!(complaint(&page, "/activate", "user_code").contains("type the code"));
-    assert_eq!(browser.enter(&device.user_code).await.path, "/activate/sign-in");
-}
-
-#[tokio::test]
 async fn a_wrong_sign_in_is_told_beside_its_field() {
     let app = App::acme().await;
     let device = Device::ask(&app, "read").await;
@@ -64,6 +51,8 @@ async fn a_wrong_sign_in_is_told_beside_its_field() {
         ("", "x", "email", "Enter your email address"),
         (" ", "", "email", "Enter your email address"),
         ("ada@acme.example", "", "password", "Enter your password"),
+        (&"a".repeat(255), "wrong", "email", "too long"),
+        ("ada@acme.example", &"a".repeat(1001), "password", "too long"),
         ("ada@acme.example", "wrong", "password", "don’t fit|don't fit"),
         ("nobody@acme.example", "wrong", "password", "don’t fit|don't fit"),
         ("ada@acme.example'--", "wrong", "password", "don’t fit|don't fit"),
@@ -108,58 +97,4 @@ async fn a_decision_needs_the_tick_and_one_of_two_words() {
     assert_eq!(device.poll().await.error(), "authorization_pending");
     let done = browser.submit(&confirm, path, &[("decision", "deny")]).await;
     assert_eq!(done.path, "/activate/done", "no tick is needed to deny");
-}
-
-#[tokio::test]
-async fn a_form_that_is_not_of_this_page_and_browser_is_refused() {
-    let app = App::acme().await;
-    let (device, mut browser, confirm) = before_the_decision(&app).await;
-    let (_, _, foreign) = before_the_decision(&app).await;
-    let code_page = browser.open("/activate").await;
-    let token = confirm.field("csrf_token").unwrap();
-    let foreign_token = foreign.field("csrf_token").unwrap();
-    let other_page = code_page.field("csrf_token").unwrap();
-    for token in ["", "x", &token.to_lowercase(), &format!("{token}A"), &foreign_token, &other_page] {
-        let form = [("mine", "yes"), ("decision", "approve"), ("csrf_token", token)];
-        let answer = browser.send(form_request("/activate/confirm", &form)).await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{token}");
-        assert!(answer.body.contains("<h1"));
-    }
-    for path in ["/activate", "/activate/sign-in", "/activate/mfa", "/activate/sign-out"] {
-        let answer = browser.send(form_request(path, &[("user_code", &device.user_code)])).await;
-        let led_back = answer.header("location") == Some("/activate/confirm");
-        assert!(answer.status == StatusCode::FORBIDDEN || led_back, "{path} {}", answer.status);
-    }
-    assert_eq!(device.poll().await.error(), "authorization_pending");
-    assert_eq!(browser.approve(&confirm).await.path, "/activate/done");
-}
-
-#[tokio::test]
-async fn a_form_that_another_site_sent_is_refused() {
-    let app = App::acme().await;
-    let (device, mut browser, confirm) = before_the_decision(&app).await;
-    let token = confirm.field("csrf_token").unwrap();
-    let form = [("mine", "yes"), ("decision", "approve"), ("csrf_token", token.as_str())];
-    for (name, value) in [
-        ("sec-fetch-site", "cross-site"),
-        ("sec-fetch-site", "same-site"),
-        ("origin", "https://evil.example"),
-        ("origin", "https://auth.acme.example.evil.example"),
-        ("origin", "http://auth.acme.example"),
-    ] {
-        let answer = browser.send(with_header(form_request("/activate/confirm", &form), name, value)).await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name}: {value}");
-    }
-    assert_eq!(device.poll().await.error(), "authorization_pending");
-    let request = with_header(form_request("/activate/confirm", &form), "origin", "https://auth.acme.example");
-    let answer = browser.send(with_header(request, "sec-fetch-site", "same-origin")).await;
-    assert_eq!(answer.header("location"), Some("/activate/done"));
-}
-
-#[tokio::test]
-async fn another_browser_cant_go_on_with_a_claimed_code() {
-    let app = App::acme().await;
-    let (device, _, _) = before_the_decision(&app).await;
-    let page = Browser::new(&app).enter(&device.user_code).await;
-    assert!(complaint(&page, "/activate", "user_code").contains("not valid"));
 }

@@ -5,8 +5,8 @@ use axum::http::{Method, Request, StatusCode};
 
 use super::{PAGES, before_the_decision, get};
 use crate::api::{body_request, with_header};
+use crate::support::App;
 use crate::support::app::{ACME, Answer};
-use crate::support::{App, Browser, Device};
 
 #[track_caller]
 fn is_kept_to_itself(answer: &Answer) {
@@ -76,21 +76,6 @@ async fn the_cookie_is_bound_to_this_host_and_to_https() {
     let cookie = answer.header("set-cookie").unwrap();
     assert!(cookie.starts_with("countersign=") && !cookie.contains("Secure"), "{cookie}");
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
-}
-
-#[tokio::test]
-async fn signing_in_changes_the_cookie() {
-    let app = App::acme().await;
-    let device = Device::ask(&app, "read").await;
-    let mut browser = Browser::new(&app);
-    browser.enter(&device.user_code).await;
-    let before = browser.cookie.clone().unwrap();
-    browser.enter_and_sign_in(&device.user_code).await;
-    assert_ne!(browser.cookie.as_deref(), Some(before.as_str()));
-    // Whoever knew the old one knows nothing now.
-    let mut thief = Browser::new(&app);
-    thief.cookie = Some(before);
-    assert_eq!(thief.open("/activate/confirm").await.path, "/activate");
 }
 
 #[tokio::test]

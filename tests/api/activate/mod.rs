@@ -1,9 +1,9 @@
 //! `/activate…`: what holds of the pages as HTTP. Whole walks are in `flows`.
 
 mod forms;
+mod guesses;
 mod headers;
 mod order;
-mod races;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};

@@ -1,7 +1,6 @@
 //! `POST /auth/token`, `grant_type=urn:ietf:params:oauth:grant-type:device_code`: what a poll is told (SPEC §2.3).
 
 use axum::http::StatusCode;
-use futures_util::future::join_all;
 
 use crate::api::{basic, is_refused, with_header};
 use crate::support::app::{Answer, form_request};
@@ -80,44 +79,6 @@ async fn an_approval_gives_the_device_three_intervals_to_come() {
         app.advance(seconds);
         assert_eq!(device.poll().await.error(), expected);
     }
-}
-
-#[tokio::test]
-async fn a_redeemed_code_that_comes_again_is_a_lost_answer_first_and_theft_later() {
-    let app = App::acme().await;
-    let device = Device::ask(&app, "read").await;
-    Browser::new(&app).approve_code(&device.user_code).await;
-    assert_eq!(device.poll().await.status, StatusCode::OK);
-    app.advance(10);
-    is_told(&device.poll().await, "invalid_grant");
-    assert_eq!(sessions(&app).await, [None]);
-    assert!(!app.audit().await.contains_key("replayed"));
-    app.advance(1);
-    for _ in 0..3 {
-        is_told(&device.poll().await, "invalid_grant");
-    }
-    assert!(sessions(&app).await[0].is_some());
-    assert_eq!(app.audit().await["replayed"], 1);
-}
-
-#[tokio::test]
-async fn a_code_is_not_used_up_by_who_may_not_have_it() {
-    let app = App::acme().await;
-    let device = Device::ask(&app, "read").await;
-    Browser::new(&app).approve_code(&device.user_code).await;
-    let mut changed = device.device_code.clone();
-    let last = if changed.pop() == Some('A') { 'B' } else { 'A' };
-    changed.push(last);
-    for code in [&changed, "csd_", "csd_AAAA", "x", device.user_code.as_str(), "\u{1F511}"] {
-        let form = [("grant_type", GRANT), ("device_code", code), ("client_id", "acme-cli")];
-        is_told(&app.post("/auth/token", &form).await, "invalid_grant");
-    }
-    let foreign = form_request("/auth/token", &[("grant_type", GRANT), ("device_code", &device.device_code)]);
-    let secret = crate::support::app::AGENT_SECRET;
-    is_told(&app.send(with_header(foreign, "authorization", &basic("acme-agent", secret))).await, "invalid_grant");
-    let nobody = [("grant_type", GRANT), ("device_code", device.device_code.as_str()), ("client_id", "nobody")];
-    is_told(&app.post("/auth/token", &nobody).await, "invalid_client");
-    assert_eq!(device.poll().await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -210,23 +171,6 @@ async fn a_pending_login_ends_when_the_service_does() {
         app.execute(change).await;
         is_told(&device.poll().await, "unauthorized_client");
     }
-}
-
-#[tokio::test]
-async fn of_64_polls_at_once_of_an_approved_code_exactly_one_gets_tokens() {
-    let app = App::acme().await;
-    let device = Device::ask(&app, "read").await;
-    Browser::new(&app).approve_code(&device.user_code).await;
-    let other = app.another_node().await;
-    let answers =
-        join_all((0..64_u32).map(|n| if n.is_multiple_of(2) { &app } else { &other }.send(device.poll_request())))
-            .await;
-    let won = answers.iter().filter(|answer| answer.status == StatusCode::OK).count();
-    assert_eq!(won, 1);
-    for lost in answers.iter().filter(|answer| answer.status != StatusCode::OK) {
-        is_told(lost, "invalid_grant");
-    }
-    assert_eq!((sessions(&app).await, app.audit().await["redeemed"]), (vec![None], 1));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 mod client;
 mod code;
+mod limits;
 mod request;
 mod verify;

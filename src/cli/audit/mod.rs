@@ -1,0 +1,47 @@
+//! `countersign audit`: what happened, and whether anybody changed what is said of it.
+
+mod export;
+mod verify;
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use uuid::Uuid;
+
+use crate::directory::organization;
+use crate::ids::OrganizationId;
+use crate::postgres::PgConnection;
+
+/// Verify and export the audit
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Action {
+    Verify(verify::Args),
+    Export(export::Args),
+}
+
+/// Does either.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::Verify(args) => verify::run(args).await,
+        Action::Export(args) => export::run(args).await,
+    }
+}
+
+/// The organization of a slug that was given.
+async fn organization(conn: &mut PgConnection, slug: Option<&str>) -> anyhow::Result<Option<OrganizationId>> {
+    let Some(slug) = slug else { return Ok(None) };
+    let id = organization::id_by_slug(conn, slug).await?;
+    Ok(Some(id.with_context(|| format!("there is no organization {slug}"))?))
+}
+
+/// What organizations are called. One that was deleted has lost its name.
+async fn names(conn: &mut PgConnection) -> anyhow::Result<HashMap<Uuid, String>> {
+    Ok(organization::slugs(conn).await?.into_iter().map(|(id, slug)| (id.0, slug)).collect())
+}

@@ -1,0 +1,76 @@
+//! Whoever enters a user code could be guessing, and pays first: with the budgets of their browser, their accounts, their
+//! address and the whole installation. Who was right has it back; who has nothing left isn't told whether they were.
+
+use crate::audit;
+use crate::budget::{self, Charge, Exhausted, Purpose, Receipt};
+use crate::http::client_address::{Caller, subscriber};
+use crate::ids::UserId;
+use crate::installation::Installation;
+use crate::postgres::PgConnection;
+
+use super::codes::{Length, UserCode};
+use super::live::LiveCodes;
+
+/// How many wrong codes one browser may enter within an hour.
+const OF_BROWSER: i64 = 10;
+/// How many one person may who is signed in.
+const OF_ACCOUNT: i64 = 30;
+/// How many may come from one address, or one /64 of IPv6.
+const OF_ADDRESS: i64 = 30;
+
+/// Who enters a code.
+#[derive(Clone, Debug)]
+pub struct Guesser<'a> {
+    /// The browser, if it can be told from others. Who drops its cookie is another one, and has the same address.
+    pub browser: Option<String>,
+    /// Who is signed in there, to any organization.
+    pub accounts: Vec<UserId>,
+    /// From where.
+    pub caller: &'a Caller,
+}
+
+impl Guesser<'_> {
+    fn charges(&self, live: &LiveCodes, code: Option<&UserCode>) -> Vec<Charge> {
+        let one = |purpose, subject, limit| Charge { purpose, subject, cost: 1, limit };
+        let browser = self.browser.iter().map(|browser| one(Purpose::Browser, browser.clone(), OF_BROWSER));
+        let accounts = self.accounts.iter().map(|user| one(Purpose::Account, user.to_string(), OF_ACCOUNT));
+        let address = one(Purpose::Address, subscriber(self.caller.ip).to_string(), OF_ADDRESS);
+        // What is no code can't be right, and yet takes its line in the audit.
+        let (cost, limit) = live.price(code.map_or(Length::Eight, UserCode::length));
+        let installation = Charge { purpose: Purpose::Installation, subject: String::new(), cost, limit };
+        browser.chain(accounts).chain([address, installation]).collect()
+    }
+}
+
+/// Pays for a try of this code, `None` for what is none, which costs as much; not within a transaction. That a budget is exhausted is audited once
+/// an hour for each, not for each refusal: a flood must not fill the disk.
+pub async fn pay(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    live: &LiveCodes,
+    guesser: &Guesser<'_>,
+    code: Option<&UserCode>,
+) -> Result<Result<Receipt, Exhausted>, sqlx::Error> {
+    let now = installation.clock.now();
+    live.look(conn, now).await?;
+    let paid = budget::spend(conn, guesser.charges(live, code), now).await?;
+    if let Err(Exhausted { purpose, is_news: true, .. }) = paid {
+        let exhausted = match purpose {
+            Purpose::Browser => "browser",
+            Purpose::Account => "account",
+            Purpose::Address => "address",
+            Purpose::Installation => "installation",
+        };
+        tracing::warn!(
+            event = "guesses_exhausted",
+            exhausted,
+            "user codes are refused: too many wrong ones within an hour"
+        );
+        audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
+            .caller(guesser.caller)
+            .detail(serde_json::json!({ "exhausted": exhausted }))
+            .append(conn)
+            .await?;
+    }
+    Ok(paid)
+}

@@ -1,0 +1,364 @@
+//! How many user codes could be guessed, and so what a guess costs, and how long new codes have to be.
+//!
+//! A guess of a code with n letters hits one of the live codes of that length with a probability of live ÷ 20ⁿ. That is
+//! its cost, in units of 1 ÷ 20¹⁰. The installation's budget of an hour is 10⁻³ altogether, so that within any hour the
+//! probability that any guess at all was right stays below that. Codes of eight letters may use up four fifths of it: when
+//! they have, those of ten still can be typed.
+//!
+//! New codes have ten letters when eight would leave too few guesses to people who mistype: by the number of live codes,
+//! or because somebody guesses.
+//!
+//! Nothing is counted for a guess or a request. Each server counts every two seconds at most, when somebody needs it, and
+//! charges for more than it counted: codes that it made since, and a quarter for those that others made.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ipnet::IpNet;
+
+use crate::budget::{self, Purpose};
+use crate::config::Limits;
+use crate::ids::ServiceId;
+use crate::postgres::PgConnection;
+
+use super::codes::Length;
+
+/// The installation's budget of an hour: 10⁻³, in units of 1 ÷ 20¹⁰.
+pub const BUDGET: i64 = 10_240_000_000;
+
+/// How much of it may be spent before guesses of eight letters are refused.
+pub const BUDGET_OF_EIGHT: i64 = BUDGET / 5 * 4;
+
+/// Eight letters have to leave so many guesses an hour for each live code. Of ten codes one is mistyped, and where one is
+/// live for a minute, sixty are typed within the hour.
+const GUESSES_PER_CODE: i64 = 6;
+
+/// New codes have ten letters when so much was spent within an hour, …
+const PRESSURE: i64 = BUDGET / 4;
+
+/// … and eight again when it is less than this and there are half as many live codes as eight letters can bear.
+const RELIEF: i64 = BUDGET / 10;
+
+/// How long a count is good.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// A count that takes long is good for longer, so that it is no burden: twenty times as long, up to this.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// After which time everybody waits for the next count who needs one.
+const USABLE: TimeDelta = TimeDelta::seconds(15);
+
+/// The live codes, as far as this server knows. Cheap to clone.
+#[derive(Clone)]
+pub struct LiveCodes(Arc<Inner>);
+
+struct Inner {
+    limits: Limits,
+    seen: Mutex<Seen>,
+    counting: tokio::sync::Mutex<()>,
+}
+
+struct Seen {
+    counted_at: Option<DateTime<Utc>>,
+    good_until: DateTime<Utc>,
+    counted: Tally,
+    /// Made here before the count that is under way, …
+    made_before: Tally,
+    /// … and since it, or since the last one.
+    made: Tally,
+    length: Length,
+}
+
+/// So many codes of each kind.
+#[derive(Default)]
+struct Tally {
+    eight: i64,
+    ten: i64,
+    of_clients: HashMap<ServiceId, i64>,
+    /// Not all addresses: those that have a quarter of what they may have, and those that asked here lately.
+    of_addresses: HashMap<IpNet, i64>,
+}
+
+impl Tally {
+    fn add(&mut self, length: Length, client: ServiceId, count: i64) {
+        *self.of_length(length) += count;
+        *self.of_clients.entry(client).or_default() += count;
+    }
+
+    fn of_length(&mut self, length: Length) -> &mut i64 {
+        match length {
+            Length::Eight => &mut self.eight,
+            Length::Ten => &mut self.ten,
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.eight += other.eight;
+        self.ten += other.ten;
+        for (client, count) in other.of_clients {
+            *self.of_clients.entry(client).or_default() += count;
+        }
+        for (address, count) in other.of_addresses {
+            *self.of_addresses.entry(address).or_default() += count;
+        }
+    }
+}
+
+/// Who has as many live codes as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The address, or its /64.
+    Address,
+    /// The client.
+    Client,
+}
+
+impl LiveCodes {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let seen = Seen {
+            counted_at: None,
+            good_until: DateTime::UNIX_EPOCH,
+            counted: Tally::default(),
+            made_before: Tally::default(),
+            made: Tally::default(),
+            length: Length::Eight,
+        };
+        Self(Arc::new(Inner { limits, seen: Mutex::new(seen), counting: tokio::sync::Mutex::default() }))
+    }
+
+    /// Counts, if it is time for it. One request does; the others go on with what is known, unless that is too old.
+    pub async fn look(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        if self.seen().is_good(now) {
+            return Ok(());
+        }
+        let _counting = match self.0.counting.try_lock() {
+            Ok(counting) => counting,
+            Err(_) if self.seen().is_usable(now) => return Ok(()),
+            Err(_) => self.0.counting.lock().await,
+        };
+        if self.seen().is_good(now) {
+            return Ok(());
+        }
+        let began = tokio::time::Instant::now();
+        {
+            let mut seen = self.seen();
+            let made = std::mem::take(&mut seen.made);
+            seen.made_before.absorb(made);
+        }
+        let counted = count(conn, &self.0.limits, now).await?;
+        let length = settle(conn, counted.eight + counted.ten, now).await?;
+        let good_for = (began.elapsed() * 20).clamp(FRESH, LONGEST);
+        let mut seen = self.seen();
+        seen.counted_at = Some(now);
+        seen.good_until = now + TimeDelta::from_std(good_for).unwrap_or_default();
+        seen.counted = counted;
+        seen.made_before = Tally::default();
+        seen.length = length;
+        Ok(())
+    }
+
+    /// How many letters a new code has.
+    #[must_use]
+    pub fn length(&self) -> Length {
+        self.seen().length
+    }
+
+    /// What a guess of a code with so many letters costs the installation, and how much may be spent for it.
+    #[must_use]
+    pub fn price(&self, length: Length) -> (i64, i64) {
+        let mut seen = self.seen();
+        let [counted, before, made] = seen.tallies().map(|tally| *tally.of_length(length));
+        let live = at_most(counted) + before + made;
+        match length {
+            Length::Eight => (live.saturating_mul(400), BUDGET_OF_EIGHT),
+            Length::Ten => (live, BUDGET),
+        }
+    }
+
+    /// Whether this client or this address, as [`subscriber`](crate::http::client_address::subscriber) gives it, has as many live codes as it may have.
+    #[must_use]
+    pub fn full(&self, client: ServiceId, address: IpNet) -> Option<Full> {
+        let limits = self.0.limits;
+        let mut seen = self.seen();
+        let tallies = seen.tallies();
+        let of_address: i64 = tallies.iter().filter_map(|tally| tally.of_addresses.get(&address)).sum();
+        let of_client: i64 = tallies.iter().filter_map(|tally| tally.of_clients.get(&client)).sum();
+        let is_full = |count: i64, limit: u32| limit > 0 && count >= i64::from(limit);
+        if is_full(of_address, limits.live_codes_per_address) {
+            return Some(Full::Address);
+        }
+        is_full(of_client, limits.live_codes_per_client).then_some(Full::Client)
+    }
+
+    /// Notes that a code was made here.
+    pub fn made(&self, length: Length, client: ServiceId, address: IpNet) {
+        let mut seen = self.seen();
+        seen.made.add(length, client, 1);
+        if self.0.limits.live_codes_per_address > 0 {
+            *seen.made.of_addresses.entry(address).or_default() += 1;
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn is_good(&self, now: DateTime<Utc>) -> bool {
+        // A clock that was set back makes every count old.
+        self.counted_at.is_some_and(|at| at <= now && now < self.good_until)
+    }
+
+    fn is_usable(&self, now: DateTime<Utc>) -> bool {
+        self.counted_at.is_some_and(|at| at <= now && now < at + USABLE)
+    }
+
+    fn tallies(&mut self) -> [&mut Tally; 3] {
+        [&mut self.counted, &mut self.made_before, &mut self.made]
+    }
+}
+
+/// How many there may be by the next count, if other servers make no more than a quarter and a hundred meanwhile.
+const fn at_most(counted: i64) -> i64 {
+    counted.saturating_add(counted / 4).saturating_add(100)
+}
+
+/// Counts live codes, by a range of the index `device_grant_expiry`.
+async fn count(conn: &mut PgConnection, limits: &Limits, now: DateTime<Utc>) -> Result<Tally, sqlx::Error> {
+    let mut tally = Tally::default();
+    let of_clients = sqlx::query!(
+        r#"SELECT user_code_length, service_id, count(*) AS "count!" FROM device_grant
+           WHERE state IN ('pending', 'claimed') AND NOT expiry_noted AND expires_at > $1
+           GROUP BY user_code_length, service_id"#,
+        now,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in of_clients {
+        let length = usize::try_from(row.user_code_length).ok().and_then(Length::of).unwrap_or(Length::Eight);
+        tally.add(length, row.service_id.into(), row.count);
+    }
+    if limits.live_codes_per_address == 0 {
+        return Ok(tally);
+    }
+    let of_addresses = sqlx::query!(
+        r#"SELECT network(set_masklen(ip, CASE family(ip) WHEN 4 THEN 32 ELSE 64 END))::inet AS "address!: IpNet",
+                  count(*) AS "count!"
+           FROM device_grant
+           WHERE state IN ('pending', 'claimed') AND NOT expiry_noted AND expires_at > $1
+           GROUP BY 1 HAVING count(*) >= $2"#,
+        now,
+        i64::from((limits.live_codes_per_address / 4).max(1)),
+    )
+    .fetch_all(conn)
+    .await?;
+    tally.of_addresses.extend(of_addresses.into_iter().map(|row| (row.address.trunc(), row.count)));
+    Ok(tally)
+}
+
+/// How many letters new codes have from now on, everywhere.
+async fn settle(conn: &mut PgConnection, live: i64, now: DateTime<Utc>) -> Result<Length, sqlx::Error> {
+    let spent = budget::spent(conn, Purpose::Installation, "", now).await?;
+    let letters = sqlx::query_scalar!("SELECT letters FROM user_code_length").fetch_one(&mut *conn).await?;
+    let is = usize::try_from(letters).ok().and_then(Length::of).unwrap_or(Length::Eight);
+    let to_be = length_for(is, live, spent);
+    if to_be != is {
+        let to_be = i16::try_from(to_be.letters()).unwrap_or(8);
+        let changed =
+            sqlx::query!("UPDATE user_code_length SET letters = $1, since = $2 WHERE letters <> $1", to_be, now,)
+                .execute(conn)
+                .await?;
+        if changed.rows_affected() == 1 {
+            let percent = spent * 100 / BUDGET;
+            tracing::warn!(
+                event = "user_code_length",
+                letters = to_be,
+                live,
+                percent,
+                "new user codes have another length"
+            );
+        }
+    }
+    Ok(to_be)
+}
+
+/// How many letters new codes should have, when they have `is`, so many are live, and so much of the budget was spent.
+fn length_for(is: Length, live: i64, spent: i64) -> Length {
+    let needed = |live: i64| {
+        let live = at_most(live);
+        // So many guesses are needed, and each costs so much.
+        live.saturating_mul(GUESSES_PER_CODE).saturating_mul(live.saturating_mul(400))
+    };
+    match is {
+        Length::Eight if needed(live) > BUDGET_OF_EIGHT || spent > PRESSURE => Length::Ten,
+        Length::Ten if needed(live.saturating_mul(2)) <= BUDGET_OF_EIGHT && spent < RELIEF => Length::Eight,
+        as_it_is => as_it_is,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_a_thousandth() {
+        assert_eq!(BUDGET * 1000, 20_i64.pow(10));
+        assert_eq!(20_i64.pow(10) / 20_i64.pow(8), 400);
+    }
+
+    #[test]
+    fn many_live_codes_or_many_guesses_make_new_codes_longer_and_half_as_many_shorter_again() {
+        use Length::{Eight, Ten};
+        for (is, live, spent, to_be) in [
+            (Eight, 0, 0, Eight),
+            (Eight, 1397, 0, Eight),
+            (Eight, 1399, 0, Ten),
+            (Ten, 1399, 0, Ten),
+            (Ten, 700, 0, Ten),
+            (Ten, 690, 0, Eight),
+            (Eight, 0, PRESSURE, Eight),
+            (Eight, 0, PRESSURE + 1, Ten),
+            (Ten, 0, PRESSURE / 2, Ten),
+            (Ten, 0, RELIEF - 1, Eight),
+            (Eight, i64::MAX / 2, 0, Ten),
+        ] {
+            assert_eq!(length_for(is, live, spent), to_be, "{is:?}, {live} live, {spent} spent");
+        }
+    }
+
+    #[test]
+    fn a_guess_costs_what_was_counted_a_quarter_more_and_what_was_made_here_since() {
+        let live = LiveCodes::new(Limits::none());
+        let (client, address) = (ServiceId(uuid::Uuid::nil()), "192.0.2.1/32".parse().unwrap());
+        assert_eq!(live.price(Length::Eight), (100 * 400, BUDGET_OF_EIGHT));
+        assert_eq!(live.price(Length::Ten), (100, BUDGET));
+        live.seen().counted.add(Length::Eight, client, 1000);
+        for _ in 0..7 {
+            live.made(Length::Eight, client, address);
+        }
+        assert_eq!(live.price(Length::Eight).0, (1000 + 250 + 100 + 7) * 400);
+        assert_eq!(live.price(Length::Ten).0, 100);
+        assert_eq!(live.full(client, address), None);
+        assert!(live.seen().made.of_addresses.is_empty(), "nobody asks for them");
+    }
+
+    #[test]
+    fn a_client_and_an_address_may_have_so_many() {
+        let limits = Limits { live_codes_per_address: 2, live_codes_per_client: 3, ..Limits::none() };
+        let live = LiveCodes::new(limits);
+        let client = ServiceId(uuid::Uuid::nil());
+        let [one, other]: [IpNet; 2] = ["192.0.2.1/32", "2001:db8::/64"].map(|address| address.parse().unwrap());
+        live.made(Length::Eight, client, one);
+        assert_eq!(live.full(client, one), None);
+        live.made(Length::Ten, client, one);
+        assert_eq!((live.full(client, one), live.full(client, other)), (Some(Full::Address), None));
+        live.made(Length::Ten, client, other);
+        assert_eq!(live.full(client, other), Some(Full::Client));
+        assert_eq!(live.full(ServiceId(uuid::Uuid::from_u128(1)), other), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! Whether a password is right, for whoever may try.
+
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use crate::attempts::{self, Reservation, Subject};
+use crate::browser::known::{self, KnownBrowser, Proof};
+use crate::directory::user::{self, Status, User};
+use crate::http::client_address::Caller;
+use crate::ids::OrganizationId;
+use crate::installation::Installation;
+use crate::secrets::SecretText;
+
+use super::answer::PageError;
+use super::refusal::Refusal;
+
+/// What came of an address and a password.
+pub enum Checked {
+    /// They fit, and the account may sign in.
+    Right(Box<Proven>),
+    /// They don't, or it was not looked at. Whose account it would be is for the audit alone.
+    Refused(Refusal, Option<User>),
+}
+
+/// Somebody who has typed their password.
+pub struct Proven {
+    /// Who.
+    pub user: User,
+    known: Option<KnownBrowser>,
+}
+
+impl Proven {
+    /// The answer, after which the browser has tries of its own for this account.
+    #[must_use]
+    pub fn remembered(&self, installation: &Installation, mut answer: Response) -> Response {
+        if let Some(hash) = &self.user.password_hash {
+            known::remember(installation, answer.headers_mut(), self.user.id, Proof::Password(hash), self.known);
+        }
+        answer
+    }
+}
+
+/// The account that address and password fit, if it may sign in and a try may be made. What is asked of the database, and
+/// how long it takes, is the same for an account that doesn't exist. Call it without a connection in hand: hashing takes
+/// long.
+pub async fn check(
+    installation: &Installation,
+    caller: &Caller,
+    headers: &HeaderMap,
+    organization: OrganizationId,
+    email: &str,
+    password: &SecretText,
+) -> Result<Checked, PageError> {
+    let _place = installation.passwords.place()?;
+    let mut conn = installation.pool.acquire().await?;
+    let user = user::by_email(&mut conn, organization, email).await?;
+    drop(conn);
+    let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
+    let known = user
+        .as_ref()
+        .zip(hash)
+        .and_then(|(user, hash)| known::recognize(installation, headers, user.id, Proof::Password(hash)));
+    let email = email.to_lowercase();
+    let email = user.as_ref().and_then(|user| user.email.as_deref()).unwrap_or(&email);
+    let subjects: &[Subject<'_>] = match known {
+        Some(known) => &[Subject::KnownBrowser(known.id)],
+        None => &[Subject::Account { organization, email }, Subject::Network(caller.ip)],
+    };
+    let attempt = match attempts::reserve(installation, subjects).await? {
+        Reservation::Granted(attempt) => attempt,
+        Reservation::Closed(delay) => return Ok(Checked::Refused(Refusal::Delayed(delay), user)),
+    };
+    let right = installation.passwords.verify(password, hash).await;
+    match user {
+        Some(user) if right && user.status != Status::Locked => {
+            attempt.was_right(&mut *installation.pool.acquire().await?).await?;
+            Ok(Checked::Right(Box::new(Proven { user, known })))
+        }
+        user => Ok(Checked::Refused(Refusal::wrong(&attempt), user)),
+    }
+}

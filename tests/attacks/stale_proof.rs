@@ -1,0 +1,130 @@
+//! **Stale proof**: somebody else's sign-in, used again.
+//!
+//! *The attacker has* a browser that was left signed in, at Countersign and at its owner's identity provider, in which a
+//! second factor was proven a moment ago; and a device of their own that asks for what needs fresh proof. They have
+//! neither the password nor the authenticator.
+//!
+//! *What must happen*: by no page, form, order, tab or choice of scopes is the device approved. It stays pending, and its
+//! owner can still deny it.
+
+use axum::http::StatusCode;
+
+use crate::flows::fresh_proof::{MFA_NOW, asking};
+use crate::flows::github;
+use crate::support::app::{ADA_PASSWORD, TOTP_SECRET};
+use crate::support::{App, Browser, Device, Page};
+
+const ADA: &str = "ada@acme.example";
+
+/// Ada signs in, proves her second factor for a device of hers, approves it and goes away.
+async fn left_behind(app: &App) -> Browser<'_> {
+    app.enrol(ADA).await;
+    let mut browser = Browser::new(app);
+    let device = Device::ask(app, "read").await;
+    let page = browser.enter_and_sign_in(&device.user_code).await;
+    let confirm = browser.prove(&page, &app.totp(TOTP_SECRET)).await;
+    assert_eq!(browser.approve(&confirm).await.path, "/activate/done", "{}", confirm.text());
+    browser
+}
+
+/// Tries every page and form from a page that the browser shows, and none leads to an approval.
+async fn all_in_vain(app: &App, browser: &mut Browser<'_>, device: &Device<'_>, page: &Page) {
+    for path in ["/activate/mfa", "/activate/confirm", "/activate/done", "/activate/confirm?decision=approve&mine=yes"]
+    {
+        let led_to = browser.open(path).await.path;
+        assert!(matches!(led_to.as_str(), "/activate/sign-in" | "/activate/mfa"), "{path} leads to {led_to}");
+    }
+    for scopes in [vec!["read"], vec!["read", "deploy"], vec![]] {
+        let mut fields: Vec<(&str, &str)> = scopes.into_iter().map(|scope| ("scope", scope)).collect();
+        fields.extend([("mine", "yes"), ("decision", "approve")]);
+        let led_to = browser.submit(page, "/activate/confirm", &fields).await;
+        assert!(matches!(led_to.path.as_str(), "/activate/sign-in" | "/activate/mfa"), "{}", led_to.text());
+    }
+    for (email, password) in [(ADA, ""), (ADA, "wrong"), ("", "")] {
+        let page = browser.open("/activate/sign-in").await;
+        if page.path == "/activate/sign-in" {
+            assert_eq!(browser.sign_in(&page, email, password).await.status, StatusCode::BAD_REQUEST);
+        }
+    }
+    assert_eq!(device.poll().await.error(), "authorization_pending");
+    assert!(app.audit().await["approved"] == 1, "what Ada approved herself");
+}
+
+#[tokio::test]
+async fn a_browser_left_signed_in_approves_nothing_that_needs_proof_now() {
+    let service = "mfa = \"required\"\nmfa_max_age = \"12h\"";
+    let app = App::with(&asking(service, MFA_NOW)).await;
+    let mut browser = left_behind(&app).await;
+    let device = Device::ask(&app, "read deploy").await;
+    let page = browser.enter(&device.user_code).await;
+    all_in_vain(&app, &mut browser, &device, &page).await;
+    // With the old proof a device that asks for less is approved: that is what `mfa_max_age` says.
+    let reader = Device::ask(&app, "read").await;
+    assert_eq!(browser.enter(&reader.user_code).await.path, "/activate/confirm");
+    let page = browser.enter(&device.user_code).await;
+    all_in_vain(&app, &mut browser, &device, &page).await;
+    assert_eq!(browser.submit(&page, "/activate/confirm", &[("decision", "deny")]).await.path, "/activate/done");
+    assert_eq!(device.poll().await.error(), "access_denied");
+}
+
+/// The attacker enters their code first, and waits for Ada to sign in for a device of her own in the same browser.
+#[tokio::test]
+async fn a_sign_in_for_another_device_is_not_stolen() {
+    let app = App::with(&asking("mfa = \"required\"", MFA_NOW)).await;
+    app.enrol(ADA).await;
+    let mut browser = Browser::new(&app);
+    let planted = Device::ask(&app, "read deploy").await;
+    browser.enter(&planted.user_code).await;
+
+    let hers = Device::ask(&app, "read deploy").await;
+    let page = browser.enter(&hers.user_code).await;
+    let page = browser.sign_in(&page, ADA, ADA_PASSWORD).await;
+    let confirm = browser.prove(&page, &app.totp(TOTP_SECRET)).await;
+    browser.approve(&confirm).await;
+    assert_eq!(hers.poll().await.status, StatusCode::OK);
+
+    let page = browser.enter(&planted.user_code).await;
+    assert_eq!(page.path, "/activate/sign-in");
+    all_in_vain(&app, &mut browser, &planted, &page).await;
+}
+
+/// The browser is signed in to the provider too, which sends everybody back without asking anything, and says nothing of
+/// when they signed in.
+#[tokio::test]
+async fn a_round_trip_to_a_provider_that_asks_nothing_proves_nothing_fresh() {
+    let (app, _github) = github::scene("").await;
+    app.enrol(ADA).await;
+    app.execute("UPDATE service SET max_age_seconds = 0").await;
+    let mut browser = Browser::new(&app);
+    let hers = Device::ask(&app, "read").await;
+    browser.enter(&hers.user_code).await;
+    let page = github::sign_in(&mut browser).await;
+    let confirm = browser.prove(&page, &app.totp(TOTP_SECRET)).await;
+    browser.approve(&confirm).await;
+
+    let device = Device::ask(&app, "read deploy").await;
+    let page = browser.enter(&device.user_code).await;
+    all_in_vain(&app, &mut browser, &device, &page).await;
+    let page = browser.sign_out(&page).await;
+    assert_eq!(page.path, "/activate/sign-in");
+    let page = github::sign_in(&mut browser).await;
+    assert_eq!(page.path, "/activate/mfa", "GitHub let the browser through");
+    all_in_vain(&app, &mut browser, &device, &page).await;
+    assert_eq!(
+        browser.prove(&page, &app.totp(TOTP_SECRET)).await.status,
+        StatusCode::BAD_REQUEST,
+        "a code seen before"
+    );
+}
+
+/// The attacker hurries: their code is claimed before the policy becomes stricter.
+#[tokio::test]
+async fn a_code_claimed_before_the_policy_is_no_way_around_it() {
+    let app = App::with(&asking("mfa = \"required\"\nmfa_max_age = \"12h\"", "")).await;
+    let mut browser = left_behind(&app).await;
+    let device = Device::ask(&app, "read deploy").await;
+    let page = browser.enter(&device.user_code).await;
+    assert_eq!(page.path, "/activate/confirm", "it would have been enough");
+    app.apply(&asking("mfa = \"required\"\nmfa_max_age = \"12h\"", MFA_NOW)).await;
+    all_in_vain(&app, &mut browser, &device, &page).await;
+}
