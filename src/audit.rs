@@ -17,6 +17,7 @@ use crate::http::client_address::Caller;
 use crate::ids::{EventId, GrantId, OrganizationId, ServiceId, SessionId, UserId};
 use crate::postgres::PgConnection;
 use crate::secrets::Random;
+use crate::telemetry::metrics;
 
 /// What happened (SPEC §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +196,7 @@ impl Event {
         )
         .execute(conn)
         .await?;
+        metrics::event(self.kind.as_str());
         Ok(())
     }
 }

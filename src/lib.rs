@@ -12,7 +12,7 @@ pub mod geo; // country and city of an address, from a file
 pub mod http; // fields, addresses, OAuth's errors, headers
 pub mod postgres; // pool, migrations, the managed server
 pub mod secrets; // random values, MACs, sealing, passwords
-pub mod telemetry; // logs
+pub mod telemetry; // logs, metrics
 
 // 1½: how it is set up.
 pub mod config; // countersign.toml and the environment

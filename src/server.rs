@@ -2,10 +2,12 @@
 
 pub mod delivery;
 pub mod housekeeping;
+pub mod observation;
 pub mod patience;
 pub mod upkeep;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -39,9 +41,12 @@ use crate::notice::webhook::NoHttpClient as NoWebhooks;
 use crate::oauth::{self, Endpoints, Requests};
 use crate::pages::{self, Pages};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::requests::CountRequests;
 use crate::upstream::{NoHttpClient, Upstream};
 use crate::{account, activation};
 
+use observation::Observation;
 use patience::{Patience, PatientListener, Peer};
 use upkeep::Upkeep;
 
@@ -54,6 +59,12 @@ pub struct Server {
     endpoints: Endpoints,
     pages: Pages,
     settings: Settings,
+    /// What it counted.
+    metrics: Metrics,
+    /// Where it tells that, if anywhere.
+    telemetry: Option<TcpListener>,
+    /// Cancelled when it was asked to end.
+    stopping: CancellationToken,
 }
 
 /// What is set of a server, besides its installation.
@@ -114,13 +125,33 @@ impl Server {
             live,
             notices: Notices::new(settings.mailer.clone())?,
         };
-        Ok(Self { installation, endpoints, pages, settings })
+        let metrics = observation::metrics(&installation.pool);
+        let (telemetry, stopping) = (None, CancellationToken::new());
+        Ok(Self { installation, endpoints, pages, settings, metrics, telemetry, stopping })
     }
 
     /// The keys that it signs with.
     #[must_use]
     pub fn signing_keys(&self) -> &SigningKeys {
         &self.endpoints.signing_keys
+    }
+
+    /// The same server, which tells there how it is and what it counted.
+    #[must_use]
+    pub fn observed_at(self, listener: TcpListener) -> Self {
+        Self { telemetry: Some(listener), ..self }
+    }
+
+    /// What is told at the telemetry listener.
+    pub fn observation(&self) -> Router {
+        let observation = Observation {
+            installation: self.installation.clone(),
+            signing_keys: self.endpoints.signing_keys.clone(),
+            metrics: self.metrics.clone(),
+            stopping: self.stopping.clone(),
+            last: Arc::default(),
+        };
+        observation.router()
     }
 
     /// What tells people and programs what happened.
@@ -143,8 +174,12 @@ impl Server {
         };
         let start = format!("{base}/activate");
         let home = if base.is_empty() { "/".to_owned() } else { base.clone() };
+        let counted = CountRequests::new(self.metrics.clone(), &base);
         let rooms = rooms.route(&home, get(move || async move { Redirect::to(&start) })).merge(self.nowhere(base));
+        // Complete, so that each route is made once and counts for itself.
+        let rooms: Router = rooms.with_state(());
         let rooms = rooms
+            .layer(counted)
             .layer(from_fn_with_state(self.settings.proxies.clone(), client_address::identify))
             // Handlers have their own, which answer in their form; this one is for what is around them.
             .layer(CatchPanicLayer::custom(|_| fault()))
@@ -171,7 +206,7 @@ impl Server {
     /// Starts what runs beside the requests, until `stop`.
     #[must_use = "the tasks end when it is dropped"]
     pub fn attend(&self, stop: &CancellationToken) -> JoinSet<()> {
-        let mut upkeep = Upkeep::until(stop.clone());
+        let mut upkeep = Upkeep::until(stop.clone(), self.metrics.clone());
         let (waiting, pool) = (self.endpoints.waiting.clone(), self.installation.pool.clone());
         upkeep.keep("decisions", move |stop| waiting.clone().listen(pool.clone(), stop));
         let installation = self.installation.clone();
@@ -191,12 +226,24 @@ impl Server {
     }
 
     /// Serves until `stop`, then answers what is under way, held polls at once, and ends.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
-        let stopping = CancellationToken::new();
+    pub async fn serve(
+        mut self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServerError> {
+        let stopping = self.stopping.clone();
         let mut tasks = self.attend(&stopping);
-        let listener = PatientListener::new(listener, self.settings.patience);
-        let app = self.router().layer(from_fn(patience::at_work)).into_make_service_with_connect_info::<Peer>();
-        let serving = axum::serve(listener, app).with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let patience = self.settings.patience;
+        let app =
+            |router: Router| router.layer(from_fn(patience::at_work)).into_make_service_with_connect_info::<Peer>();
+        let mut observing = JoinSet::new();
+        if let Some(listener) = self.telemetry.take() {
+            let listener = PatientListener::new(listener, patience);
+            observing.spawn(axum::serve(listener, app(self.observation())).into_future());
+        }
+        let listener = PatientListener::new(listener, patience);
+        let serving =
+            axum::serve(listener, app(self.router())).with_graceful_shutdown(stopping.clone().cancelled_owned());
         let mut serving = std::pin::pin!(serving.into_future());
         let outcome = tokio::select! {
             outcome = &mut serving => outcome,
@@ -208,6 +255,8 @@ impl Server {
         };
         stopping.cancel();
         while tasks.join_next().await.is_some() {}
+        // Until here it was said that the server is about to end.
+        drop(observing);
         Ok(outcome?)
     }
 }

@@ -1,5 +1,6 @@
 //! `countersign serve`: the server, as configured.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -69,8 +70,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ..Settings::default()
     };
     let server = Server::new(opened.installation.clone(), settings).await?;
-    let listener =
-        TcpListener::bind(config.listen).await.with_context(|| format!("can't listen on {}", config.listen))?;
+    let listener = listener_at(config.listen).await?;
+    let server = match config.telemetry.listen {
+        Some(address) => server.observed_at(listener_at(address).await?),
+        None => server,
+    };
     let ending = end_of(opened.postgres.as_mut());
     tracing::info!(listen = %listener.local_addr()?, issuer = config.public_url.issuer(), "ready");
     let mut end = End::Asked;
@@ -78,6 +82,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tracing::info!("every request is answered; ending");
     opened.close().await?;
     end.into_code()
+}
+
+async fn listener_at(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))
 }
 
 fn places(database: Option<&Path>) -> anyhow::Result<Places> {

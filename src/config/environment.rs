@@ -14,7 +14,7 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 20] = [
+const SETTINGS: [(&str, &[&str], Kind); 21] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DATA_DIR", &["data_dir"], Kind::Text),
@@ -33,6 +33,7 @@ const SETTINGS: [(&str, &[&str], Kind); 20] = [
     ("LIMITS_LIVE_CODES_PER_CLIENT", &["limits", "live_codes_per_client"], Kind::Number),
     ("MAIL_SMTP", &["mail", "smtp"], Kind::Text),
     ("MAIL_FROM", &["mail", "from"], Kind::Text),
+    ("TELEMETRY_LISTEN", &["telemetry", "listen"], Kind::Text),
     ("LOG_FORMAT", &["log", "format"], Kind::Text),
     ("LOG_FILTER", &["log", "filter"], Kind::Text),
 ];

@@ -61,6 +61,9 @@ pub struct Config {
     /// Logs.
     #[serde(default)]
     pub log: Log,
+    /// Health and metrics.
+    #[serde(default)]
+    pub telemetry: Telemetry,
     /// Files with secrets that every account of this machine can read.
     #[serde(skip)]
     pub exposed_files: Vec<PathBuf>,
@@ -165,6 +168,14 @@ impl Default for Log {
     }
 }
 
+/// Where health and metrics are told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// The address to listen on for `/healthz` and `/metrics`; none: nowhere. Never the one that everybody reaches.
+    pub listen: Option<SocketAddr>,
+}
+
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
 }
@@ -203,6 +214,9 @@ pub enum ConfigError {
     /// An environment variable that names no setting.
     #[error("the environment variable {0} names no setting")]
     UnknownVariable(String),
+    /// Health and metrics would be told to everybody.
+    #[error("telemetry.listen must have an address or a port of its own, and not that of listen")]
+    TelemetryInPublic,
     /// A secret of the installation is no secret.
     #[error("secrets[{index}] can't be used: {error}")]
     BadSecret {
@@ -230,6 +244,9 @@ impl Config {
         exposed.retain(|path| is_open_to_all(path));
         let source = file.map_or_else(|| "the environment".into(), |path| path.display().to_string());
         let config = Self::deserialize(table).map_err(|error| malformed(&source, "", &error))?;
+        if config.telemetry.listen.is_some_and(|telemetry| is_same_listener(telemetry, config.listen)) {
+            return Err(ConfigError::TelemetryInPublic);
+        }
         Ok(Self { exposed_files: exposed, ..config })
     }
 
@@ -239,6 +256,12 @@ impl Config {
             |(index, text)| InstallationSecret::parse(text).map_err(|error| ConfigError::BadSecret { index, error });
         self.secrets.iter().enumerate().map(parse).collect()
     }
+}
+
+/// Whether one socket would take what is meant for the other. Port 0 is another one each time.
+fn is_same_listener(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && overlap
 }
 
 /// Whether a file sets anything that nobody else should know.
@@ -322,6 +345,26 @@ mod tests {
         assert_eq!(config.geo.database.unwrap(), Path::new("/var/lib/GeoIP/GeoLite2-City.mmdb"));
         for (people, within) in [("-1", "1h"), ("many", "1h"), ("5", "59s"), ("5", "25h"), ("5", "long")] {
             assert!(load(people, within).is_err(), "{people} {within}");
+        }
+    }
+
+    #[test]
+    fn telemetry_is_told_nowhere_unless_asked_and_never_in_public() {
+        let load = |listen, telemetry: Option<&str>| {
+            let mut settings =
+                vec![("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example"), ("COUNTERSIGN_LISTEN", listen)];
+            settings.extend(telemetry.map(|address| ("COUNTERSIGN_TELEMETRY_LISTEN", address)));
+            Config::load(None, environment(&settings)).map(|config| config.telemetry.listen)
+        };
+        assert_eq!(load("0.0.0.0:8080", None).unwrap(), None);
+        let elsewhere = load("0.0.0.0:8080", Some("127.0.0.1:9090")).unwrap();
+        assert_eq!(elsewhere, Some("127.0.0.1:9090".parse().unwrap()));
+        assert!(load("203.0.113.7:8080", Some("127.0.0.1:8080")).is_ok());
+        for (listen, telemetry) in
+            [("127.0.0.1:8080", "127.0.0.1:8080"), ("0.0.0.0:80", "127.0.0.1:80"), ("[::1]:80", "[::]:80")]
+        {
+            let error = load(listen, Some(telemetry)).unwrap_err().to_string();
+            assert!(error.contains("telemetry.listen"), "{listen} {telemetry}: {error}");
         }
     }
 

@@ -206,14 +206,28 @@ fn is_away(error: &sqlx::Error) -> bool {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What an error says (RFC 6749 §5.2), and what AuthOS's SDK reads besides.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorBody<'a> {
+    /// For programs.
+    #[schema(example = "authorization_pending")]
     error: &'a str,
+    /// For people; its words may change. Never empty.
+    #[schema(min_length = 1)]
     error_description: &'a str,
+    /// For AuthOS's SDK.
+    #[schema(example = "DEVICE_CODE_PENDING")]
     error_code: Cow<'a, str>,
+    /// When.
+    #[schema(format = DateTime)]
     timestamp: String,
+    /// `number`: the device has to send the number that the approving page shows.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<&'a str>,
+    /// How often it may still send a wrong one.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     tries_left: Option<i16>,
 }
@@ -258,7 +272,7 @@ fn of_status(status: StatusCode) -> Option<OAuthError> {
 /// An error written out.
 #[must_use]
 pub fn answer(error: &OAuthError, clock: &Clock) -> Response {
-    let body = Body {
+    let body = ErrorBody {
         error: error.error,
         error_description: &error.description,
         error_code: error.error_code.map_or_else(|| error.error.to_ascii_uppercase().into(), Cow::Borrowed),

@@ -20,6 +20,7 @@ use crate::http::parameters::Parameters;
 use crate::ids::GrantId;
 
 use super::client_auth::Credentials;
+use super::openapi::{refusals, requests};
 use super::possession::{self, Possession};
 use super::resources;
 use super::{Endpoints, limits};
@@ -28,20 +29,43 @@ use super::{Endpoints, limits};
 const DRAWS: usize = 8;
 
 /// The device authorization response (RFC 8628 §3.2).
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = DeviceAuthorization)]
 pub struct Answer {
+    /// For polls.
     device_code: String,
+    /// For the person to type.
+    #[schema(example = "WDJB-MJHT")]
     user_code: String,
+    /// Where to type it.
+    #[schema(format = "uri")]
     verification_uri: String,
+    /// The same with the code, where the service lets links carry it.
+    #[schema(nullable = false, format = "uri")]
     #[serde(skip_serializing_if = "Option::is_none")]
     verification_uri_complete: Option<String>,
     /// Seconds.
     expires_in: u64,
     /// Seconds.
+    #[schema(minimum = 1)]
     interval: u8,
 }
 
 /// Handles a device authorization request.
+#[utoipa::path(
+    post,
+    path = "/auth/device/code",
+    operation_id = "device_authorization",
+    tag = "Device login",
+    summary = "A device asks for its codes (RFC 8628 §3.1)",
+    params(("DPoP" = Option<String>, Header, nullable = false, description = "A proof that the sender holds its key (RFC 9449)")),
+    request_body(content(
+        (requests::DeviceAuthorizationRequest = "application/x-www-form-urlencoded"),
+        (requests::DeviceAuthorizationRequest = "application/json")
+    )),
+    responses((status = 200, description = "The codes", body = Answer), refusals::OfLimited),
+    security((), ("client" = []))
+)]
 pub async fn handle(
     State(endpoints): State<Endpoints>,
     caller: Caller,

@@ -17,13 +17,19 @@ use crate::http::parameters::Parameters;
 use super::Endpoints;
 use super::device_authorization::may_log_in;
 use super::limits::no_more_guesses;
+use super::openapi::{refusals, requests};
 
 /// What a page needs to know to begin a sign-in.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = DeviceVerification)]
 pub struct Answer {
+    /// Of the organization.
     org_slug: String,
+    /// Of the service that asks.
     service_slug: String,
+    /// For people.
     service_name: String,
+    /// Slugs, each for `GET /auth/{provider}`.
     available_providers: Vec<String>,
     /// Seconds.
     expires_in: i64,
@@ -31,6 +37,18 @@ pub struct Answer {
 
 /// Handles a look at a user code. All codes that can't be used get one and the same answer. It is a guess of whoever has this
 /// address: an organization's server that asks for its visitors says theirs, as a trusted proxy, or lets their browsers ask.
+#[utoipa::path(
+    post,
+    path = "/auth/device/verify",
+    operation_id = "device_verification",
+    tag = "Device login",
+    summary = "An organization's own activation page asks what a user code needs",
+    request_body(content(
+        (requests::DeviceVerificationRequest = "application/x-www-form-urlencoded"),
+        (requests::DeviceVerificationRequest = "application/json")
+    )),
+    responses((status = 200, description = "How to begin a sign-in", body = Answer), refusals::OfLimited)
+)]
 pub async fn handle(
     State(endpoints): State<Endpoints>,
     caller: Caller,

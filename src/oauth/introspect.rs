@@ -17,8 +17,22 @@ use crate::session::{access_token, refresh_token, store};
 
 use super::Endpoints;
 use super::client_auth::Credentials;
+use super::openapi::{answers, refusals, requests};
 
 /// Handles an introspection.
+#[utoipa::path(
+    post,
+    path = "/auth/introspect",
+    operation_id = "introspection",
+    tag = "Tokens",
+    summary = "An API asks what a token is worth (RFC 7662)",
+    request_body(content(
+        (requests::AboutToken = "application/x-www-form-urlencoded"),
+        (requests::AboutToken = "application/json")
+    )),
+    responses((status = 200, description = "What it is worth", body = answers::Introspection), refusals::OfPost),
+    security((), ("client" = []))
+)]
 pub async fn handle(
     State(endpoints): State<Endpoints>,
     headers: HeaderMap,

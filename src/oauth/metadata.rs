@@ -9,12 +9,21 @@ use serde_json::{Value, json};
 use crate::directory::service::COMMON_SCOPES;
 use crate::dpop;
 
+use super::openapi::{answers, refusals};
 use super::{DEVICE_CODE_GRANT, Endpoints};
 
 /// How long a client may keep these answers. Short beside the life of a key, which is published before it signs.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// The same document at both well-known addresses. Strict clients fail without some members that are of no use here.
+#[utoipa::path(
+    get,
+    path = "/.well-known/oauth-authorization-server",
+    operation_id = "authorization_server_metadata",
+    tag = "Discovery",
+    summary = "The metadata (RFC 8414, OpenID Connect Discovery)",
+    responses((status = 200, description = "The metadata", body = answers::Metadata), refusals::OfDiscovery)
+)]
 pub async fn metadata(State(endpoints): State<Endpoints>) -> Response {
     let url = &endpoints.installation.public_url;
     let document = json!({
@@ -45,6 +54,14 @@ pub async fn metadata(State(endpoints): State<Endpoints>) -> Response {
 }
 
 /// The public keys that verify tokens.
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    operation_id = "jwks",
+    tag = "Discovery",
+    summary = "The public keys (RFC 7517 §5)",
+    responses((status = 200, description = "The keys", body = answers::JwkSet), refusals::OfDiscovery)
+)]
 pub async fn jwks(State(endpoints): State<Endpoints>) -> Response {
     cached(json!(endpoints.signing_keys.public()))
 }

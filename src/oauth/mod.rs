@@ -6,6 +6,7 @@ mod device_verify;
 mod introspect;
 mod limits;
 mod metadata;
+pub mod openapi;
 mod possession;
 mod refresh;
 mod resources;
@@ -29,6 +30,7 @@ use crate::device::waiting::Waiting;
 use crate::http::oauth_error::{self, OAuthError};
 use crate::installation::Installation;
 use crate::session::signing_keys::SigningKeys;
+use crate::telemetry::metrics;
 
 pub use limits::Requests;
 
@@ -67,7 +69,10 @@ pub fn router(endpoints: Endpoints) -> Router {
         .route("/.well-known/openid-configuration", get(metadata::metadata))
         .route("/.well-known/jwks.json", get(metadata::jwks))
         .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED.into_response() })
-        .layer(CatchPanicLayer::custom(|_| OAuthError::server_error().into_response()))
+        .layer(CatchPanicLayer::custom(|_| {
+            metrics::panicked();
+            OAuthError::server_error().into_response()
+        }))
         .layer(from_fn_with_state(clock, oauth_error::shape))
         .layer(from_fn_with_state(installation, possession::give_nonce))
         .layer(cors())

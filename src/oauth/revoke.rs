@@ -14,8 +14,22 @@ use crate::session::{access_token, refresh_token, store};
 
 use super::Endpoints;
 use super::client_auth::Credentials;
+use super::openapi::{answers, refusals, requests};
 
 /// Handles a revocation. A token that is unknown or over is as good as revoked (RFC 7009 §2.2).
+#[utoipa::path(
+    post,
+    path = "/auth/revoke",
+    operation_id = "revocation",
+    tag = "Tokens",
+    summary = "A client gives its tokens back, and the session ends (RFC 7009)",
+    request_body(content(
+        (requests::AboutToken = "application/x-www-form-urlencoded"),
+        (requests::AboutToken = "application/json")
+    )),
+    responses((status = 200, description = "Whatever it was, it is good for nothing now", body = answers::Done), refusals::OfPost),
+    security((), ("client" = []))
+)]
 pub async fn handle(
     State(endpoints): State<Endpoints>,
     caller: Caller,

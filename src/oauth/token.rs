@@ -34,9 +34,11 @@ use crate::ids::{GrantId, SessionId};
 use crate::postgres::PgConnection;
 use crate::session::tokens::{self, TokenAnswer};
 use crate::session::{self, Session};
+use crate::telemetry::metrics;
 
 use super::client_auth::Credentials;
 use super::device_authorization::may_log_in;
+use super::openapi::{refusals, requests};
 use super::possession::{self, Possession};
 use super::verification::{self, Verified};
 use super::{DEVICE_CODE_GRANT, Endpoints};
@@ -52,6 +54,23 @@ const USUAL_INTERVAL: i16 = 5;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Handles a token request.
+#[utoipa::path(
+    post,
+    path = "/auth/token",
+    operation_id = "token",
+    tag = "Device login",
+    summary = "A device polls for its tokens (RFC 8628 §3.4), or refreshes them (RFC 6749 §6)",
+    params(
+        ("DPoP" = Option<String>, Header, nullable = false, description = "A proof that the sender holds its key (RFC 9449)"),
+        ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=N`: hold the poll for N seconds, at most 30 (RFC 7240)")
+    ),
+    request_body(content(
+        (requests::TokenRequest = "application/x-www-form-urlencoded"),
+        (requests::TokenRequest = "application/json")
+    )),
+    responses((status = 200, description = "The tokens", body = TokenAnswer), refusals::OfPost),
+    security((), ("client" = []))
+)]
 pub async fn handle(
     State(endpoints): State<Endpoints>,
     caller: Caller,
@@ -61,7 +80,10 @@ pub async fn handle(
     match parameters.required("grant_type")? {
         DEVICE_CODE_GRANT => {
             let wait = preference::wait(&headers, LONGEST_WAIT);
-            let answer = Poll::read(&endpoints, &caller, &headers, &parameters)?.answer(wait).await;
+            let poll = Poll::read(&endpoints, &caller, &headers, &parameters);
+            let poll = poll.inspect_err(|error| metrics::poll(error.error()))?;
+            let answer = poll.answer(wait).await;
+            metrics::poll(answer.as_ref().err().map_or(metrics::TOKENS, OAuthError::error));
             let told_to_slow_down = answer.as_ref().is_err_and(OAuthError::is_slow_down);
             let mut response = answer.map(Json).into_response();
             if let Some(wait) = wait.filter(|_| !told_to_slow_down) {

@@ -18,6 +18,7 @@ use crate::session::access_token::{self, Claims, Confirmation};
 use crate::session::store;
 
 use super::Endpoints;
+use super::openapi::{answers, refusals};
 use super::possession::{self, Possession};
 
 /// An access token as it was sent.
@@ -28,6 +29,16 @@ struct Sent<'a> {
 }
 
 /// Handles a look at who the person is, with the access token of a session that goes on.
+#[utoipa::path(
+    method(get, post),
+    path = "/auth/userinfo",
+    operation_id = "userinfo",
+    tag = "Tokens",
+    summary = "Who the person is (OpenID Connect Core §5.3)",
+    params(("DPoP" = Option<String>, Header, nullable = false, description = "A proof that the sender holds its key (RFC 9449)")),
+    responses((status = 200, description = "Who it is", body = answers::Userinfo), refusals::OfUserinfo),
+    security(("access_token" = []))
+)]
 pub async fn handle(
     State(endpoints): State<Endpoints>,
     method: Method,

@@ -29,6 +29,7 @@ use crate::geo::Places;
 use crate::http::page_headers;
 use crate::installation::Installation;
 use crate::notice::Notices;
+use crate::telemetry::metrics;
 use crate::upstream::Upstream;
 
 pub use crate::words;
@@ -56,7 +57,11 @@ pub struct Pages {
 
 /// A door's pages, with headers that keep them to themselves and with a page for every error.
 pub fn served(pages: Pages, door: Router<Pages>) -> Router {
-    door.layer(CatchPanicLayer::custom(|_| PageError::Fault("a handler panicked".into()).into_response()))
+    let panicked = CatchPanicLayer::custom(|_| {
+        metrics::panicked();
+        PageError::Fault("a handler panicked".into()).into_response()
+    });
+    door.layer(panicked)
         .layer(from_fn_with_state(pages.clone(), answer::say_what_is_wrong))
         .layer(from_fn(page_headers::protect))
         .with_state(pages)

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 pub use sqlx::{PgConnection, PgPool};
@@ -57,6 +58,16 @@ async fn is_up_to_date(conn: &mut PgConnection) -> Result<bool, MigrateError> {
         *success && known.get(version).is_some_and(|known| *known == checksum.as_slice())
     };
     Ok(made.len() == known.len() && made.iter().all(right))
+}
+
+/// Whether every migration of this program has been applied; a newer one may have applied more. Asked by a connection of
+/// its own: a pool that is busy says nothing of the database.
+pub async fn has_every_migration(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+    let mut conn = PgConnection::connect_with(options).await?;
+    let applied: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(&mut conn).await?;
+    conn.close().await?;
+    Ok(MIGRATOR.iter().all(|migration| applied.contains(&migration.version)))
 }
 
 /// Whether the database said that the named constraint was violated.

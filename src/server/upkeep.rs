@@ -10,6 +10,8 @@ use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry::metrics::{self, Metrics};
+
 /// How long to wait before a task that panicked begins anew: what made it panic may still be there.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -17,13 +19,14 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub struct Upkeep {
     tasks: JoinSet<()>,
     stop: CancellationToken,
+    metrics: Metrics,
 }
 
 impl Upkeep {
-    /// No task yet.
+    /// No task yet. What happens in one is counted there, as what happens in requests is.
     #[must_use]
-    pub fn until(stop: CancellationToken) -> Self {
-        Self { tasks: JoinSet::new(), stop }
+    pub fn until(stop: CancellationToken, metrics: Metrics) -> Self {
+        Self { tasks: JoinSet::new(), stop, metrics }
     }
 
     /// Keeps a task going, which ends when the token it is given says so. `name` is for the log.
@@ -31,7 +34,7 @@ impl Upkeep {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.spawn(go_on(name, self.stop.clone(), begin));
+        self.tasks.spawn(self.metrics.at_work(go_on(name, self.stop.clone(), begin)));
     }
 
     /// All of them, to be waited for.
@@ -49,6 +52,7 @@ async fn go_on<F: Future<Output = ()>>(
     // What tasks share with the requests stands behind locks that survive a panic.
     while AssertUnwindSafe(async { begin(stop.clone()).await }).catch_unwind().await.is_err() {
         // Where it panicked is in the log already (`telemetry::log_panics`).
+        metrics::panicked();
         tracing::error!(task = name, "a task beside the requests panicked, and begins anew in 5 s");
         tokio::select! {
             () = stop.cancelled() => return,
@@ -84,12 +88,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_begins_anew_and_one_that_is_asked_to_end_ends() {
         let stop = CancellationToken::new();
-        let mut upkeep = Upkeep::until(stop.clone());
+        let metrics = Metrics::new(Vec::new(), &[]);
+        let mut upkeep = Upkeep::until(stop.clone(), metrics.clone());
         let (steady, shaken, hopeless) = (task(&mut upkeep, 0), task(&mut upkeep, 3), task(&mut upkeep, u32::MAX));
         tokio::time::sleep(Duration::from_mins(1)).await;
         assert_eq!(steady.load(Ordering::SeqCst), 1);
         assert_eq!(shaken.load(Ordering::SeqCst), 4);
         assert!((10..=13).contains(&hopeless.load(Ordering::SeqCst)), "once in 5 s, and no flood");
+        assert!(!metrics.text().unwrap().contains("panics_total 0\n"));
         stop.cancel();
         let mut tasks = upkeep.into_tasks();
         while let Some(ended) = tasks.join_next().await {

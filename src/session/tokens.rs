@@ -14,15 +14,22 @@ use super::signing_keys::{SigningKeys, SigningKeysError};
 use super::{Session, access_token, refresh_token};
 
 /// The answer of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct TokenAnswer {
+    /// A JWT (RFC 9068).
     access_token: String,
+    /// `Bearer`, or `DPoP` for one that is bound to a key.
     token_type: &'static str,
     /// Seconds.
     expires_in: u64,
+    /// What the person granted, separated by spaces.
     scope: String,
+    /// Good for one refresh.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
+    /// With the scope `openid`.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<String>,
 }

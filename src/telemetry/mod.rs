@@ -1,4 +1,8 @@
-//! Logs: what they look like and where they go.
+//! What a server tells of itself: logs, and metrics.
+
+mod histogram;
+pub mod metrics;
+pub mod requests;
 
 use std::io::IsTerminal as _;
 

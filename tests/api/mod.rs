@@ -4,6 +4,7 @@ mod activate;
 mod auth;
 mod pages;
 mod serve;
+mod telemetry;
 mod well_known;
 
 use axum::body::Body;

@@ -34,6 +34,8 @@ mod stolen_device_code;
 mod stolen_refresh_token;
 mod stripped_tls;
 
+use std::path::Path;
+
 use axum::body::Body;
 use axum::http::{HeaderName, Request, StatusCode};
 
@@ -75,11 +77,14 @@ async fn audited(app: &App, kind: &str) -> i64 {
 }
 
 #[test]
-fn the_security_document_names_every_attack() {
-    let document = include_str!("../../docs/security.md");
-    let attacks = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/attacks")).unwrap();
+fn the_security_document_names_every_attack_and_no_test_that_is_gone() {
+    let (document, here) = (include_str!("../../docs/security.md"), Path::new(env!("CARGO_MANIFEST_DIR")));
+    let attacks = std::fs::read_dir(here.join("tests/attacks")).unwrap();
     for name in attacks.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| name != "mod.rs") {
         assert!(document.contains(&format!("`tests/attacks/{name}`")), "docs/security.md doesn't name {name}");
+    }
+    for named in document.split('`').filter(|code| code.starts_with("tests/")) {
+        assert!(here.join(named).exists(), "docs/security.md names {named}");
     }
 }
 

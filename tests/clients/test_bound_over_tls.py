@@ -42,6 +42,13 @@ class BoundOverTls(unittest.TestCase):
         approve(code.verification_uri_complete, person=person, ca=self.server.ca)
         return client.device_code(code, dpop=True)
 
+    def test_tells_those_behind_the_proxy_how_it_is(self):
+        ready = requests.get(f"{self.server.telemetry}/healthz/ready", timeout=10)
+        self.assertEqual((ready.status_code, ready.json()["status"]), (200, "ready"))
+        self.client()
+        metrics = requests.get(f"{self.server.telemetry}/metrics", timeout=10).text
+        self.assertRegex(metrics, r'http_requests_total\{route="/.well-known/openid-configuration",status="200"\} [1-9]')
+
     def test_logs_in_bound_to_its_key_and_stays_so(self):
         client = self.client()
         token = self.log_in(client)

@@ -97,6 +97,9 @@ class ServerBehindTls:
         data = str(scene / "data")
         settings = {"PUBLIC_URL": self.issuer, "LISTEN": f"127.0.0.1:{port}", "DATA_DIR": data}
         settings["TRUSTED_PROXIES"] = "127.0.0.1/32"
+        telemetry = f"127.0.0.1:{_free_port()}"
+        self.telemetry = f"http://{telemetry}"
+        settings["TELEMETRY_LISTEN"] = telemetry
         environment = os.environ | {f"COUNTERSIGN_{name}": value for name, value in settings.items()}
         program = os.environ["SERVER_BINARY"]
         self._log = scene / "log"

@@ -73,6 +73,8 @@ async fn whoever_comes_after_many_others_is_warned_before_anything_else() {
     assert_eq!(event.ip.unwrap().addr().to_string(), "192.0.2.7");
     assert_eq!(event.detail, serde_json::json!({ "people": 5, "within_seconds": 3600, "device_ip": KIT }));
 
+    assert_eq!(app.metric("suspected_phishing_total").await, Some(1.0));
+
     // It is a warning: the person decides.
     assert_eq!(browser.approve(&page).await.path, "/activate/done");
     assert_eq!(device.poll().await.status, StatusCode::OK);

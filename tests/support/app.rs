@@ -105,6 +105,7 @@ pub struct App {
     pub notices: Notices,
     settings: Settings,
     router: Router,
+    telemetry: Router,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -202,6 +203,7 @@ impl App {
             notices: server.notices().clone(),
             settings,
             router: server.router(),
+            telemetry: server.observation(),
             tasks: server.attend(&stop),
             stop,
         }
@@ -228,10 +230,19 @@ impl App {
         if let Some(user_agent) = self.user_agent {
             request.headers_mut().entry(header::USER_AGENT).or_insert(user_agent.parse().unwrap());
         }
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+        answer_of(&self.router, request).await
+    }
+
+    /// A path of the telemetry listener, by GET.
+    pub async fn observe(&self, path: &str) -> Answer {
+        answer_of(&self.telemetry, Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// What the metrics say of a series, named without the program's prefix; `None`: there is no such series.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let metrics = self.observe("/metrics").await.body;
+        let series = format!("countersign_{series} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value.parse().unwrap())
     }
 
     /// A form sent to a path, as OAuth clients do.
@@ -337,6 +348,13 @@ impl Drop for App {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+async fn answer_of(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }
 }
 
 /// The database of this pool, as its owner has it.

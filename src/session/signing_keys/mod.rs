@@ -115,6 +115,15 @@ impl SigningKeys {
         jsonwebtoken::encode(&header, claims, &key.private).map_err(unusable)
     }
 
+    /// Whether a key of every algorithm is active.
+    #[must_use]
+    pub fn can_sign(&self, now: DateTime<Utc>) -> bool {
+        let keys = self.current();
+        let active =
+            |algorithm| keys.newest_first.iter().any(|key| key.algorithm == algorithm && key.active_from <= now);
+        ALGORITHMS.into_iter().all(active)
+    }
+
     fn current(&self) -> Arc<Keys> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
