@@ -85,8 +85,8 @@ pub fn wait(seconds: u64) -> String {
     match seconds {
         1 => "1 second".to_owned(),
         ..=90 => format!("{seconds} seconds"),
-        ..=3540 => format!("{} minutes", seconds.div_ceil(60)),
-        ..=3600 => "an hour".to_owned(),
+        91..=3540 => format!("{} minutes", seconds.div_ceil(60)),
+        3541..=3600 => "an hour".to_owned(),
         _ => format!("{} hours", seconds.div_ceil(3600)),
     }
 }
