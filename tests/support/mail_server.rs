@@ -162,15 +162,15 @@ impl Mail {
         let headers = self.headers();
         let found: Vec<&String> = headers.iter().filter(|header| header.starts_with(&start)).collect();
         assert_eq!(found.len(), 1, "{name} in {headers:#?}");
-        found[0][start.len()..].to_owned()
+        found[0].trim_start_matches(&start).to_owned()
     }
 
     /// The part of this type, decoded.
     #[track_caller]
     pub fn part(&self, content_type: &str) -> String {
         let of_type = format!("Content-Type: {content_type}");
-        let at = self.data.find(&of_type).unwrap_or_else(|| panic!("no {content_type} in {}", self.data));
-        let (head, body) = self.data[at..].split_once("\n\n").unwrap();
+        let part = self.data.split(&of_type).nth(1).unwrap_or_else(|| panic!("no {content_type} in {}", self.data));
+        let (head, body) = part.split_once("\n\n").unwrap();
         let body = body.split("\n--").next().unwrap();
         match head.split("Content-Transfer-Encoding: ").nth(1).map(|rest| rest.lines().next().unwrap()) {
             Some("quoted-printable") => from_quoted_printable(body),
