@@ -115,7 +115,7 @@ class ServerBehindTls:
         def answers():
             try:
                 return requests.get(f"{self.issuer}/.well-known/jwks.json", verify=self.ca, timeout=5).ok
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 return False
 
         self._until(answers)
