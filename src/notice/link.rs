@@ -10,7 +10,8 @@ use crate::device::grant;
 use crate::ids::GrantId;
 use crate::secrets::{Keyring, Purpose, SecretText, base64url, from_base64url};
 
-/// Where it leads, beneath the public URL. The token is in the query: paths are logged, queries are not.
+/// Where it leads, beneath the public URL. The token is in the query: Countersign logs paths and no queries, and a proxy can be
+/// told to (docs/operations.md).
 pub const PATH: &str = "/activate/report";
 
 /// What its token begins with, so that a secret scanner knows one.

@@ -274,18 +274,23 @@ fn in_one_line(text: &str) -> String {
 }
 
 /// What a device says of itself, so that no mail program makes a link of it: a sign that isn't seen, and that no address
-/// can have, stands where addresses are joined.
+/// can have, stands where addresses are joined, and between the digits of what could be a telephone number.
 fn without_links(claim: &str) -> String {
     const APART: char = '\u{200c}';
     let mut text = String::with_capacity(claim.len());
+    // Whether there has been a digit, and since then no letter.
+    let mut in_number = false;
     for sign in in_one_line(claim).chars() {
-        if sign == '.' {
+        let digit = sign.is_numeric();
+        // Names have more dots than one (UTS #46, IDNA).
+        if matches!(sign, '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}') || (digit && in_number) {
             text.push(APART);
         }
         text.push(sign);
-        if matches!(sign, ':' | '/' | '@') {
+        if matches!(sign, ':' | '/' | '@' | '\u{ff1a}' | '\u{ff0f}' | '\u{ff20}') {
             text.push(APART);
         }
+        in_number = digit || (in_number && !sign.is_alphabetic());
     }
     text
 }
@@ -342,5 +347,17 @@ mod tests {
         assert_eq!(without_links("a.b"), "a\u{200c}.b");
         assert_eq!(without_links("https://x"), "https:\u{200c}/\u{200c}/\u{200c}x");
         assert_eq!(without_links("a\r\nBcc: eve@x"), "a  Bcc:\u{200c} eve@\u{200c}x");
+        for dot in ['\u{3002}', '\u{ff0e}', '\u{ff61}'] {
+            assert_eq!(without_links(&format!("evil{dot}example")), format!("evil\u{200c}{dot}example"));
+        }
+        for number in ["Call Acme +1 888 555 0199", "1-8-8-8-5-5-5-0-1-9-9", "(888) 555/0199", "１８８８５５５０１９９"]
+        {
+            let digits: Vec<String> = without_links(number)
+                .split('\u{200c}')
+                .map(|part| part.chars().filter(|c| c.is_numeric()).collect())
+                .collect();
+            assert!(digits.iter().all(|part| part.chars().count() <= 1), "{digits:?}");
+        }
+        assert_eq!(without_links("Ada’s laptop 2"), "Ada’s laptop 2");
     }
 }
