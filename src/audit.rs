@@ -19,75 +19,69 @@ use crate::postgres::PgConnection;
 use crate::secrets::Random;
 use crate::telemetry::metrics;
 
-/// What happened (SPEC §4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A device asked for a code.
-    Requested,
-    /// A browser typed the code and owns it now.
-    Claimed,
-    /// A user code that is none, or not this browser's.
-    GuessRefused,
-    /// Somebody signed in.
-    SignedIn,
-    /// A sign-in was refused: wrong password, not admitted, an error of the provider.
-    Refused,
-    /// A second factor was proven.
-    MfaPassed,
-    /// A second factor was wrong.
-    MfaFailed,
-    /// A second factor was set up.
-    Enrolled,
-    /// The person approved.
-    Approved,
-    /// The person denied.
-    Denied,
-    /// A grant's time ran out.
-    Expired,
-    /// The device received its tokens.
-    Redeemed,
-    /// A redeemed code was used again.
-    Replayed,
-    /// A session received new tokens.
-    Refreshed,
-    /// An old refresh token was used: theft.
-    ReuseDetected,
-    /// A session was ended.
-    Revoked,
-    /// An administrator changed something.
-    Administered,
-    /// Somebody is about to approve a device of an address whose codes many others elsewhere approved.
-    SuspectedPhishing,
-    /// Somebody said of an approval that it wasn't them.
-    Reported,
+/// The kinds of events with their words: one list, so that none is missing where all are needed.
+macro_rules! kinds {
+    ($($(#[$doc:meta])+ $kind:ident = $word:literal,)+) => {
+        /// What happened (SPEC §4).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            $($(#[$doc])+ $kind,)+
+        }
+
+        impl Kind {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            /// As it is stored and exported. Never change one.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $word,)+
+                }
+            }
+        }
+    };
 }
 
-impl Kind {
-    /// As it is stored and exported. Never change one.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Claimed => "claimed",
-            Self::GuessRefused => "guess_refused",
-            Self::SignedIn => "signed_in",
-            Self::Refused => "refused",
-            Self::MfaPassed => "mfa_passed",
-            Self::MfaFailed => "mfa_failed",
-            Self::Enrolled => "enrolled",
-            Self::Approved => "approved",
-            Self::Denied => "denied",
-            Self::Expired => "expired",
-            Self::Redeemed => "redeemed",
-            Self::Replayed => "replayed",
-            Self::Refreshed => "refreshed",
-            Self::ReuseDetected => "reuse_detected",
-            Self::Revoked => "revoked",
-            Self::Administered => "administered",
-            Self::SuspectedPhishing => "suspected_phishing",
-            Self::Reported => "reported",
-        }
-    }
+kinds! {
+    /// A device asked for a code.
+    Requested = "requested",
+    /// A browser typed the code and owns it now.
+    Claimed = "claimed",
+    /// A user code that is none, or not this browser's.
+    GuessRefused = "guess_refused",
+    /// Somebody signed in.
+    SignedIn = "signed_in",
+    /// A sign-in was refused: wrong password, not admitted, an error of the provider.
+    Refused = "refused",
+    /// A second factor was proven.
+    MfaPassed = "mfa_passed",
+    /// A second factor was wrong.
+    MfaFailed = "mfa_failed",
+    /// A second factor was set up.
+    Enrolled = "enrolled",
+    /// The person approved.
+    Approved = "approved",
+    /// The person denied.
+    Denied = "denied",
+    /// A grant's time ran out.
+    Expired = "expired",
+    /// The device received its tokens.
+    Redeemed = "redeemed",
+    /// A redeemed code was used again.
+    Replayed = "replayed",
+    /// A session received new tokens.
+    Refreshed = "refreshed",
+    /// An old refresh token was used: theft.
+    ReuseDetected = "reuse_detected",
+    /// A session was ended.
+    Revoked = "revoked",
+    /// An administrator changed something.
+    Administered = "administered",
+    /// Somebody is about to approve a device of an address whose codes many others elsewhere approved.
+    SuspectedPhishing = "suspected_phishing",
+    /// Somebody said of an approval that it wasn't them.
+    Reported = "reported",
 }
 
 /// An event being written: what is known of who, what and where.

@@ -33,13 +33,10 @@ const FRESH: Duration = Duration::from_secs(1);
 /// The media type of metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Events whose first occurrence an alert must not miss.
-const FROM_THE_START: [Kind; 6] =
-    [Kind::GuessRefused, Kind::Refused, Kind::MfaFailed, Kind::SuspectedPhishing, Kind::Replayed, Kind::ReuseDetected];
-
-/// The counters of a server with this database.
+/// The counters of a server with this database. Every kind of event is there from the start: an alert must not miss the first.
 pub fn metrics(pool: &PgPool) -> Metrics {
-    Metrics::new(vec![Box::new(Connections(pool.clone()))], &FROM_THE_START.map(Kind::as_str))
+    let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    Metrics::new(vec![Box::new(Connections(pool.clone()))], &kinds)
 }
 
 /// What is asked for at the telemetry listener. Cheap to clone.
