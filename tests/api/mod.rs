@@ -2,6 +2,7 @@
 
 mod activate;
 mod auth;
+mod documented;
 mod pages;
 mod serve;
 mod telemetry;
