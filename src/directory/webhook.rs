@@ -42,6 +42,11 @@ pub enum Event {
 }
 stored_as_text!("event of webhooks", Event { Approved = "approved", Reported = "reported" });
 
+impl Event {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Approved, Self::Reported];
+}
+
 /// The key in a secret as it is written; `None` when it is none.
 #[must_use]
 pub fn signing_key(secret: &str) -> Option<Zeroizing<Vec<u8>>> {

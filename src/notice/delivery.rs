@@ -2,7 +2,9 @@
 
 use crate::ids::WebhookId;
 use crate::installation::Installation;
+use crate::postgres::PgConnection;
 use crate::secrets::SealError;
+use crate::telemetry::metrics;
 
 use super::Notices;
 use super::outbox::{self, Due, Next, To};
@@ -14,17 +16,33 @@ pub struct Failure {
     why: String,
     /// Whether it would fail for ever.
     hopeless: bool,
+    /// Whether the receiver let the attempt wait for as long as it may take.
+    hung: bool,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What became of the notice, as it is counted.
+    pub outcome: metrics::NoticeOutcome,
+    /// Whether the receiver let the attempt wait for as long as it may take.
+    pub hung: bool,
 }
 
 impl Failure {
     /// One after which it is worth trying again.
     pub(super) fn passing(why: impl Into<String>) -> Self {
-        Self { why: why.into(), hopeless: false }
+        Self { why: why.into(), hopeless: false, hung: false }
+    }
+
+    /// One that took all the time there is: whoever waited has others to tell, before this receiver is asked again.
+    pub(super) fn hung(why: impl Into<String>) -> Self {
+        Self { why: why.into(), hopeless: false, hung: true }
     }
 
     /// One that would be the same every time.
     pub(super) fn hopeless(why: impl Into<String>) -> Self {
-        Self { why: why.into(), hopeless: true }
+        Self { why: why.into(), hopeless: true, hung: false }
     }
 }
 
@@ -59,15 +77,39 @@ impl Notices {
     }
 
     /// Tells, and notes how it went. Where that can't be noted, the lease ends and somebody is told twice.
-    pub async fn attempt(&self, installation: &Installation, due: &Due) {
+    pub async fn attempt(&self, installation: &Installation, due: &Due) -> Ended {
         let outcome = match &due.to {
             To::Mail(address) => self.0.mailer.send(installation, due, address).await,
             To::Webhook { id, url, secret } => self.0.poster.post(installation, due, (*id, url, secret)).await,
         };
+        let next = outcome.as_ref().err().map(|failure| outbox::next(due.attempt, failure.hopeless));
+        let ended = Ended {
+            outcome: match next {
+                None => metrics::NoticeOutcome::Delivered,
+                Some(Next::In(_)) => metrics::NoticeOutcome::Failed,
+                Some(Next::GivenUp) => metrics::NoticeOutcome::GivenUp,
+            },
+            hung: outcome.as_ref().is_err_and(|failure| failure.hung),
+        };
+        // However many end at once, requests find the connections that they need.
+        let _turn = self.0.noting.lock().await;
         if let Err(error) = note(installation, due, outcome).await {
             tracing::warn!(notice = %due.id, %error, "how a notice went can't be noted; it is tried again");
         }
+        ended
     }
+}
+
+/// Gives up a batch of what waits for nothing any more; gives how many.
+pub async fn give_up(conn: &mut PgConnection, installation: &Installation) -> Result<usize, sqlx::Error> {
+    let given_up = outbox::give_up(conn, installation.clock.now()).await?;
+    for row in &given_up {
+        let (notice, grant, attempt) = (row.id, row.grant, row.attempts);
+        tracing::warn!(%notice, %grant, attempt, why = "its time is over", "a notice was given up: nobody was told");
+        let channel = if row.mail { metrics::Channel::Mail } else { metrics::Channel::Webhook };
+        metrics::notice(channel, metrics::NoticeOutcome::GivenUp);
+    }
+    Ok(given_up.len())
 }
 
 async fn note(installation: &Installation, due: &Due, outcome: Result<(), Failure>) -> Result<(), sqlx::Error> {

@@ -24,7 +24,7 @@ pub mod webhook;
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use crate::directory::webhook::Event;
 use crate::installation::Installation;
@@ -43,12 +43,14 @@ struct Parts {
     mailer: Mailer,
     poster: Poster,
     wake: Notify,
+    /// Held while it is noted how an attempt went.
+    noting: Mutex<()>,
 }
 
 impl Notices {
     /// With this way to send mails.
     pub fn new(mailer: Mailer) -> Result<Self, NoHttpClient> {
-        Ok(Self(Arc::new(Parts { mailer, poster: Poster::new()?, wake: Notify::new() })))
+        Ok(Self(Arc::new(Parts { mailer, poster: Poster::new()?, wake: Notify::new(), noting: Mutex::new(()) })))
     }
 
     /// Whether mails are sent.

@@ -28,8 +28,18 @@ const DELAYS: [Duration; 9] = [
     Duration::from_hours(24),
 ];
 
+/// After this time a notice is given up even though it was never tried, or whoever took it never said how it went: longer
+/// than all delays together.
+const LIFE: TimeDelta = TimeDelta::days(4);
+
+/// After so many attempts it is, too: one whose attempt takes its node down gets no further than being taken.
+const MOST_ATTEMPTS: i16 = 20;
+
 /// How long what is over is kept, for those who ask whether somebody was told.
 const KEPT: TimeDelta = TimeDelta::days(7);
+
+/// How many rows a batch has.
+pub const BATCH: usize = 500;
 
 /// What is to be told.
 #[derive(Clone, Debug)]
@@ -122,6 +132,7 @@ pub async fn take_mails(conn: &mut PgConnection, most: usize, now: DateTime<Utc>
         r#"WITH due AS MATERIALIZED (
                SELECT id FROM notice
                WHERE email IS NOT NULL AND delivered_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+                   AND attempts < $4 AND created_at > $5 AND kind = ANY ($6)
                ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
            UPDATE notice n SET due_at = $3, attempts = n.attempts + 1, trouble = NULL
            FROM due WHERE n.id = due.id
@@ -130,10 +141,13 @@ pub async fn take_mails(conn: &mut PgConnection, most: usize, now: DateTime<Utc>
         now,
         i64::try_from(most).unwrap_or(0),
         now + LEASE,
+        MOST_ATTEMPTS,
+        now - LIFE,
+        &kinds(),
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Due::try_from).collect()
+    Ok(understood(rows))
 }
 
 /// Takes messages that are due, at most so many, one for each webhook that isn't `busy`: a slow one holds up nobody but
@@ -152,6 +166,7 @@ pub async fn take_for_webhooks(
                FROM webhook w CROSS JOIN LATERAL (
                    SELECT id, due_at FROM notice
                    WHERE webhook_id = w.id AND delivered_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+                       AND attempts < $5 AND created_at > $6 AND kind = ANY ($7)
                    ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) first
                WHERE w.id <> ALL ($4)
                ORDER BY first.due_at LIMIT $2)
@@ -163,10 +178,28 @@ pub async fn take_for_webhooks(
         i64::try_from(most).unwrap_or(0),
         now + LEASE,
         &busy,
+        MOST_ATTEMPTS,
+        now - LIFE,
+        &kinds(),
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Due::try_from).collect()
+    Ok(understood(rows))
+}
+
+/// What this program knows. What a newer one put waits for a newer one, and costs no attempt here.
+fn kinds() -> Vec<String> {
+    Event::ALL.iter().map(|event| event.as_str().to_owned()).collect()
+}
+
+/// The rows, without those that can't be read: none of them stops the others. Its lease ends, and it is given up later.
+fn understood(rows: Vec<Row>) -> Vec<Due> {
+    let read = |row: Row| {
+        let notice = NoticeId::from(row.id);
+        let unread = |error: &sqlx::Error| tracing::warn!(%notice, %error, "a notice can't be read");
+        Due::try_from(row).inspect_err(unread).ok()
+    };
+    rows.into_iter().filter_map(read).collect()
 }
 
 /// Notes that a notice arrived.
@@ -223,18 +256,59 @@ pub async fn failed(
     Ok(())
 }
 
-/// Deletes what has been over for a week, a small batch at a time.
-pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+/// A notice that was given up without another attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenUp {
+    /// Its id.
+    pub id: NoticeId,
+    /// About which device login.
+    pub grant: GrantId,
+    /// How many attempts there had been.
+    pub attempts: i16,
+    /// Whether it was a mail.
+    pub mail: bool,
+}
+
+/// Gives up what is too old or was tried too often, a batch at a time. What is under way now isn't.
+pub async fn give_up(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<GivenUp>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"UPDATE notice SET given_up_at = $1, trouble = coalesce(trouble, 'it was not delivered in time')
+           WHERE id IN (
+               SELECT id FROM notice
+               WHERE delivered_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+                   AND (created_at <= $2 OR attempts >= $3)
+               LIMIT $4 FOR UPDATE SKIP LOCKED)
+               AND delivered_at IS NULL AND given_up_at IS NULL
+           RETURNING id, grant_id, attempts, email IS NOT NULL AS "mail!""#,
+        now,
+        now - LIFE,
+        MOST_ATTEMPTS,
+        i64::try_from(BATCH).unwrap_or(i64::MAX),
+    )
+    .fetch_all(conn)
+    .await?;
+    let given_up = rows.into_iter().map(|row| GivenUp {
+        id: row.id.into(),
+        grant: row.grant_id.into(),
+        attempts: row.attempts,
+        mail: row.mail,
+    });
+    Ok(given_up.collect())
+}
+
+/// Deletes what has been over for a week, a batch at a time.
+pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
     let deleted = sqlx::query!(
         "DELETE FROM notice WHERE id IN (
              SELECT id FROM notice
              WHERE coalesce(delivered_at, given_up_at) IS NOT NULL AND coalesce(delivered_at, given_up_at) <= $1
-             LIMIT 500)",
+             LIMIT $2)",
         now - KEPT,
+        i64::try_from(BATCH).unwrap_or(i64::MAX),
     )
     .execute(conn)
     .await?;
-    Ok(deleted.rows_affected())
+    Ok(usize::try_from(deleted.rows_affected()).unwrap_or(BATCH))
 }
 
 /// A row as it is taken.
@@ -285,6 +359,7 @@ mod tests {
             .collect();
         assert!(delays.is_sorted() && delays[0] == 5, "{delays:?}");
         assert!(delays.iter().sum::<u64>() > 3 * 24 * 60 * 60);
+        assert!(delays.iter().sum::<u64>() < LIFE.num_seconds().unsigned_abs());
         assert_eq!(next(10, false), Next::GivenUp);
         assert_eq!(next(100, false), Next::GivenUp);
         assert_eq!(next(1, true), Next::GivenUp);

@@ -78,7 +78,7 @@ impl Poster {
             // Standard Webhooks: the receiver wants no more of this.
             Ok(StatusCode::GONE) => Err(Failure::hopeless(format!("{host} answered 410: it is gone"))),
             Ok(status) => Err(Failure::passing(format!("{host} answered {}", status.as_u16()))),
-            Err(error) if error.is_timeout() => Err(Failure::passing(format!("{host} did not answer in time"))),
+            Err(error) if error.is_timeout() => Err(Failure::hung(format!("{host} did not answer in time"))),
             Err(error) if error.is_connect() => Err(Failure::passing(format!("{host} can't be reached"))),
             Err(_) => Err(Failure::passing(format!("the connection to {host} broke"))),
         }

@@ -9,7 +9,7 @@ use crate::browser;
 use crate::budget;
 use crate::device::expiry;
 use crate::installation::Installation;
-use crate::notice::outbox;
+use crate::notice::{delivery, outbox};
 use crate::upstream::round_trip;
 
 /// How often to look.
@@ -35,7 +35,8 @@ pub async fn tidy_up(installation: &Installation) -> Result<(), sqlx::Error> {
     let mut conn = installation.pool.acquire().await?;
     round_trip::sweep(&mut conn, now).await?;
     browser::store::sweep(&mut conn, now).await?;
-    outbox::sweep(&mut conn, now).await?;
+    while delivery::give_up(&mut conn, installation).await? == outbox::BATCH {}
+    while outbox::sweep(&mut conn, now).await? == outbox::BATCH {}
     while attempts::sweep(&mut conn, now).await? == attempts::BATCH {}
     budget::sweep(&mut conn, now).await
 }

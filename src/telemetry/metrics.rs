@@ -47,6 +47,54 @@ const STATUSES: [u16; 18] = [400, 200, 303, 401, 404, 429, 403, 405, 409, 503, 5
 
 type Label = (&'static str, &'static str);
 
+/// How somebody is told of an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// By mail.
+    Mail,
+    /// By a message to a program.
+    Webhook,
+}
+
+/// What became of a notice in an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeOutcome {
+    /// It arrived.
+    Delivered,
+    /// It did not, and is tried again.
+    Failed,
+    /// It did not, and isn't.
+    GivenUp,
+}
+
+impl Channel {
+    const ALL: [Self; 2] = [Self::Mail, Self::Webhook];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+impl NoticeOutcome {
+    const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::GivenUp];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
+/// The labels of a notice's counter.
+fn notice_labels(channel: Channel, outcome: NoticeOutcome) -> [Label; 2] {
+    [("channel", channel.as_str()), ("outcome", outcome.as_str())]
+}
+
 /// Counters of one server. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<Parts>);
@@ -61,6 +109,7 @@ struct Parts {
     events: Family<[Label; 1], Counter>,
     guesses_refused: Counter,
     suspected_phishing: Counter,
+    notices: Family<[Label; 2], Counter>,
     panics: Counter,
 }
 
@@ -87,6 +136,8 @@ impl Metrics {
         let guesses_refused = registered(&mut registry, "guesses_refused", "Codes and numbers that were none");
         let suspected_phishing =
             registered(&mut registry, "suspected_phishing", "Approvers who were warned of a collector of approvals");
+        let notices: Family<[Label; 2], Counter> =
+            registered(&mut registry, "notices", "Attempts to tell somebody of an approval, by what became of them");
         let panics =
             registered(&mut registry, "panics", "Requests and tasks that ended in a panic: faults of Countersign");
         registry.register(
@@ -100,6 +151,10 @@ impl Metrics {
         for &kind in kinds {
             drop(events.get_or_create(&[("kind", kind)]));
         }
+        for (channel, outcome) in Channel::ALL.into_iter().flat_map(|c| NoticeOutcome::ALL.map(|outcome| (c, outcome)))
+        {
+            drop(notices.get_or_create(&notice_labels(channel, outcome)));
+        }
         let answered = |answer| told.get_or_create_owned(&[("answer", answer)]);
         Self(Arc::new(Parts {
             registry,
@@ -111,6 +166,7 @@ impl Metrics {
             events,
             guesses_refused,
             suspected_phishing,
+            notices,
             panics,
         }))
     }
@@ -175,6 +231,13 @@ pub fn event(kind: &'static str) {
             "suspected_phishing" => metrics.suspected_phishing.inc(),
             _ => 0,
         };
+    });
+}
+
+/// Counts an attempt to tell somebody, or that it was given up without one.
+pub fn notice(channel: Channel, outcome: NoticeOutcome) {
+    count(|metrics| {
+        metrics.notices.get_or_create(&notice_labels(channel, outcome)).inc();
     });
 }
 

@@ -45,6 +45,16 @@ async fn a_login_is_counted_from_step_to_step() {
     {
         assert_eq!(app.metric(series).await, Some(0.0), "{series} is there from the start");
     }
+    for kind in countersign::audit::Kind::ALL {
+        let series = format!("audit_events_total{{kind=\"{}\"}}", kind.as_str());
+        assert_eq!(app.metric(&series).await, Some(0.0), "{series} is there from the start");
+    }
+    for channel in ["mail", "webhook"] {
+        for outcome in ["delivered", "failed", "given_up"] {
+            let series = format!("notices_total{{channel=\"{channel}\",outcome=\"{outcome}\"}}");
+            assert_eq!(app.metric(&series).await, Some(0.0), "{series} is there from the start");
+        }
+    }
     let device = Device::ask(&app, "read").await;
     assert_eq!(device.poll().await.error(), "authorization_pending");
     let mut browser = Browser::new(&app);

@@ -245,6 +245,143 @@ async fn a_webhook_that_never_answers_holds_up_nobody() {
     assert!(slow.messages().len() <= 2, "one at a time");
 }
 
+/// A notice like one that is there, with an id of its own.
+async fn another_like_it(app: &App) {
+    app.execute(
+        "INSERT INTO notice (id, organization_id, kind, grant_id, webhook_id, email, content, created_at, due_at)
+         SELECT '00000000-0000-7000-8000-000000000007', organization_id, kind, grant_id, webhook_id, email, content,
+             created_at, due_at FROM notice LIMIT 1",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn many_webhooks_that_never_answer_and_what_waits_for_them_hold_up_nobody() {
+    let (hanging, quick) = (Hook::start().await, Hook::start().await);
+    hanging.next([Reply::Never; 1000]);
+    let many: String = (0..70)
+        .map(|n| {
+            let mut hook = hanging.clone();
+            hook.url = format!("{}/{n}", hanging.url);
+            hook.toml()
+        })
+        .collect();
+    let many = ACME.to_owned() + &many;
+    let app = App::with(&many).await;
+    for _ in 0..3 {
+        approve(&app).await;
+        app.advance(1);
+    }
+    app.apply(&(many + &quick.toml())).await;
+    approve(&app).await;
+    assert_eq!(quick.first(1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_nobody_delivers_is_given_up_in_the_end_and_said() {
+    let hook = Hook::start().await;
+    let mut app = App::with(&(ACME.to_owned() + &hook.toml())).await;
+    app.kill_tasks().await;
+    approve(&app).await;
+    let tidy_up = async || countersign::server::housekeeping::tidy_up(&app.installation).await.unwrap();
+
+    // Its node dies of it, again and again.
+    for attempt in 1..=20 {
+        let taken = app.notices.take_for_webhooks(&app.installation, 8, &[]).await.unwrap();
+        assert_eq!(taken.iter().map(|due| due.attempt).collect::<Vec<_>>(), [attempt]);
+        tidy_up().await;
+        assert!(!rows(&app).await[0].2, "it is under way");
+        app.advance(121);
+    }
+    assert!(app.notices.take_for_webhooks(&app.installation, 8, &[]).await.unwrap().is_empty());
+    tidy_up().await;
+    assert!(rows(&app).await[0].2);
+    app.execute("DELETE FROM notice").await;
+
+    // More than a batch for whom nobody has time, and a mail where mails are sent no more.
+    approve(&app).await;
+    app.execute(
+        "INSERT INTO notice (id, organization_id, kind, grant_id, webhook_id, content, created_at, due_at)
+         SELECT gen_random_uuid(), organization_id, kind, grant_id, webhook_id, content, created_at, due_at
+         FROM notice, generate_series(1, 1100)",
+    )
+    .await;
+    another_like_it(&app).await;
+    app.execute(
+        "UPDATE notice SET webhook_id = NULL, email = 'ada@acme.example' WHERE id = '00000000-0000-7000-8000-000000000007'",
+    )
+    .await;
+    app.advance(4 * 24 * 3600 - 60);
+    tidy_up().await;
+    assert!(rows(&app).await.iter().all(|row| !row.2), "not yet");
+    app.advance(61);
+    assert!(app.notices.take_for_webhooks(&app.installation, 8, &[]).await.unwrap().is_empty());
+    tidy_up().await;
+    let given_up = rows(&app).await;
+    assert!(given_up.len() == 1102 && given_up.iter().all(|row| row.2));
+    app.advance(7 * 24 * 3600 + 1);
+    tidy_up().await;
+    assert!(rows(&app).await.is_empty(), "with the address");
+}
+
+#[tokio::test]
+async fn what_a_newer_program_put_waits_for_one_and_holds_up_nobody() {
+    let hook = Hook::start().await;
+    let mut app = App::with(&(ACME.to_owned() + &hook.toml())).await;
+    app.kill_tasks().await;
+    approve(&app).await;
+    app.execute("ALTER TABLE notice DROP CONSTRAINT notice_kind_check").await;
+    another_like_it(&app).await;
+    app.execute(
+        "UPDATE notice SET kind = 'renewed', due_at = due_at - interval '1 hour'
+         WHERE id = '00000000-0000-7000-8000-000000000007'",
+    )
+    .await;
+    let taken = app.notices.take_for_webhooks(&app.installation, 8, &[]).await.unwrap();
+    assert_eq!(taken.len(), 1);
+    let attempts: i16 = sqlx::query_scalar("SELECT attempts FROM notice WHERE kind = 'renewed'")
+        .fetch_one(&app.installation.pool)
+        .await
+        .unwrap();
+    assert_eq!(attempts, 0);
+}
+
+#[tokio::test]
+async fn mails_that_can_not_be_taken_hold_up_no_webhook() {
+    let (server, hook) = (MailServer::start().await, Hook::start().await);
+    let app = App::with_settings(&(ACME.to_owned() + &hook.toml()), server.settings()).await;
+    // To take a mail fails from here on.
+    app.execute("ALTER TABLE notice ADD CONSTRAINT no_mail CHECK (email IS NULL OR attempts = 0)").await;
+    approve(&app).await;
+    assert_eq!(hook.first(1).await.len(), 1);
+    assert!(server.mails().is_empty());
+}
+
+#[tokio::test]
+async fn what_became_of_notices_is_counted() {
+    let hook = Hook::start().await;
+    let app = App::with(&(ACME.to_owned() + &hook.toml())).await;
+    hook.next([Reply::Status(500), Reply::Status(410)]);
+    approve(&app).await;
+    until(&app, |row| row.3.is_some()).await;
+    app.advance(5);
+    app.notices.wake();
+    until(&app, |row| row.2).await;
+    approve(&app).await;
+    hook.first(3).await;
+    for outcome in ["failed", "given_up", "delivered"] {
+        let series = format!("notices_total{{channel=\"webhook\",outcome=\"{outcome}\"}}");
+        // It is noted first, and counted then.
+        for _ in 0..600 {
+            if app.metric(&series).await == Some(1.0) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(app.metric(&series).await, Some(1.0), "{series}");
+    }
+}
+
 #[tokio::test]
 async fn a_mail_server_on_a_bad_day_gets_the_mail_in_the_end() {
     let server = MailServer::start().await;
