@@ -108,7 +108,7 @@ mod tests {
         for limit in [1, 2, 7, 300] {
             let (rates, mut now) = (Rates::default(), at(0));
             for _ in 0..limit * 5 {
-                while let Err(wait) = rates.take(1, limit, now) {
+                if let Err(wait) = rates.take(1, limit, now) {
                     assert!(wait <= Duration::from_mins(2), "{wait:?}");
                     now += TimeDelta::from_std(wait).unwrap() + TimeDelta::milliseconds(1);
                     let again = rates.take(1, limit, now);
