@@ -140,7 +140,8 @@ async fn verify_says_where_a_chain_ends_and_where_it_is_broken() {
     assert!(said.contains("(no organization): UNLINKED: 1 event without a place"), "{said}");
     let (code, said, _) = run(&mut on(scene.path(), pool, &["audit", "verify", "--json"])).await;
     let json: Value = serde_json::from_str(&said).unwrap();
-    let broken = &json["chains"][1]["broken"];
+    assert_eq!(json["unlinked"][0]["events"], 1, "and it was left so: {json}");
+    let broken = &json["chains"][0]["broken"];
     assert_eq!((code, &broken["position"], &broken["fault"]), (1, &2.into(), &"altered_event".into()), "{json}");
 }
 
