@@ -38,10 +38,10 @@ const EVERY: Duration = Duration::from_secs(1);
 const BATCH: i64 = 5000;
 
 /// How often to look at everything.
-const EVERYTHING_EVERY: Duration = Duration::from_secs(3600);
+const EVERYTHING_EVERY: Duration = Duration::from_hours(1);
 
 /// How long it may be other nodes' turn before it is asked whether they do anything. So long an event may be without a link.
-const OVERDUE: Duration = Duration::from_secs(60);
+const OVERDUE: Duration = Duration::from_mins(1);
 
 /// What PostgreSQL says when a lock was waited for long enough.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -148,7 +148,7 @@ pub async fn next_transaction(pool: &PgPool) -> Result<i64, sqlx::Error> {
 /// Whether this is another node's turn that doesn't end.
 #[must_use]
 pub fn is_long_turn(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }
 
 impl Linker {
