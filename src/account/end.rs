@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use crate::audit;
 use crate::http::client_address::Caller;
-use crate::ids::SessionId;
 use crate::pages::Pages;
 use crate::pages::answer::{self, Form, PageError};
 use crate::postgres::PgConnection;
@@ -130,12 +129,12 @@ async fn end(
     which: Which,
 ) -> Result<(), PageError> {
     let (user, now) = (visit.account()?.user.id, pages.installation.clock.now());
-    let ended: Vec<(SessionId, _)> = sessions::end(conn, user, which, BECAUSE, now).await?;
-    for (session, service) in ended {
+    for ended in sessions::end(conn, user, which, BECAUSE, now).await? {
         visit
             .event(pages, audit::Kind::Revoked, caller)
-            .service(service)
-            .session(session)
+            .service(ended.service_id)
+            .grant(ended.grant_id)
+            .session(ended.id)
             .detail(serde_json::json!({ "by": "the person", "at": "account" }))
             .append(conn)
             .await?;

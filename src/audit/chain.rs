@@ -8,15 +8,62 @@ use super::line::{self, Event, Hash};
 use crate::ids::OrganizationId;
 use crate::postgres::{PgConnection, impossible_row};
 
-/// Which events to read.
-#[derive(Clone, Copy, Debug, Default)]
+/// Which links to read.
+#[derive(Clone, Debug, Default)]
 pub struct Which {
     /// Of this organization only.
     pub organization: Option<OrganizationId>,
-    /// Of this moment and later.
-    pub since: Option<DateTime<Utc>>,
-    /// Before this moment.
-    pub until: Option<DateTime<Utc>>,
+    /// Of each chain this part only; none: all.
+    pub spans: Option<Spans>,
+}
+
+/// A part of each chain, without gaps.
+#[derive(Clone, Debug, Default)]
+pub struct Spans {
+    chains: Vec<Uuid>,
+    /// Positions, the first and the last one that are in it. Empty where the last is less.
+    first: Vec<i64>,
+    last: Vec<i64>,
+}
+
+/// The part of each chain that has every event from `since` on and before `until`.
+///
+/// Positions are in the order of commits, times in that of clocks: events of other times may lie between. An event that is
+/// gone has no time, so one beside such a part may be of it and is in it too.
+pub async fn spans(
+    conn: &mut PgConnection,
+    organization: Option<OrganizationId>,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+) -> Result<Spans, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"WITH place AS (
+               SELECT l.organization_id AS chain, l.position, e.at FROM audit_link l LEFT JOIN audit_event e ON e.id = l.event_id
+               WHERE $1::uuid IS NULL OR l.organization_id = $1),
+           bound AS (
+               SELECT chain, min(position) FILTER (WHERE at >= $2::timestamptz) AS first,
+                             max(position) FILTER (WHERE at < $3::timestamptz) AS last
+               FROM place GROUP BY chain)
+           SELECT chain AS "chain!",
+                  coalesce(max(position) FILTER (WHERE $2 IS NOT NULL AND at IS NOT NULL
+                                                   AND (bound.first IS NULL OR position < bound.first)) + 1, 1) AS "first!",
+                  coalesce(min(position) FILTER (WHERE $3 IS NOT NULL AND at IS NOT NULL
+                                                   AND (bound.last IS NULL OR position > bound.last)) - 1,
+                           max(position)) AS "last!"
+           FROM place JOIN bound USING (chain) GROUP BY chain"#,
+        organization.map(|organization| organization.0),
+        since,
+        until,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut spans = Spans::default();
+    for row in rows {
+        spans.chains.push(row.chain);
+        spans.first.push(row.first);
+        spans.last.push(row.last);
+    }
+    Ok(spans)
 }
 
 /// A place in a chain, and what it should be about.
@@ -67,18 +114,23 @@ impl Link {
 
 /// Reads links with their events, chain by chain, in order. Rows are made as they are taken: many need no memory.
 pub fn links(conn: &mut PgConnection, which: Which) -> impl Stream<Item = Result<Link, sqlx::Error>> + Send + '_ {
+    let Which { organization, spans } = which;
+    let spans = spans.as_ref();
     let rows = sqlx::query!(
         r#"SELECT l.organization_id AS chain, l.position, l.event_id, l.previous_hash, l.hash, l.seal,
                   e.id AS "id?", e.at AS "at?", e.kind AS "kind?", e.organization_id AS "organization_id?",
                   e.service_id, e.grant_id, e.session_id, e.user_id,
                   abbrev(e.ip) AS ip, e.user_agent, e.detail::text AS detail
            FROM audit_link l LEFT JOIN audit_event e ON e.id = l.event_id
+           LEFT JOIN unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS span(chain, first, last)
+                  ON span.chain = l.organization_id
            WHERE ($1::uuid IS NULL OR l.organization_id = $1)
-             AND ($2::timestamptz IS NULL OR e.at >= $2) AND ($3::timestamptz IS NULL OR e.at < $3)
+             AND ($2 IS NULL OR l.position BETWEEN span.first AND span.last)
            ORDER BY l.organization_id, l.position"#,
-        which.organization.map(|organization| organization.0),
-        which.since,
-        which.until,
+        organization.map(|organization| organization.0),
+        spans.map(|spans| spans.chains.as_slice()) as Option<&[Uuid]>,
+        spans.map(|spans| spans.first.as_slice()) as Option<&[i64]>,
+        spans.map(|spans| spans.last.as_slice()) as Option<&[i64]>,
     )
     .fetch(conn);
     rows.and_then(|row| async move {

@@ -10,7 +10,11 @@
 //! everything it saw, nothing older can turn up any more, and the next pass begins there ([`Linker::from`]). A transaction
 //! that takes long keeps this border back: passes then look at more, but link everything else in time, and the late event when it
 //! comes. The border is kept in memory only, as numbers of transactions mean nothing in another cluster: after a start, and so
-//! after a restore, the first pass looks at everything, and later ones only at what this cluster wrote since.
+//! after a restore, the first pass looks at everything, and later ones only at what this cluster wrote since. A standby that took over
+//! without the last transactions gives their numbers anew: so a pass looks at everything too after one that failed, and
+//! besides once an hour.
+//!
+//! **None waits for a node that hangs.** PostgreSQL ends the transaction of one that has stopped speaking.
 //!
 //! **None gets two places.** An advisory lock lets one node link at a time; were it not for that, the constraints of
 //! `audit_link` would refuse the second.
@@ -18,6 +22,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -31,6 +36,15 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// How many events are linked in one transaction.
 const BATCH: i64 = 5000;
+
+/// How often to look at everything.
+const EVERYTHING_EVERY: Duration = Duration::from_hours(1);
+
+/// How long it may be other nodes' turn before it is asked whether they do anything. So long an event may be without a link.
+const OVERDUE: Duration = Duration::from_mins(1);
+
+/// What PostgreSQL says when a lock was waited for long enough.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// What to do when another node is linking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +61,12 @@ pub struct Linker {
     keyring: Keyring,
     /// Every event of an earlier transaction has its link.
     from: i64,
+    /// Only events of this moment and later are linked.
+    since: Option<DateTime<Utc>>,
+    /// No batch is begun any more.
+    stop: CancellationToken,
+    /// Whether the last pass was another node's turn.
+    left: bool,
 }
 
 /// An event and who wrote it.
@@ -65,14 +85,31 @@ struct Head {
 
 /// Links what was appended, until `stop`.
 pub async fn watch(pool: PgPool, keyring: Keyring, stop: CancellationToken) {
-    let mut linker = Linker::new(pool, keyring);
-    let mut failed = false;
+    let mut linker = Linker::new(pool, keyring).until(stop.clone());
+    let (mut failed, mut warned) = (false, false);
+    let (mut last_turn, mut everything_at) = (Instant::now(), Instant::now());
     loop {
         let begun = Instant::now();
+        if begun - everything_at > EVERYTHING_EVERY {
+            linker.look_at_everything();
+            everything_at = begun;
+        }
         let outcome = linker.pass(Turn::Leave).await;
-        match &outcome {
-            Err(error) if !failed => tracing::warn!(%error, "the audit's events have to wait for their links"),
-            _ => {}
+        if let Err(error) = &outcome {
+            if !failed {
+                tracing::warn!(%error, "the audit's events have to wait for their links");
+            }
+            linker.look_at_everything();
+        } else if !linker.left {
+            (last_turn, warned) = (Instant::now(), false);
+        } else if last_turn.elapsed() > OVERDUE && !warned {
+            last_turn = Instant::now();
+            warned = matches!(linker.is_overdue().await, Ok(true));
+            if warned {
+                tracing::warn!(
+                    "the audit's events have no links for a minute: another node holds the turn and links nothing"
+                );
+            }
         }
         failed = outcome.is_err();
         // A pass that has much to look at, because of a transaction that takes long, must not be all that the database does.
@@ -89,11 +126,60 @@ pub async fn link_all(pool: &PgPool, keyring: &Keyring) -> Result<usize, sqlx::E
     Linker::new(pool.clone(), keyring.clone()).pass(Turn::Wait).await
 }
 
+/// Links the events of the transaction with this number and of later ones, and says how many.
+pub async fn link_since(pool: &PgPool, keyring: &Keyring, transaction: i64) -> Result<usize, sqlx::Error> {
+    let mut linker = Linker::new(pool.clone(), keyring.clone());
+    linker.from = transaction;
+    linker.pass(Turn::Wait).await
+}
+
+/// Links the events that are not older than this, and says how many.
+pub async fn link_recent(pool: &PgPool, keyring: &Keyring, since: DateTime<Utc>) -> Result<usize, sqlx::Error> {
+    let mut linker = Linker::new(pool.clone(), keyring.clone());
+    linker.since = Some(since);
+    linker.pass(Turn::Wait).await
+}
+
+/// Transactions that begin after this have this number or a higher one.
+pub async fn next_transaction(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    Ok(transactions(&mut *pool.acquire().await?).await?.1)
+}
+
+/// Whether this is another node's turn that doesn't end.
+#[must_use]
+pub fn is_long_turn(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+}
+
 impl Linker {
     /// One that has looked at nothing yet.
     #[must_use]
     pub fn new(pool: PgPool, keyring: Keyring) -> Self {
-        Self { pool, keyring, from: 0 }
+        Self { pool, keyring, from: 0, since: None, stop: CancellationToken::new(), left: false }
+    }
+
+    /// Begins no batch after this.
+    #[must_use]
+    pub fn until(mut self, stop: CancellationToken) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Lets the next pass look at everything, as the first one does.
+    pub const fn look_at_everything(&mut self) {
+        self.from = 0;
+    }
+
+    /// Whether there are events that are without a link for a minute.
+    pub async fn is_overdue(&self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM audit_event e WHERE e.transaction_id >= $1 AND e.at < now() - make_interval(secs => $2)
+                                AND NOT EXISTS (SELECT FROM audit_link l WHERE l.event_id = e.id)) AS "overdue!""#,
+            self.from,
+            OVERDUE.as_secs_f64(),
+        )
+        .fetch_one(&self.pool)
+        .await
     }
 
     /// Links every event that was committed before, unless it is another node's turn. Says how many.
@@ -109,11 +195,16 @@ impl Linker {
         let before = if self.from == 0 { i64::MAX } else { next };
         let (mut linked, mut after) = (0, (self.from, i64::MIN));
         loop {
-            let mut tx = self.pool.begin().await?;
-            if !take_turn(&mut tx, turn).await? {
+            if self.stop.is_cancelled() {
                 return Ok(linked);
             }
-            let mut batch = unlinked(&mut tx, after, before).await?;
+            let mut tx = self.pool.begin().await?;
+            limit(&mut tx).await?;
+            self.left = !take_turn(&mut tx, turn).await?;
+            if self.left {
+                return Ok(linked);
+            }
+            let mut batch = unlinked(&mut tx, after, before, self.since).await?;
             let Some(last) = batch.last() else { break };
             after = (last.transaction_id, last.sequence);
             batch.sort_by_key(|unlinked| unlinked.sequence);
@@ -138,6 +229,14 @@ async fn transactions(conn: &mut PgConnection) -> Result<(i64, i64), sqlx::Error
     Ok((row.oldest, row.next))
 }
 
+/// Lets PostgreSQL end this transaction when the node hangs, and so its turn. Waiting for a turn takes longer than that.
+async fn limit(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let set = "SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
+                      set_config('lock_timeout', '15s', true), set_config('statement_timeout', '60s', true)";
+    sqlx::query(set).execute(conn).await?;
+    Ok(())
+}
+
 /// Whether this transaction may link.
 async fn take_turn(conn: &mut PgConnection, turn: Turn) -> Result<bool, sqlx::Error> {
     if turn == Turn::Wait {
@@ -154,18 +253,21 @@ async fn unlinked(
     conn: &mut PgConnection,
     (transaction, number): (i64, i64),
     before: i64,
+    since: Option<DateTime<Utc>>,
 ) -> Result<Vec<Unlinked>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT e.transaction_id, e.sequence, e.id, e.at, e.kind, e.organization_id, e.service_id, e.grant_id,
                   e.session_id, e.user_id, abbrev(e.ip) AS ip, e.user_agent, e.detail::text AS "detail!"
            FROM audit_event e
            WHERE (e.transaction_id, e.sequence) > ($1, $2) AND e.transaction_id < $3
+             AND ($5::timestamptz IS NULL OR e.at >= $5)
              AND NOT EXISTS (SELECT FROM audit_link l WHERE l.event_id = e.id)
            ORDER BY e.transaction_id, e.sequence LIMIT $4"#,
         transaction,
         number,
         before,
         BATCH,
+        since,
     )
     .fetch_all(conn)
     .await?;

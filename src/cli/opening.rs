@@ -74,14 +74,30 @@ pub struct Opened {
     pub installation: Installation,
     /// The PostgreSQL that runs for it, if it is ours.
     pub postgres: Option<Managed>,
+    /// Every transaction of this process, and none that was over before, has this number or a later one.
+    began_at: i64,
 }
 
 impl Opened {
-    /// Ends what was started.
+    /// Around an installation whose database is up to date.
+    async fn around(installation: Installation, postgres: Option<Managed>) -> anyhow::Result<Self> {
+        let began_at = linker::next_transaction(&installation.pool).await?;
+        Ok(Self { installation, postgres, began_at })
+    }
+
+    /// Ends what was started, and links what was done meanwhile.
+    ///
+    /// What is older isn't linked: if servers left it out, that is for `countersign audit verify` to tell.
     pub async fn close(self) -> anyhow::Result<()> {
         // What was done last must not wait for the next server to be linked. If it can't be, it has to.
         let Parts { pool, keyring, .. } = &*self.installation;
-        let _left_to_the_next_server = tokio::time::timeout(LINK_WITHIN, linker::link_all(pool, keyring)).await;
+        let linking = linker::link_since(pool, keyring, self.began_at);
+        let _left_to_the_next_server = tokio::time::timeout(LINK_WITHIN, linking).await;
+        self.leave().await
+    }
+
+    /// Ends what was started, and leaves the audit as it was found.
+    pub async fn leave(self) -> anyhow::Result<()> {
         self.installation.pool.close().await;
         match self.postgres {
             Some(postgres) => Ok(postgres.stop().await?),
@@ -122,7 +138,7 @@ pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
     }
     let pool = roles.pool(*max_connections).await?;
     let installation = assemble(pool, &secrets, config.public_url.clone(), false)?;
-    Ok(Opened { installation, postgres })
+    Opened::around(installation, postgres).await
 }
 
 /// Opens the installation in a data directory, in dev mode, as its one process.
@@ -146,7 +162,7 @@ async fn of_data_dir(
     let secrets = [own_secret(data_dir)?];
     let pool = Roles::of_managed(url)?.pool(10).await?;
     let installation = assemble(pool, &secrets, public_url, true)?;
-    Ok(Opened { installation, postgres })
+    Opened::around(installation, postgres).await
 }
 
 fn assemble(

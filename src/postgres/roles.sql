@@ -1,9 +1,10 @@
 -- Gives the server's role what the program needs, and nothing of the audit that could change it. Run by the owner after each
--- migration. `countersign.server_role` names the role. What is as it should be stays untouched.
+-- migration. `countersign.server_role` names the role, `countersign.schema` where the tables are. What is as it should be
+-- stays untouched, and so does what isn't the owner's: an extension's tables. The search path holds pg_catalog only.
 DO $$
 DECLARE
     server name := current_setting('countersign.server_role');
-    schema name := current_schema();
+    schema name := current_setting('countersign.schema');
     -- Of these it may read and append rows.
     append_only constant text[] := '{audit_event,audit_link}';
     -- Of these it may read only.
@@ -13,10 +14,13 @@ DECLARE
     columns text;
     privilege text;
 BEGIN
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', schema, server);
+    IF NOT has_schema_privilege(server, schema, 'USAGE') THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', schema, server);
+    END IF;
 
     FOR thing IN SELECT c.oid, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE n.nspname = schema AND c.relkind IN ('r', 'p', 'v', 'm') ORDER BY c.oid
+                 WHERE n.nspname = schema AND c.relkind IN ('r', 'p', 'v', 'm')
+                   AND pg_has_role(current_user, c.relowner, 'USAGE') ORDER BY c.oid
     LOOP
         needed := CASE
             WHEN thing.relname = 'audit_event' OR thing.relname = ANY (read_only) OR thing.relkind IN ('v', 'm')
@@ -42,7 +46,8 @@ BEGIN
     END IF;
 
     FOR thing IN SELECT c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE n.nspname = schema AND c.relkind = 'S' ORDER BY c.oid
+                 WHERE n.nspname = schema AND c.relkind = 'S' AND pg_has_role(current_user, c.relowner, 'USAGE')
+                 ORDER BY c.oid
     LOOP
         -- To read one is what pg_dump needs. An identity column's number is drawn without any privilege.
         IF NOT has_sequence_privilege(server, thing.oid, 'SELECT') THEN
@@ -59,12 +64,4 @@ BEGIN
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', thing.oid::regprocedure, server);
     END LOOP;
-
-    -- Before PostgreSQL 15 everybody may make tables here. Whoever owns the schema can end that.
-    IF has_schema_privilege(server, schema, 'CREATE') AND EXISTS (
-        SELECT FROM pg_namespace WHERE nspname = schema AND pg_has_role(current_user, nspowner, 'USAGE'))
-    THEN
-        EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC, %I', schema, server);
-        EXECUTE format('GRANT CREATE ON SCHEMA %I TO %I', schema, current_user);
-    END IF;
 END $$;

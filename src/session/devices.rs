@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use crate::ids::{ServiceId, SessionId, UserId};
+use crate::ids::{GrantId, ServiceId, SessionId, UserId};
 use crate::postgres::PgConnection;
 
 /// A signed-in device.
@@ -106,6 +106,17 @@ pub enum Which {
     All,
 }
 
+/// A device that was ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Its session.
+    pub id: SessionId,
+    /// What acted as the person on it.
+    pub service_id: ServiceId,
+    /// The device login that it came from.
+    pub grant_id: GrantId,
+}
+
 /// Ends devices of a person, and says which. `because` ends the sentence that the device is told.
 pub async fn end(
     conn: &mut PgConnection,
@@ -113,7 +124,7 @@ pub async fn end(
     which: Which,
     because: &str,
     now: DateTime<Utc>,
-) -> Result<Vec<(SessionId, ServiceId)>, sqlx::Error> {
+) -> Result<Vec<Ended>, sqlx::Error> {
     let (one, all_but) = match which {
         Which::One(id) => (Some(id.0), None),
         Which::AllBut(id) => (None, Some(id.0)),
@@ -123,7 +134,7 @@ pub async fn end(
         "UPDATE session SET revoked_at = $5, revoked_because = $4
          WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND id IS DISTINCT FROM $3
            AND revoked_at IS NULL AND expires_at > $5
-         RETURNING id, service_id",
+         RETURNING id, service_id, grant_id",
         user.0,
         one,
         all_but,
@@ -132,5 +143,10 @@ pub async fn end(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.id.into(), row.service_id.into())).collect())
+    let ended = rows.into_iter().map(|row| Ended {
+        id: row.id.into(),
+        service_id: row.service_id.into(),
+        grant_id: row.grant_id.into(),
+    });
+    Ok(ended.collect())
 }

@@ -77,6 +77,7 @@ async fn an_ended_device_is_told_so_at_its_next_refresh() {
     );
     let events = audited(&app, "revoked").await;
     assert_eq!((events.len(), events[0].0.unwrap().to_string()), (1, sid));
+    assert!(app.events().await.iter().all(|event| event.kind != "revoked" || event.grant_id.is_some()));
     // Sent again, from a page that was left open: it has ended, and no second event says so.
     assert_eq!(send(&mut browser, &page, &path, &[]).await.status, StatusCode::NOT_FOUND);
     assert_eq!(audited(&app, "revoked").await.len(), 1);

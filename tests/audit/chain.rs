@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use countersign::audit::linker::{Linker, Turn};
+use countersign::audit::linker::{self, Linker, Turn};
 use countersign::ids::OrganizationId;
 use sqlx::Acquire as _;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Audit;
@@ -93,6 +94,67 @@ async fn a_database_that_was_put_back_is_linked_too() {
         assert_eq!(linker.pass(Turn::Leave).await.unwrap(), 1, "and one that goes on at what is new");
     }
     assert_eq!(audit.fault().await, None);
+}
+
+#[tokio::test]
+async fn postgresql_ends_the_turn_of_a_node_that_hangs() {
+    let audit = Audit::new().await;
+    let limited = "CREATE FUNCTION limited() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                       IF '0' IN (current_setting('idle_in_transaction_session_timeout'), current_setting('statement_timeout'))
+                       THEN RAISE 'without an end'; END IF; RETURN NEW; END $$;
+                   CREATE TRIGGER limited BEFORE INSERT ON audit_link FOR EACH ROW EXECUTE FUNCTION limited()";
+    sqlx::raw_sql(limited).execute(&audit.owner).await.unwrap();
+    audit.append(Some(ACME)).await;
+    assert_eq!(audit.link().await, 1);
+}
+
+#[tokio::test]
+async fn a_linker_that_is_to_stop_begins_no_batch_and_events_that_nobody_links_are_noticed() {
+    let audit = Audit::new().await;
+    let stop = CancellationToken::new();
+    let mut linker =
+        Linker::new(audit.installation.pool.clone(), audit.installation.keyring.clone()).until(stop.clone());
+    audit.append(None).await;
+    assert!(!linker.is_overdue().await.unwrap(), "it is new");
+    audit.tamper("UPDATE audit_event SET at = at - interval '2 minutes'").await;
+    assert!(linker.is_overdue().await.unwrap());
+    stop.cancel();
+    assert_eq!(linker.pass(Turn::Wait).await.unwrap(), 0);
+    assert_eq!(audit.link().await, 1);
+    assert!(!linker.is_overdue().await.unwrap());
+}
+
+#[tokio::test]
+async fn after_a_failure_everything_is_looked_at_again() {
+    let audit = Audit::new().await;
+    let stop = CancellationToken::new();
+    let watching = linker::watch(audit.installation.pool.clone(), audit.installation.keyring.clone(), stop.clone());
+    let watching = tokio::spawn(watching);
+    let comes_true = async |what: &'static str| {
+        for _ in 0..600 {
+            if sqlx::query_scalar::<_, bool>(what).fetch_one(&audit.owner).await.unwrap() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("not yet: {what}");
+    };
+    audit.append(Some(ACME)).await;
+    comes_true("SELECT count(*) = 1 FROM audit_link").await;
+    // A standby took over, and gives numbers again that were given before.
+    audit.tamper(
+        "INSERT INTO audit_event (id, at, kind, transaction_id) VALUES (gen_random_uuid(), now(), 'approved', 1);
+         CREATE SEQUENCE failures; GRANT USAGE ON SEQUENCE failures TO PUBLIC;
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('failures'); RAISE 'away'; END $$;
+         CREATE TRIGGER fail BEFORE INSERT ON audit_link FOR EACH ROW EXECUTE FUNCTION fail()",
+    )
+    .await;
+    audit.append(Some(ACME)).await;
+    comes_true("SELECT is_called FROM failures").await;
+    sqlx::raw_sql("DROP TRIGGER fail ON audit_link").execute(&audit.owner).await.unwrap();
+    comes_true("SELECT count(*) = 3 FROM audit_link").await;
+    stop.cancel();
+    watching.await.unwrap();
 }
 
 #[tokio::test]

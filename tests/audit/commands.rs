@@ -140,7 +140,8 @@ async fn verify_says_where_a_chain_ends_and_where_it_is_broken() {
     assert!(said.contains("(no organization): UNLINKED: 1 event without a place"), "{said}");
     let (code, said, _) = run(&mut on(scene.path(), pool, &["audit", "verify", "--json"])).await;
     let json: Value = serde_json::from_str(&said).unwrap();
-    let broken = &json["chains"][1]["broken"];
+    assert_eq!(json["unlinked"][0]["events"], 1, "and it was left so: {json}");
+    let broken = &json["chains"][0]["broken"];
     assert_eq!((code, &broken["position"], &broken["fault"]), (1, &2.into(), &"altered_event".into()), "{json}");
 }
 
@@ -152,6 +153,7 @@ async fn exports_are_of_the_time_and_the_organization_that_were_asked_for() {
         FROM (VALUES ('2026-11-01T12:00:00.5Z', '00000000-0000-0000-0000-000000000007'::uuid), ('2026-11-02', NULL), ('2026-11-03', NULL)) x(at, organization);
         INSERT INTO organization (id, slug, name, created_at) VALUES ('00000000-0000-0000-0000-000000000007', 'acme', 'Acme', now())";
     audit.tamper(events).await;
+    audit.link().await;
     let export = async |arguments: &[&str]| {
         let arguments = [&["audit", "export"], arguments].concat();
         let (code, lines, stderr) = run(&mut on(scene.path(), &audit.installation.pool, &arguments)).await;
@@ -171,6 +173,56 @@ async fn exports_are_of_the_time_and_the_organization_that_were_asked_for() {
         let (code, lines, stderr) = export(&arguments).await;
         assert!(code > 0 && lines.is_empty() && stderr.contains(told), "{stderr}");
     }
+}
+
+#[tokio::test]
+async fn no_command_gives_a_place_to_what_was_left_out() {
+    let scene = directory();
+    let (audit, _) = Audit::with(2).await;
+    audit
+        .tamper(
+            "INSERT INTO audit_event (id, at, kind) VALUES (gen_random_uuid(), now() - interval '1 hour', 'approved')",
+        )
+        .await;
+    for before in [&["audit", "verify"][..], &["keys", "list"], &["audit", "export"], &["keys", "rotate"]] {
+        run(&mut on(scene.path(), &audit.installation.pool, before)).await;
+        let (code, said, _) = run(&mut on(scene.path(), &audit.installation.pool, &["audit", "verify"])).await;
+        assert!(code == 1 && said.contains("(no organization): UNLINKED: 1 event "), "after {before:?}: {said}");
+    }
+    let (_, said, _) = run(&mut on(scene.path(), &audit.installation.pool, &["audit", "verify"])).await;
+    assert!(said.contains("(no organization): 1 event, ok"), "what the command itself did is linked: {said}");
+}
+
+#[tokio::test]
+async fn an_export_of_a_time_follows_from_one_event_to_the_next_and_misses_none_that_is_gone() {
+    let scene = directory();
+    let audit = Audit::new().await;
+    let events = "INSERT INTO audit_event (id, at, kind) SELECT gen_random_uuid(), at::timestamptz, 'approved'
+                  FROM (VALUES ('2026-11-01'), ('2026-11-02'), ('2026-11-06'), ('2026-11-03'), ('2026-11-07')) x(at)";
+    audit.tamper(events).await;
+    audit.link().await;
+    let export = async || {
+        let arguments = ["audit", "export", "--since", "2026-11-02", "--until", "2026-11-04"];
+        run(&mut on(scene.path(), &audit.installation.pool, &arguments)).await
+    };
+    let (code, lines, stderr) = export().await;
+    assert_eq!((code, lines.lines().count()), (0, 3), "{lines}{stderr}");
+    let (code, said) = checked_by_the_documented_program(scene.path(), &lines).await;
+    assert_eq!(code, 0, "{said}");
+    audit.tamper("DELETE FROM audit_event WHERE at = '2026-11-02'").await;
+    let (code, lines, stderr) = export().await;
+    assert_eq!((code, lines.lines().count()), (1, 2), "{lines}");
+    assert!(stderr.contains("1 of the events are missing"), "{stderr}");
+}
+
+#[tokio::test]
+async fn an_export_says_what_it_waited_for() {
+    let scene = directory();
+    let (audit, _) = Audit::with(1).await;
+    let mut hanging = audit.owner.acquire().await.unwrap();
+    hanging.execute("SELECT pg_advisory_lock(hashtext('countersign audit chain'))").await.unwrap();
+    let (code, _, stderr) = run(&mut on(scene.path(), &audit.installation.pool, &["audit", "export"])).await;
+    assert!(code == 1 && stderr.contains("another node holds the turn"), "{stderr}");
 }
 
 #[tokio::test]

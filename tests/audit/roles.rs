@@ -121,3 +121,40 @@ async fn a_role_that_cant_be_made_is_told() {
     assert!(!roles::may_rewrite_audit(&as_server).await.unwrap());
     assert!(as_server.execute("CREATE TABLE mine ()").await.is_err());
 }
+
+#[tokio::test]
+async fn a_schema_that_is_open_to_all_is_closed_by_its_owner_or_refused() {
+    let superuser = empty_database("roles_open").await;
+    let mut conn = PgConnection::connect_with(&superuser).await.unwrap();
+    // As before PostgreSQL 15.
+    let as_of_old = "CREATE ROLE owner_of_open LOGIN; CREATE ROLE server_of_open LOGIN;
+                     ALTER DATABASE roles_open OWNER TO owner_of_open;
+                     ALTER SCHEMA public OWNER TO countersign; GRANT CREATE ON SCHEMA public TO PUBLIC";
+    sqlx::raw_sql(as_of_old).execute(&mut conn).await.unwrap();
+    let (owner, server) = (superuser.clone().username("owner_of_open"), superuser.clone().username("server_of_open"));
+    let as_server = postgres::pool(server.clone(), 1);
+    // It suits the owner's statements better than PostgreSQL's own.
+    let trap = "CREATE FUNCTION public.format(text, name, name) RETURNS text LANGUAGE plpgsql AS
+                'BEGIN CREATE TABLE public.taken_over (); RETURN pg_catalog.format($1, $2, $3); END'";
+    as_server.execute(trap).await.unwrap();
+    let refused = roles::prepare(&owner, &server).await.unwrap_err().to_string();
+    let remedy = refused.split_once("as a superuser, ").unwrap().1.split_once(" (and").unwrap().0;
+    assert!(remedy.contains("REVOKE CREATE ON SCHEMA \"public\" FROM PUBLIC, \"server_of_open\""), "{refused}");
+    sqlx::raw_sql(AssertSqlSafe(remedy.to_owned())).execute(&mut conn).await.unwrap();
+    let refused = roles::prepare(&owner, &server).await.unwrap_err().to_string();
+    assert!(refused.starts_with("the function format in the schema public belongs to the server's role"), "{refused}");
+    let made = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(sqlx::query_scalar::<_, i64>(made).fetch_one(&mut conn).await.unwrap(), 0, "nothing was run");
+
+    // What an extension brought is a superuser's.
+    let rest = "DROP FUNCTION public.format(text, name, name); CREATE TABLE spatial_ref_sys (id bigserial)";
+    sqlx::raw_sql(rest).execute(&mut conn).await.unwrap();
+    roles::prepare(&owner, &server).await.unwrap();
+    assert!(!roles::may_rewrite_audit(&as_server).await.unwrap());
+    conn.execute("GRANT CREATE ON SCHEMA public TO PUBLIC").await.unwrap();
+    assert!(roles::may_rewrite_audit(&as_server).await.unwrap());
+    roles::prepare(&owner, &server).await.unwrap();
+    assert!(!roles::may_rewrite_audit(&as_server).await.unwrap(), "the schema's owner closes it");
+    conn.execute("ALTER SCHEMA public OWNER TO server_of_open").await.unwrap();
+    assert!(roles::may_rewrite_audit(&as_server).await.unwrap());
+}

@@ -73,8 +73,25 @@ async fn locking_an_account_or_suspending_its_organization_ends_its_sessions_for
     ] {
         let app = app().await;
         let token = log_in(&app, "read offline_access").await.text("refresh_token");
-        app.execute(end).await;
+        // As the server's role: it is what `apply` works with.
+        sqlx::query(end).execute(&app.installation.pool).await.unwrap();
         app.execute(mend).await;
+        let events = app.events().await;
+        let told: Vec<_> = events.iter().filter(|event| event.kind == "revoked").collect();
+        let [revoked] = told.as_slice() else { panic!("{events:?}") };
+        assert!(revoked.detail["because"].as_str().unwrap().contains(because), "{revoked:?}");
+        let redeemed = events.iter().find(|event| event.kind == "redeemed").unwrap();
+        assert_eq!(
+            (revoked.grant_id, revoked.session_id, revoked.user_id),
+            (redeemed.grant_id, redeemed.session_id, redeemed.user_id)
+        );
+        let as_the_programs = "SELECT organization_id IS NOT NULL AND service_id IS NOT NULL AND substr(id::text, 15, 1) = '7'
+                                      AND substr(id::text, 20, 1) IN ('8', '9', 'a', 'b')
+                                      AND ('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint
+                                          BETWEEN extract(epoch FROM at) * 1000 - 2 AND extract(epoch FROM at) * 1000 + 1000
+                               FROM audit_event WHERE kind = 'revoked'";
+        let pool = &app.installation.pool;
+        assert!(sqlx::query_scalar::<_, bool>(as_the_programs).fetch_one(pool).await.unwrap());
         let ended = refresh(&app, &token).await;
         assert_eq!(ended.error(), "invalid_grant");
         assert!(ended.text("error_description").contains(because), "{}", ended.body);

@@ -71,15 +71,25 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn write(installation: &Installation, args: &Args, mut out: impl Write) -> anyhow::Result<()> {
-    // What was just done is to be in it too.
-    linker::link_all(&installation.pool, &installation.keyring).await?;
-    let mut conn = installation.pool.acquire().await?;
     let now = installation.clock.now();
-    let which = Which {
-        organization: super::organization(&mut conn, args.org.as_deref()).await?,
-        since: args.since.map(|since| since.before(now)),
-        until: args.until.map(|until| until.before(now)),
+    // What was just done is to be in it too. What has waited for longer is for `verify` to tell.
+    if let Err(error) = linker::link_recent(&installation.pool, &installation.keyring, now - super::LATE).await {
+        if linker::is_long_turn(&error) {
+            bail!(
+                "another node holds the turn to link the audit's events and doesn't end it: pg_locks says which session has \
+                 the advisory lock; pg_terminate_backend ends it ({error})"
+            );
+        }
+        return Err(error.into());
+    }
+    let mut conn = installation.pool.acquire().await?;
+    let organization = super::organization(&mut conn, args.org.as_deref()).await?;
+    let moment = |moment: Option<Moment>| moment.map(|moment| moment.before(now));
+    let spans = match (moment(args.since), moment(args.until)) {
+        (None, None) => None,
+        (since, until) => Some(chain::spans(&mut conn, organization, since, until).await?),
     };
+    let which = Which { organization, spans };
     let mut missing = 0;
     let mut links = pin!(chain::links(&mut conn, which));
     while let Some(link) = links.try_next().await? {

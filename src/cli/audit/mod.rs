@@ -7,11 +7,15 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use crate::directory::organization;
 use crate::ids::OrganizationId;
 use crate::postgres::PgConnection;
+
+/// How long an event may be without a link. Far above the second that it takes while a server runs.
+const LATE: TimeDelta = TimeDelta::minutes(1);
 
 /// Verify and export the audit
 #[derive(Clone, Debug, clap::Args)]

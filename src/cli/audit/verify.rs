@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::SecondsFormat;
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -17,9 +17,6 @@ use crate::audit::chain::{self, LeftOut, Link, Which};
 use crate::audit::verify::{Head, Report, Verifier};
 use crate::cli::opening::Where;
 use crate::installation::Installation;
-
-/// How long an event may be without a link. Far above the second that it takes while a server runs.
-const LATE: TimeDelta = TimeDelta::minutes(1);
 
 /// Check that nobody changed the audit
 ///
@@ -62,7 +59,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         let opened = args.installation.open().await?;
         let findings = of_database(&opened.installation, &args).await;
-        opened.close().await?;
+        // What has no place must not get one from whoever looks for it.
+        opened.leave().await?;
         findings?
     };
     let mut out = io::stdout();
@@ -81,12 +79,12 @@ async fn of_database(installation: &Installation, args: &Args) -> anyhow::Result
     let organization = super::organization(&mut tx, args.org.as_deref()).await?;
     let mut verifier = Verifier::new(Some(&installation.keyring), args.head.clone(), args.pruned);
     {
-        let mut links = pin!(chain::links(&mut tx, Which { organization, ..Which::default() }));
+        let mut links = pin!(chain::links(&mut tx, Which { organization, spans: None }));
         while let Some(link) = links.try_next().await? {
             verifier.next(&link);
         }
     }
-    let left_out = chain::left_out(&mut tx, organization, installation.clock.now() - LATE).await?;
+    let left_out = chain::left_out(&mut tx, organization, installation.clock.now() - super::LATE).await?;
     let names = super::names(&mut tx).await?;
     tx.commit().await?;
     let (reports, lost_heads) = verifier.finish();
