@@ -1,5 +1,6 @@
 //! `/activate…`: what holds of the pages as HTTP. Whole walks are in `flows`.
 
+mod clocks;
 mod forms;
 mod guesses;
 mod headers;
