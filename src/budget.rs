@@ -57,8 +57,9 @@ pub const WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// Everybody's costs meet at the installation's row, which nobody is to hold until a disk has written. What a crash of
 /// PostgreSQL may forget of it are the costs of its last second; what a crash of ours may, nothing. Within a transaction it is an
-/// error, as it should be: what is spent must stay spent whatever happens to the try.
-const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";
+/// error, as it should be: what is spent must stay spent whatever happens to the try. Who holds the row and is lost must not make
+/// everybody else wait.
+const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '2s'";
 
 /// How many rows are deleted at once.
 const BATCH: i64 = 1000;

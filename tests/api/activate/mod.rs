@@ -4,6 +4,7 @@ mod clocks;
 mod forms;
 mod guesses;
 mod headers;
+mod locked;
 mod order;
 
 use axum::body::Body;
