@@ -15,15 +15,16 @@ use sqlx::Connection as _;
 
 use crate::postgres::PgConnection;
 
-/// What a budget is for.
+/// What a budget is for. Rows are locked in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
+    /// User codes tried from one address, or one /64. First, for who drops cookies is a new browser each time: refused by its
+    /// address it leaves no row, not even one that is rolled back.
+    Address,
     /// User codes that one browser tries.
     Browser,
     /// User codes that one person tries who is signed in.
     Account,
-    /// User codes tried from one address, or one /64.
-    Address,
     /// User codes that anybody tries.
     Installation,
 }
