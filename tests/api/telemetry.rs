@@ -143,7 +143,10 @@ async fn it_is_ready_while_its_database_answers_and_alive_in_any_case() {
     let app = App::acme().await;
     assert_eq!(ready(&app, "database").await, (StatusCode::OK, "ready".into(), "ok".into()));
     let options = app.installation.pool.connect_options();
-    let mut outside = PgConnection::connect_with(&options.as_ref().clone().database("postgres")).await.unwrap();
+    let mut outside =
+        PgConnection::connect_with(&options.as_ref().clone().username("countersign").database("postgres"))
+            .await
+            .unwrap();
     let mut allow = async |allowed: bool| {
         let database = options.get_database().unwrap();
         let sql = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS {allowed}");

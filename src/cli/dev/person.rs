@@ -1,5 +1,7 @@
 //! The demo person: walks through the activation page over HTTP as a browser without JavaScript would.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
@@ -33,15 +35,15 @@ impl Person<'_> {
     /// Opens the link, does what each page asks, and approves everything.
     pub async fn approve(&self, link: &str) -> anyhow::Result<()> {
         let client = Client::builder().redirect(Policy::none()).build()?;
-        let mut cookie = None;
-        let mut page = open(&client, &mut cookie, link, None).await?;
+        let mut cookies = Cookies::default();
+        let mut page = open(&client, &mut cookies, link, None).await?;
         for _ in 0..LONGEST_WALK {
             if page.path == "/activate/done" {
                 return Ok(());
             }
             let fields = self.fill_in(&page)?;
             let address = format!("{}{}", self.issuer, page.path);
-            page = open(&client, &mut cookie, &address, Some(fields)).await?;
+            page = open(&client, &mut cookies, &address, Some(fields)).await?;
         }
         bail!("the walk does not end; it is at {}", page.path)
     }
@@ -85,10 +87,10 @@ impl Page {
     }
 }
 
-/// Opens an address, or sends a form to it, and follows where it leads, keeping the cookie.
+/// Opens an address, or sends a form to it, and follows where it leads, keeping the cookies.
 async fn open(
     client: &Client,
-    cookie: &mut Option<String>,
+    cookies: &mut Cookies,
     address: &str,
     form: Option<Vec<(&'static str, String)>>,
 ) -> anyhow::Result<Page> {
@@ -98,11 +100,8 @@ async fn open(
     };
     let mut url = reqwest::Url::parse(address)?;
     for _ in 0..LONGEST_WALK {
-        if let Some(cookie) = cookie.as_ref() {
-            request = request.header(COOKIE, cookie);
-        }
-        let response = request.send().await?;
-        keep(cookie, &response);
+        let response = request.header(COOKIE, cookies.header()).send().await?;
+        cookies.keep(&response);
         let Some(next) = response.headers().get(LOCATION) else {
             let status = response.status();
             let html = response.text().await?;
@@ -117,9 +116,19 @@ async fn open(
     bail!("{address} leads in a circle")
 }
 
-fn keep(cookie: &mut Option<String>, response: &Response) {
-    let set = response.headers().get(SET_COOKIE).and_then(|value| value.to_str().ok());
-    if let Some((pair, _)) = set.and_then(|value| value.split_once(';')) {
-        *cookie = Some(pair.to_owned());
+/// What the server has this person's browser keep. All of it goes to the one place that it came from.
+#[derive(Default)]
+struct Cookies(BTreeMap<String, String>);
+
+impl Cookies {
+    fn keep(&mut self, response: &Response) {
+        let set = response.headers().get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs = set.filter_map(|value| value.split(';').next()?.split_once('='));
+        self.0.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    fn header(&self) -> String {
+        let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        pairs.join("; ")
     }
 }
