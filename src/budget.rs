@@ -15,15 +15,16 @@ use sqlx::Connection as _;
 
 use crate::postgres::PgConnection;
 
-/// What a budget is for.
+/// What a budget is for. Rows are locked in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
+    /// User codes tried from one address, or one /64. First, for who drops cookies is a new browser each time: refused by its
+    /// address it leaves no row, not even one that is rolled back.
+    Address,
     /// User codes that one browser tries.
     Browser,
     /// User codes that one person tries who is signed in.
     Account,
-    /// User codes tried from one address, or one /64.
-    Address,
     /// User codes that anybody tries.
     Installation,
 }
@@ -57,8 +58,9 @@ pub const WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// Everybody's costs meet at the installation's row, which nobody is to hold until a disk has written. What a crash of
 /// PostgreSQL may forget of it are the costs of its last second; what a crash of ours may, nothing. Within a transaction it is an
-/// error, as it should be: what is spent must stay spent whatever happens to the try.
-const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";
+/// error, as it should be: what is spent must stay spent whatever happens to the try. Who holds the row and is lost must not make
+/// everybody else wait.
+const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '2s'";
 
 /// How many rows are deleted at once.
 const BATCH: i64 = 1000;

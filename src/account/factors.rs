@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::audit;
-use crate::mfa::recovery::{self, NewCodes};
+use crate::mfa::recovery;
 use crate::mfa::totp;
 use crate::pages::answer::{self, Form, PageError};
 use crate::pages::factor::Occasion;
@@ -97,7 +97,7 @@ pub async fn renew(Arrival { pages, caller, guest }: Arrival, form: Form) -> Res
     }
     // Hashing takes long: not with a connection in hand.
     drop(conn);
-    let codes = NewCodes::draw(&pages.installation).await?;
+    let codes = second_factor::draw_recovery_codes(&pages.installation, visit.account()?.user.id).await?;
     let mut tx = pages.installation.pool.begin().await?;
     let codes = codes.give(&mut tx, visit.account()?.user.id).await?;
     visit

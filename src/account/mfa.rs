@@ -11,7 +11,6 @@ use sqlx::pool::PoolConnection;
 use crate::audit;
 use crate::browser;
 use crate::http::client_address::Caller;
-use crate::mfa::recovery::NewCodes;
 use crate::mfa::totp;
 use crate::pages::Pages;
 use crate::pages::answer::{Form, PageError};
@@ -162,7 +161,7 @@ pub async fn enrol(
         return wrong_first(&mut conn, pages, caller, visit, (&shown, typed), occasion).await;
     };
     drop(conn);
-    let codes = NewCodes::draw(installation).await?;
+    let codes = second_factor::draw_recovery_codes(installation, user).await?;
     let mut tx = installation.pool.begin().await?;
     // Somebody else set one up meanwhile, in another browser: that one is asked for.
     if !totp::enrol(&mut tx, &installation.keyring, user, &shown, step, now).await? {

@@ -11,7 +11,6 @@ use crate::browser;
 use crate::device;
 use crate::device::grant::MfaProof;
 use crate::http::client_address::Caller;
-use crate::mfa::recovery::NewCodes;
 use crate::mfa::totp;
 use crate::pages::Pages;
 use crate::pages::answer::{Form, PageError};
@@ -130,7 +129,7 @@ async fn enrol(
         return enrolment(pages, &walk, &shown, Some(second_factor::first_refused(typed)));
     };
     drop(conn);
-    let codes = NewCodes::draw(installation).await?;
+    let codes = second_factor::draw_recovery_codes(installation, user).await?;
     let mut tx = installation.pool.begin().await?;
     // Somebody else set one up meanwhile, in another browser: that one is asked for.
     if !totp::enrol(&mut tx, &installation.keyring, user, &shown, step, now).await? {

@@ -138,6 +138,8 @@ async fn begin(
     let max_age = proof::asked_of(&walk.grant, &walk.service).max_age;
     let trip = trip.wanting(Wanted { max_age, login: link.prompt.as_deref() == Some("login") });
     tx.commit().await?;
+    // A provider may take its time: not with a connection in hand.
+    drop(conn);
     let response = match pages.upstream.authorization_url(&pages.installation, &provider, &trip).await {
         Ok(url) => Redirect::to(url.as_str()).into_response(),
         Err(error) => failed(pages, caller, &walk, &provider, &error).await?,

@@ -33,7 +33,7 @@ pub enum Subject<'a> {
     Account {
         /// The organization.
         organization: OrganizationId,
-        /// The address in lower case.
+        /// The address in lower case, as PostgreSQL folds it.
         email: &'a str,
     },
     /// Passwords from one network: an IPv4 address, or a /64 of IPv6.
@@ -42,6 +42,8 @@ pub enum Subject<'a> {
     KnownBrowser(KnownBrowserId),
     /// The password of somebody who is signed in and wants another.
     OwnPassword(UserId),
+    /// New recovery codes of an account while they are made. Nothing is guessed, but much is hashed.
+    NewRecoveryCodes(UserId),
     /// The second factor of an account.
     SecondFactor(UserId),
     /// The second factor of one account, from a browser in which it was proven before.
@@ -68,6 +70,9 @@ const NETWORK: Allowance = Allowance { free: 100, longest_delay: 15 * 60, forgot
 /// Six digits are guessed sooner than a password, and who comes this far has the password.
 const SECOND_FACTOR: Allowance = Allowance { free: 5, longest_delay: 3600, forgotten_in: 4 * 3600 };
 
+/// Somebody clicks twice. Who clicks more often waits until the first are done; who hangs up, a minute for each.
+const IN_THE_MAKING: Allowance = Allowance { free: 3, longest_delay: 60, forgotten_in: 60 };
+
 impl Allowance {
     /// The level from which the delay is the longest. More is not counted, so that it is forgotten in hours.
     const fn most(self) -> u32 {
@@ -80,6 +85,7 @@ impl Subject<'_> {
         match self {
             Self::Account { .. } | Self::KnownBrowser(_) | Self::OwnPassword(_) => PASSWORD,
             Self::Network(_) => NETWORK,
+            Self::NewRecoveryCodes(_) => IN_THE_MAKING,
             Self::SecondFactor(_) | Self::SecondFactorInKnownBrowser(_) => SECOND_FACTOR,
         }
     }
@@ -87,7 +93,9 @@ impl Subject<'_> {
     /// As the audit names it.
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Account { .. } | Self::OwnPassword(_) | Self::SecondFactor(_) => "account",
+            Self::Account { .. } | Self::OwnPassword(_) | Self::NewRecoveryCodes(_) | Self::SecondFactor(_) => {
+                "account"
+            }
             Self::Network(_) => "network",
             Self::KnownBrowser(_) | Self::SecondFactorInKnownBrowser(_) => "browser",
         }
@@ -101,6 +109,7 @@ impl Subject<'_> {
             Self::Network(ip) => mac(&[b"network", subscriber(ip).to_string().as_bytes()]),
             Self::KnownBrowser(id) => mac(&[b"known browser", &id]),
             Self::OwnPassword(user) => mac(&[b"own password", user.0.as_bytes()]),
+            Self::NewRecoveryCodes(user) => mac(&[b"new recovery codes", user.0.as_bytes()]),
             Self::SecondFactor(user) => mac(&[b"second factor", user.0.as_bytes()]),
             Self::SecondFactorInKnownBrowser(id) => mac(&[b"second factor in known browser", &id]),
         }

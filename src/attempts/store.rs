@@ -9,6 +9,12 @@ use crate::postgres::PgConnection;
 
 use super::{Allowance, Subject, seconds};
 
+/// A network's row is shared: who holds it and is lost must not make everybody else wait.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'";
+
+/// How many seconds a node's clock may be ahead of another's for the longest delays to hold at both.
+const SKEW: u32 = 60;
+
 /// How many rows [`sweep`] deletes at a time.
 pub const BATCH: u64 = 500;
 
@@ -46,7 +52,7 @@ pub struct Delay {
 /// share comes last, so that they don't wait for each other in a circle.
 pub async fn reserve(installation: &Installation, subjects: &[Subject<'_>]) -> Result<Reservation, sqlx::Error> {
     let at = installation.clock.now();
-    let mut tx = installation.pool.begin().await?;
+    let mut tx = installation.pool.begin_with(BEGIN).await?;
     let mut counted = Vec::with_capacity(subjects.len());
     for subject in subjects {
         let mac = subject.mac(&installation.keyring);
@@ -61,6 +67,10 @@ pub async fn reserve(installation: &Installation, subjects: &[Subject<'_>]) -> R
 }
 
 /// Counts one try, if its time has come: gives from when the next one may come.
+///
+/// Where there is no delay the next one may come at any time, also at one that is earlier than this: two requests of one moment,
+/// or of two nodes, arrive in another order than they read the clock in. A delay that would last longer than any was begun
+/// by a clock that has been set back since, and binds nobody.
 async fn count(
     conn: &mut PgConnection,
     mac: &[u8; 32],
@@ -69,14 +79,18 @@ async fn count(
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     sqlx::query_scalar!(
         "INSERT INTO attempt AS a (subject_mac, level, counted_at, not_before, forget_at)
-         VALUES ($1, 1, $2, $2, $2::timestamptz + make_interval(secs => $3))
+         VALUES ($1, 1, $2, to_timestamp(0), $2::timestamptz + make_interval(secs => $3))
          ON CONFLICT (subject_mac) DO UPDATE SET
              level = attempt_level(a.level, a.counted_at, $2, $3, $4),
-             counted_at = $2,
-             not_before = $2::timestamptz + attempt_delay(attempt_level(a.level, a.counted_at, $2, $3, $4), $5, $6),
-             forget_at = $2::timestamptz + make_interval(secs => $3 * attempt_level(a.level, a.counted_at, $2, $3, $4)),
+             counted_at = greatest(a.counted_at, $2),
+             not_before = CASE
+                 WHEN attempt_delay(attempt_level(a.level, a.counted_at, $2, $3, $4), $5, $6) > '0'
+                 THEN $2::timestamptz + attempt_delay(attempt_level(a.level, a.counted_at, $2, $3, $4), $5, $6)
+                 ELSE to_timestamp(0) END,
+             forget_at = greatest(a.counted_at, $2)
+                 + make_interval(secs => $3 * attempt_level(a.level, a.counted_at, $2, $3, $4)),
              told = false
-         WHERE a.not_before <= $2
+         WHERE a.not_before <= $2 OR a.not_before > $2::timestamptz + make_interval(secs => $6 + $7)
          RETURNING a.not_before",
         mac,
         at,
@@ -84,6 +98,7 @@ async fn count(
         f64::from(allowance.most()),
         f64::from(allowance.free),
         f64::from(allowance.longest_delay),
+        f64::from(SKEW),
     )
     .fetch_optional(conn)
     .await
@@ -113,11 +128,11 @@ impl Try {
         for counted in &self.counted {
             sqlx::query!(
                 "UPDATE attempt
-                 SET level = greatest(0, level - 1), not_before = CASE WHEN not_before = $2 THEN $3 ELSE not_before END
+                 SET level = greatest(0, level - 1),
+                     not_before = CASE WHEN not_before = $2 THEN to_timestamp(0) ELSE not_before END
                  WHERE subject_mac = $1",
                 &counted.mac,
                 counted.not_before,
-                self.at,
             )
             .execute(&mut *conn)
             .await?;

@@ -88,6 +88,11 @@ pub async fn by_email(
     select(conn, None, Some(organization), Some(email)).await
 }
 
+/// An address as it is stored, and found whatever its case.
+pub async fn folded(conn: &mut PgConnection, email: &str) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT lower($1) AS "folded!""#, email).fetch_one(conn).await
+}
+
 /// Finds the user to whom a provider's subject belongs.
 pub async fn by_identity(
     conn: &mut PgConnection,

@@ -193,14 +193,16 @@ impl From<sqlx::Error> for OAuthError {
 }
 
 /// Whether the same request may succeed in a while: the database can't be reached, starts, stops, is full, or is a
-/// standby that still has to take over (PostgreSQL's error classes 08, 40, 53 and 57, and 25006).
+/// standby that still has to take over (PostgreSQL's error classes 08, 40, 53 and 57, and 25006), or a row was locked for too long
+/// or by us (55P03, 25P03).
 fn is_away(error: &sqlx::Error) -> bool {
     use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
     match error {
         Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
         Database(error) => {
             let code = error.code().unwrap_or_default();
-            code == "25006" || ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+            ["25006", "25P03", "55P03"].contains(&&*code)
+                || ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
         }
         _ => false,
     }

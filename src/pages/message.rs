@@ -81,11 +81,6 @@ pub enum Trouble<'a> {
         /// How long to wait: "5 minutes".
         wait: &'a str,
     },
-    /// Too many wrong codes (429).
-    TooManyAttempts {
-        /// How long to wait: "5 minutes".
-        wait: &'a str,
-    },
     /// Too many passwords wait to be checked already (503).
     Busy,
     /// The server was asked under another name than the public URL's (421).
@@ -135,7 +130,6 @@ impl Trouble<'_> {
             Self::TooFar { distance: Distance::OtherNetwork, .. } => "Your device is on another network".into(),
             Self::TooFar { .. } => "It can’t be told whether your device is near you".into(),
             Self::TooManyGuesses { .. } => "Too many wrong codes".into(),
-            Self::TooManyAttempts { .. } => "Too many attempts".into(),
             Self::Busy => "Too many people are signing in just now".into(),
             Self::OtherHost => "This server has another address".into(),
             Self::NotFound => "There is no such page".into(),

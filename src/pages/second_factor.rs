@@ -251,6 +251,18 @@ pub fn enrolment(
     Ok(answer::render(status, &page))
 }
 
+/// Draws new recovery codes for a person, who has few in the making at a time. Call it without a connection in hand: hashing
+/// takes long.
+pub async fn draw_recovery_codes(installation: &Installation, user: UserId) -> Result<recovery::NewCodes, PageError> {
+    let making = match attempts::reserve(installation, &[Subject::NewRecoveryCodes(user)]).await? {
+        Reservation::Granted(making) => making,
+        Reservation::Closed(_) => return Err(PageError::Busy),
+    };
+    let codes = recovery::NewCodes::draw(installation).await;
+    making.was_right(&mut *installation.pool.acquire().await?).await?;
+    Ok(codes?)
+}
+
 /// The page that shows new recovery codes, once. `then` is where it leads on.
 #[must_use]
 pub fn recovery_codes(frame: Frame<'_>, codes: &[SecretText], occasion: Occasion, then: &str) -> Response {

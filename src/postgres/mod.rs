@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, Executor as _};
 pub use sqlx::{PgConnection, PgPool};
 
 /// The migrations of `migrations/`, compiled in.
@@ -17,6 +17,11 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// How long a request waits for a connection. Short, because a poll answers `authorization_pending` rather than wait.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A server that is lost in the middle of a transaction holds its locks until PostgreSQL notices, which TCP alone lets take
+/// hours. Said on each connection rather than when it is made: a pooler between may refuse such parameters. What takes longest
+/// within a transaction is hashing one password.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'";
 
 /// How to connect to the database that `url` names.
 pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
@@ -26,7 +31,11 @@ pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
 /// Opens a pool. Connections are made when they are needed: a database that is away doesn't keep the server from starting.
 #[must_use]
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
-    PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options)
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION).await.map(drop) }))
+        .connect_lazy_with(options)
 }
 
 /// Brings the schema up to date. Many processes may start at once: sqlx holds an advisory lock meanwhile. Where there is

@@ -1,6 +1,8 @@
 //! The authenticator and recovery codes.
 
 use axum::http::StatusCode;
+use countersign::attempts::{self, Reservation, Subject};
+use countersign::ids::UserId;
 
 use crate::support::app::{ACME, ADA_PASSWORD, TOTP_SECRET};
 use crate::support::{App, Browser};
@@ -118,6 +120,33 @@ async fn new_recovery_codes_take_the_place_of_the_old() {
     let new = [("code", new[0].as_str()), ("next", "recovery-codes")];
     assert_eq!(browser.submit(&asked, "/account/acme/mfa", &new).await.path, path);
     assert!(browser.open("/account/acme/security").await.text().contains("9 are left"));
+}
+
+#[tokio::test]
+async fn one_person_has_few_recovery_codes_in_the_making() {
+    let app = App::with(&required()).await;
+    let mut browser = proven(&app).await;
+    let path = "/account/acme/recovery-codes";
+    let page = browser.open(path).await;
+    let ada = "SELECT id FROM app_user WHERE email = 'ada@acme.example'";
+    let ada: uuid::Uuid = sqlx::query_scalar(ada).fetch_one(&app.installation.pool).await.unwrap();
+    // Three clicks that are being answered: who hashes isn't done in a moment.
+    let mut making = Vec::new();
+    for _ in 0..3 {
+        let subject = Subject::NewRecoveryCodes(UserId::from(ada));
+        match attempts::reserve(&app.installation, &[subject]).await.unwrap() {
+            Reservation::Granted(one) => making.push(one),
+            Reservation::Closed(delay) => panic!("{delay:?}"),
+        }
+    }
+    let refused = send(&mut browser, &page, path, &[]).await;
+    assert_eq!((refused.status, refused.answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, Some("5")));
+    for one in making {
+        one.was_right(&mut app.installation.pool.acquire().await.unwrap()).await.unwrap();
+    }
+    for _ in 0..6 {
+        assert_eq!(send(&mut browser, &page, path, &[]).await.says(".codes code").len(), 10, "one after the other");
+    }
 }
 
 #[tokio::test]

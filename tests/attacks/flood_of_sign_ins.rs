@@ -4,19 +4,22 @@
 //! every one costs the server a hash that is slow by design.
 //!
 //! **Must happen**: devices poll as ever. So many sign-ins wait for their turn and no more; whoever comes then is told to
-//! come again. No one who waits holds a connection to the database.
+//! come again. No one who waits holds a connection to the database, nor does who is led to a provider that doesn't answer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use countersign::installation::Parts;
+use countersign::postgres;
 use countersign::secrets::Passwords;
+use futures_util::future::join_all;
 use sqlx::postgres::PgPoolOptions;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::support::app::form_request;
-use crate::support::{App, Browser, Device};
+use crate::support::app::{ACME, form_request};
+use crate::support::{App, Browser, Device, database};
 
 /// How many may wait, as the server has it.
 const WAITING: usize = 64;
@@ -73,4 +76,32 @@ async fn devices_poll_as_ever_while_no_password_can_be_hashed() {
     assert_eq!(done.path, "/activate/done", "{}", done.text());
     assert_eq!(busy.send(device.poll_request()).await.status, StatusCode::OK);
     flood.abort_all();
+}
+
+#[tokio::test]
+async fn everybody_else_is_served_while_a_provider_is_silent() {
+    // Whoever connects waits: it accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("issuer = \"http://{}\"\nclient_id = \"countersign\"", silent.local_addr().unwrap());
+    let of_sso = "client_secret = { env = \"SSO_SECRET\" }\nadmit = { domains = [\"acme.example\"] }";
+    let sso = format!("[[organization.provider]]\nslug = \"sso\"\nkind = \"oidc\"\n{issuer}\n{of_sso}\n");
+    let options = (*database::database().await.connect_options()).clone();
+    let app = App::on(postgres::pool(options, 2), "https://auth.acme.example", &format!("{ACME}\n{sso}")).await;
+    let mut browsers = Vec::new();
+    for _ in 0..4 {
+        let device = Device::ask(&app, "read").await;
+        let mut browser = Browser::new(&app);
+        assert_eq!(browser.enter(&device.user_code).await.path, "/activate/sign-in");
+        browsers.push(browser);
+    }
+    let led_away = join_all(browsers.iter_mut().map(|browser| browser.open("/auth/sso?org=acme&service=cli")));
+    let somebody = async {
+        let _asked = silent.accept().await.unwrap();
+        let device = Device::ask(&app, "read").await;
+        Browser::new(&app).enter(&device.user_code).await
+    };
+    tokio::select! {
+        pages = led_away => panic!("the provider has said nothing: {:?}", pages.iter().map(|page| page.status).collect::<Vec<_>>()),
+        page = somebody => assert_eq!(page.path, "/activate/sign-in", "{}", page.text()),
+    }
 }

@@ -59,12 +59,25 @@ async fn of_64_codes_at_once_on_two_nodes_five_are_looked_at() {
     let tries = (0..64).map(|n: usize| {
         let (browser, page) = &walks[n / 16];
         let (mut browser, code) = (browser.at_node(if n.is_multiple_of(2) { &app } else { &other }), &code);
-        async move { browser.prove(page, code).await.status }
+        async move {
+            loop {
+                let status = browser.prove(page, code).await.status;
+                // Among so many there may be no connection left.
+                if status != StatusCode::SERVICE_UNAVAILABLE {
+                    break status;
+                }
+            }
+        }
     });
     let statuses = join_all(tries).await;
     let count = |status| statuses.iter().filter(|got| **got == status).count();
-    assert_eq!((count(StatusCode::BAD_REQUEST), count(StatusCode::TOO_MANY_REQUESTS)), (5, 59));
-    assert_eq!(app.audit().await["mfa_failed"], 6, "five that were wrong, and one for all the others");
+    // Who found no connection afterwards doesn't know that theirs was one of the five. PostgreSQL does.
+    let (wrong, delayed) = (count(StatusCode::BAD_REQUEST), count(StatusCode::TOO_MANY_REQUESTS));
+    assert!((1..=5).contains(&wrong) && wrong + delayed == 64, "{statuses:?}");
+    assert!((app.highest_level().await - 5.0).abs() < 1e-9);
+    let failed = app.audit().await["mfa_failed"];
+    let wrong = i64::try_from(wrong).unwrap();
+    assert!((wrong + 1..=6).contains(&failed), "five that were wrong, and one for all the others: {failed}");
 
     // At the account pages it is the same second factor.
     let mut elsewhere = Browser::new(&app);

@@ -215,3 +215,15 @@ async fn spend_all(pool: &countersign::postgres::PgPool, purpose: Purpose, subje
         assert!(known <= LIMIT, "{known}");
     }
 }
+
+#[tokio::test]
+async fn who_drops_cookies_is_refused_by_their_address_before_anything_is_written() {
+    let app = App::acme().await;
+    let now = app.installation.clock.now();
+    let mut conn = app.installation.pool.acquire().await.unwrap();
+    let charge = |purpose, limit| Charge { purpose, subject: "x".to_owned(), cost: 1, limit };
+    let all = [Purpose::Installation, Purpose::Account, Purpose::Browser, Purpose::Address];
+    let charges = all.map(|purpose| charge(purpose, 0)).to_vec();
+    let refused = budget::spend(&mut conn, charges, now).await.unwrap().unwrap_err();
+    assert_eq!(refused.purpose, Purpose::Address);
+}

@@ -336,6 +336,12 @@ impl App {
         .await;
     }
 
+    /// How many tries somebody has made and didn't get back, of whoever made most.
+    pub async fn highest_level(&self) -> f64 {
+        let highest = "SELECT max(level) FROM attempt";
+        sqlx::query_scalar(highest).fetch_one(&self.installation.pool).await.unwrap()
+    }
+
     /// Changes something behind the server's back.
     pub async fn execute(&self, sql: &'static str) {
         let owner = self.owner();

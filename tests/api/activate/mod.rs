@@ -1,8 +1,10 @@
 //! `/activate…`: what holds of the pages as HTTP. Whole walks are in `flows`.
 
+mod clocks;
 mod forms;
 mod guesses;
 mod headers;
+mod locked;
 mod order;
 
 use axum::body::Body;
