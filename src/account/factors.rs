@@ -42,7 +42,7 @@ pub async fn show(
 pub async fn authenticator(Arrival { pages, guest, .. }: Arrival) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
     let visit = guest.at_guarded(&mut conn, &pages, Guarded::Authenticator).await?;
-    let occasion = if visit.account()?.enrolled { Occasion::Replacing } else { Occasion::Chosen };
+    let occasion = if visit.account()?.is_enrolled() { Occasion::Replacing } else { Occasion::Chosen };
     let shown = mfa::shown_secret(&mut conn, &pages, &visit).await?;
     mfa::enrolment(&pages, &visit, &shown, occasion, None)
 }
@@ -53,7 +53,7 @@ pub async fn set_up(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
     let visit = guest.at_guarded(&mut conn, &pages, Guarded::Authenticator).await?;
     let fields = form.of(&pages, &visit.visitor, visit.about())?;
     let typed = fields.get("code").unwrap_or_default().trim();
-    if !visit.account()?.enrolled {
+    if !visit.account()?.is_enrolled() {
         return mfa::enrol(conn, &pages, &caller, &visit, typed).await;
     }
     let installation = &pages.installation;
@@ -79,7 +79,7 @@ pub async fn set_up(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
 pub async fn recovery_codes(Arrival { pages, guest, .. }: Arrival) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
     let visit = guest.at_guarded(&mut conn, &pages, Guarded::RecoveryCodes).await?;
-    if !visit.account()?.enrolled {
+    if !visit.account()?.is_enrolled() {
         return Ok(visit.lead_to(&pages, "/security"));
     }
     let csrf_token = visit.csrf_token(&pages, visit.about());
@@ -92,7 +92,7 @@ pub async fn renew(Arrival { pages, caller, guest }: Arrival, form: Form) -> Res
     let mut conn = pages.installation.pool.acquire().await?;
     let visit = guest.at_guarded(&mut conn, &pages, Guarded::RecoveryCodes).await?;
     form.of(&pages, &visit.visitor, visit.about())?;
-    if !visit.account()?.enrolled {
+    if !visit.account()?.is_enrolled() {
         return Ok(visit.lead_to(&pages, "/security"));
     }
     // Hashing takes long: not with a connection in hand.

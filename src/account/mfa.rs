@@ -118,9 +118,9 @@ enum Asked {
 
 fn asked(visit: &Visit, next: Option<Guarded>) -> Result<Asked, PageError> {
     Ok(match visit.step {
-        Step::Mfa if !visit.account()?.enrolled => Asked::Enrolment,
+        Step::Mfa if !visit.account()?.is_enrolled() => Asked::Enrolment,
         Step::Mfa => Asked::Code,
-        Step::Home if next.is_some() && visit.account()?.enrolled => Asked::Code,
+        Step::Home if next.is_some() && visit.account()?.is_enrolled() => Asked::Code,
         Step::SignIn | Step::Home => Asked::Nothing,
     })
 }

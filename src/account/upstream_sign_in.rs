@@ -3,6 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
+use chrono::TimeDelta;
 
 use crate::audit;
 use crate::browser;
@@ -17,11 +18,15 @@ use crate::pages::frame::Door;
 use crate::pages::message::Trouble;
 use crate::pages::sign_in::{PasswordForm, Return, is_followed, trouble};
 use crate::upstream::admission::{self, AdmissionError};
-use crate::upstream::round_trip::{self, Finished};
+use crate::upstream::round_trip::{self, Finished, Wanted};
 use crate::upstream::{Identity, UpstreamError};
+use crate::words;
 
 use super::sign_in;
-use super::visit::{Arrival, Visit, nowhere};
+use super::visit::{Arrival, RECENT, Visit, nowhere};
+
+/// So old may any sign-in at a provider be.
+const ANY_AGE: TimeDelta = TimeDelta::days(365);
 
 /// `GET /account/{organization}/sign-in/{provider}`: leads to the provider.
 pub async fn start(
@@ -42,6 +47,11 @@ pub async fn start(
     }
     let browser = visit.visitor.session(&mut tx, &pages.installation).await?;
     let trip = round_trip::start(&mut tx, &pages.installation, browser.id, &provider, None).await?;
+    // Whatever age is asked, a provider then says it (OpenID Connect Core §2): without that nobody can set up a first factor.
+    let once_more = visit.wants_recent(&pages);
+    let max_age = if once_more { RECENT } else { ANY_AGE };
+    let max_age = max_age.to_std().ok().filter(|_| provider.kind.dates_sign_ins());
+    let trip = trip.wanting(Wanted { max_age, login: once_more });
     tx.commit().await?;
     let response = match pages.upstream.authorization_url(&pages.installation, &provider, &trip).await {
         Ok(url) => Redirect::to(url.as_str()).into_response(),
@@ -90,6 +100,12 @@ async fn admit(
     provider: &Provider,
     (identity, finished): (&Identity, &Finished),
 ) -> Result<Response, PageError> {
+    let now = pages.installation.clock.now();
+    let proven_at = finished.proven_at(identity.auth_time, now);
+    let recent = proven_at.is_some_and(|at| at >= now - RECENT);
+    if visit.wants_recent(pages) && provider.kind.dates_sign_ins() && !recent {
+        return not_fresh(pages, caller, &visit, provider, proven_at.is_none()).await;
+    }
     let mut tx = pages.installation.pool.begin().await?;
     let user = match admission::admit(&mut tx, &pages.installation, provider, identity).await {
         Ok(user) => user,
@@ -106,13 +122,12 @@ async fn admit(
             return Ok(visit.trouble(pages, StatusCode::FORBIDDEN, trouble));
         }
     };
-    let now = pages.installation.clock.now();
     let sign_in = NewSignIn {
         organization: visit.organization.id,
         user: user.id,
         provider: provider.id,
         auth_time: identity.auth_time.unwrap_or(now).min(now),
-        proven_at: finished.proven_at(identity.auth_time, now),
+        proven_at,
         grant: None,
         amr: &identity.amr,
     };
@@ -129,6 +144,29 @@ async fn admit(
     }
     tx.commit().await?;
     Ok(pages.with_cookie(&visit.visitor, visit.lead_on(pages)))
+}
+
+/// Somebody wants to set up a first factor, and the provider did not have them sign in for that, or doesn't say so.
+async fn not_fresh(
+    pages: &Pages,
+    caller: &Caller,
+    visit: &Visit,
+    provider: &Provider,
+    undated: bool,
+) -> Result<Response, PageError> {
+    refused(pages, caller, visit, provider, "the sign-in at the provider is not known to be recent").await?;
+    let trouble = Trouble::NotFresh {
+        provider: &provider.name,
+        asked: &format!("a sign-in of {}", words::last(RECENT.to_std().unwrap_or_default())),
+        undated,
+        retry_href: &sign_in::start_href(pages, visit, provider),
+        others_href: &format!(
+            "{}/account/{}/sign-in",
+            pages.installation.public_url.base_path(),
+            visit.organization.slug
+        ),
+    };
+    Ok(visit.trouble(pages, StatusCode::FORBIDDEN, trouble))
 }
 
 /// A page for what went wrong on the way.

@@ -25,7 +25,7 @@ use crate::postgres::PgConnection;
 const FRESH: TimeDelta = TimeDelta::minutes(5);
 
 /// How old a sign-in may be that sets up a first factor: long enough to find an app and install it.
-const RECENT: TimeDelta = TimeDelta::minutes(15);
+pub const RECENT: TimeDelta = TimeDelta::minutes(15);
 
 /// What comes next. There is no other order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,9 +159,14 @@ impl Visit {
 
     /// Leads on unless the person has to sign in, or has to do so once more because they want a first factor.
     pub fn at_sign_in(self, pages: &Pages) -> Result<Self, PageError> {
+        let stays = self.step == Step::SignIn || self.wants_recent(pages);
+        if stays { Ok(self) } else { Err(self.lead_on(pages).into()) }
+    }
+
+    /// Whether somebody who is signed in has to do so once more to set up a first factor.
+    pub fn wants_recent(&self, pages: &Pages) -> bool {
         let now = pages.installation.clock.now();
-        let once_more = self.account.as_ref().is_some_and(|account| !account.enrolled && !is_recent(account, now));
-        if self.step == Step::SignIn || once_more { Ok(self) } else { Err(self.lead_on(pages).into()) }
+        self.account.as_ref().is_some_and(|account| !account.is_enrolled() && !is_recent(account, now))
     }
 
     /// Leads to what comes next.
@@ -185,9 +190,9 @@ impl Visit {
     pub fn freshly_proven(self, pages: &Pages, page: Guarded) -> Result<Self, PageError> {
         let (account, now) = (self.account()?, pages.installation.clock.now());
         let fresh = account.sign_in.mfa.as_ref().is_some_and(|(at, _)| *at >= now - FRESH);
-        if !account.enrolled && page == Guarded::Authenticator && !is_recent(account, now) {
+        if !account.is_enrolled() && page == Guarded::Authenticator && !is_recent(account, now) {
             Err(self.lead_to(pages, "/sign-in").into())
-        } else if fresh || !account.enrolled {
+        } else if fresh || !account.is_enrolled() {
             Ok(self)
         } else {
             Err(self.lead_to(pages, &format!("/mfa?next={}", page.as_str())).into())
@@ -259,10 +264,13 @@ pub fn nowhere() -> PageError {
     PageError::Trouble(StatusCode::NOT_FOUND, Trouble::NotFound)
 }
 
-/// Whether somebody signed in here a short while ago: a browser that was left signed in must not be enough to make
-/// somebody else's authenticator the person's own.
+/// Whether somebody proved a short while ago who they are: a browser that was left signed in, here or at their provider,
+/// must not be enough to make somebody else's authenticator the person's own. Of a provider that never says when somebody
+/// signed in there it can't be told; what counts is when they came back from it.
 fn is_recent(account: &Account, now: DateTime<Utc>) -> bool {
-    account.sign_in.signed_in_at >= now - RECENT
+    let sign_in = &account.sign_in;
+    let came_back = (!sign_in.provider.dates_sign_ins()).then_some(sign_in.signed_in_at);
+    sign_in.proven_at.or(came_back).is_some_and(|at| at >= now - RECENT)
 }
 
 /// The one place that knows the order.
@@ -271,5 +279,5 @@ fn next_step(organization: &Organization, account: Option<&Account>, now: DateTi
     if !account.needs_mfa(organization.mfa) || account.sign_in.mfa.is_some() {
         return Step::Home;
     }
-    if account.enrolled || is_recent(account, now) { Step::Mfa } else { Step::SignIn }
+    if account.is_enrolled() || is_recent(account, now) { Step::Mfa } else { Step::SignIn }
 }

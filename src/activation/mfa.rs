@@ -23,8 +23,8 @@ use super::walk::{Step, Walk};
 /// Shows the challenge, or the enrolment to who has no factor yet.
 pub async fn show(State(pages): State<Pages>, headers: HeaderMap) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::Mfa)?;
-    if walk.account()?.enrolled {
+    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::Mfa)?.provable(&pages)?;
+    if walk.account()?.is_enrolled() {
         challenge(&mut conn, &pages, &walk, StatusCode::OK, None).await
     } else {
         enrolment(&pages, &walk, &shown_secret(&mut conn, &pages, &walk).await?, None)
@@ -39,10 +39,10 @@ pub async fn submit(
     form: Form,
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::Mfa)?;
+    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::Mfa)?.provable(&pages)?;
     let fields = form.of(&pages, &walk.visitor, walk.about())?;
     let typed = fields.get("code").unwrap_or_default().trim();
-    if !walk.account()?.enrolled {
+    if !walk.account()?.is_enrolled() {
         return enrol(conn, &pages, &caller, walk, typed).await;
     }
     if typed.is_empty() {
@@ -89,7 +89,8 @@ async fn refused(pages: &Pages, caller: &Caller, walk: &Walk, refused: &Refused)
     refused.challenge(&mut conn, &pages.installation, walk.account()?.user.id, page).await
 }
 
-/// Notes the proof, for this grant and for services that let one serve several devices.
+/// Notes the proof, for this grant and for services that let one serve several devices. `false`: it came too late, and the
+/// caller takes the transaction back.
 async fn prove(
     conn: &mut PgConnection,
     pages: &Pages,
@@ -100,10 +101,11 @@ async fn prove(
     let now = pages.installation.clock.now();
     let user = walk.account()?.user.id;
     let proof = MfaProof { user_id: user, at: now, amr: method.amr(), borrowed: false };
+    // The sign-in before the login, as everybody locks them.
+    browser::store::note_mfa(conn, walk.browser.id, user, now, &proof.amr).await?;
     if !device::store::prove_mfa(conn, walk.grant.id, walk.browser.id, &proof, now).await? {
         return Ok(false);
     }
-    browser::store::note_mfa(conn, walk.browser.id, user, now, &proof.amr).await?;
     walk.event_by(pages, audit::Kind::MfaPassed, caller)
         .detail(serde_json::json!({ "method": method.as_str() }))
         .append(conn)

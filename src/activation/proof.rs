@@ -72,7 +72,7 @@ impl<'a> Asked<'a> {
         let fresh = self.needed.max_age.is_none_or(|max_age| {
             is_fresh(max_age, self.grant, proof.at, self.now) && (!max_age.is_zero() || !proof.borrowed)
         });
-        proof.user_id == self.account.user.id && kind && fresh
+        proof.user_id == self.account.user.id && kind && fresh && !self.is_unprovable()
     }
 
     /// Why they have to sign in although they are signed in; `None`: they don't.
@@ -106,6 +106,20 @@ impl<'a> Asked<'a> {
     /// Whether a recent sign-in is asked, and nobody says how recent theirs is.
     fn is_undated(&self) -> bool {
         self.needed.max_age.is_some() && self.account.sign_in.proven_at.is_none()
+    }
+
+    /// Whether nothing that they do on this walk can prove what is asked: nobody says how recent their sign-in is, and the
+    /// authenticator that would make up for it wasn't theirs when the code was claimed. One that was set up since may be of
+    /// whoever sits there.
+    pub fn is_unprovable(&self) -> bool {
+        let (enrolled_at, claimed_at) = (self.account.enrolled_at, self.grant.claimed_at);
+        let before = enrolled_at.zip(claimed_at).is_some_and(|(enrolled_at, claimed_at)| enrolled_at <= claimed_at);
+        self.is_undated() && !before
+    }
+
+    /// Whether another sign-in at the same provider would help them.
+    pub fn could_be_dated(&self) -> bool {
+        self.account.sign_in.provider.dates_sign_ins()
     }
 
     /// The words of the scope that asks for something, or the service's name.

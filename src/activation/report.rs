@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use crate::http::client_address::Caller;
+use crate::ids::GrantId;
 use crate::notice::link::{self, Token};
 use crate::notice::report::{self, Approved};
 use crate::pages::answer::{self, Form, PageError};
@@ -50,16 +51,31 @@ pub async fn submit(State(pages): State<Pages>, caller: Caller, form: Form) -> R
         Token::Good(grant) => grant,
         other => return Ok(no_good(&pages, other)),
     };
+    match end(&pages, &caller, grant).await {
+        // Whoever locks the same rows in another order, a suspension of the organization for instance, is through now.
+        Err(PageError::Database(error)) if is_deadlock(&error) => end(&pages, &caller, grant).await,
+        answer => answer,
+    }
+}
+
+/// Ends what came of an approval, and says what that was.
+async fn end(pages: &Pages, caller: &Caller, grant: GrantId) -> Result<Response, PageError> {
+    let installation = &pages.installation;
     let mut tx = installation.pool.begin().await?;
-    let Some(approved) = report::find(&mut tx, grant).await? else { return Ok(no_good(&pages, Token::Unknown)) };
+    let Some(approved) = report::find(&mut tx, grant).await? else { return Ok(no_good(pages, Token::Unknown)) };
     let tools = (installation, &pages.notices, &pages.places);
-    let Some(ended) = report::report(&mut tx, tools, &approved, &caller).await? else {
-        return said_before(&mut tx, &pages, approved).await;
+    let Some(ended) = report::report(&mut tx, tools, &approved, caller).await? else {
+        return said_before(&mut tx, pages, approved).await;
     };
     tx.commit().await?;
     pages.notices.wake();
     let state = Reported::Now { session: ended.session.is_some(), codes: ended.codes, browsers: ended.browsers };
-    Ok(page(&pages, &approved, &state))
+    Ok(page(pages, &approved, &state))
+}
+
+/// Whether PostgreSQL took a transaction back so that others could go on.
+fn is_deadlock(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40P01")
 }
 
 /// Somebody was faster, or has been here before.

@@ -239,10 +239,14 @@ async fn admit(
 ) -> Result<Response, PageError> {
     let now = pages.installation.clock.now();
     let proven_at = finished.proven_at(identity.auth_time, now);
-    if let Some(max_age) = proof::asked_of(&walk.grant, &walk.service).max_age
-        && proven_at.is_some_and(|at| !proof::is_fresh(max_age, &walk.grant, at, now))
-    {
-        return not_fresh(pages, caller, &walk, provider, max_age).await;
+    if let Some(max_age) = walk.max_age() {
+        // Whoever holds the browser can take `max_age` out of the address that leads to the provider, which may then say
+        // nothing, and let them through. Asked for it, a provider has to say (OpenID Connect Core §2).
+        let fresh =
+            proven_at.map_or(!provider.kind.dates_sign_ins(), |at| proof::is_fresh(max_age, &walk.grant, at, now));
+        if !fresh {
+            return not_fresh(pages, caller, &walk, provider, (max_age, proven_at.is_none())).await;
+        }
     }
     let mut tx = pages.installation.pool.begin().await?;
     let user = match admission::admit(&mut tx, &pages.installation, provider, identity).await {
@@ -291,16 +295,20 @@ async fn admit(
     Ok(pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path())))
 }
 
-/// The provider did not have the person sign in although that was asked of it: the link of the page insists.
+/// The provider did not have the person sign in although that was asked of it, or doesn't say so: the link of the page insists.
 async fn not_fresh(
     pages: &Pages,
     caller: &Caller,
     walk: &Walk,
     provider: &Provider,
-    max_age: Duration,
+    (max_age, undated): (Duration, bool),
 ) -> Result<Response, PageError> {
     let mut conn = pages.installation.pool.acquire().await?;
-    let because = "the sign-in at the provider is older than what is asked";
+    let because = if undated {
+        "the provider did not say when the person signed in there"
+    } else {
+        "the sign-in at the provider is older than what is asked"
+    };
     walk.event_by(pages, audit::Kind::Refused, caller)
         .detail(serde_json::json!({ "provider": provider.slug, "because": because }))
         .append(&mut conn)
@@ -308,6 +316,7 @@ async fn not_fresh(
     let trouble = Trouble::NotFresh {
         provider: &provider.name,
         asked: &proof::sign_in_of(max_age),
+        undated,
         retry_href: &format!("{}&prompt=login", sign_in::start_href(pages, walk, provider)),
         others_href: &format!("{}{}", pages.installation.public_url.base_path(), Step::SignIn.path()),
     };

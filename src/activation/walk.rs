@@ -1,10 +1,13 @@
 //! Where a person stands on the walk from the code to the decision.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::audit;
+use crate::browser;
 use crate::browser::csrf::{self, About};
 use crate::browser::visitor::{BrowserSession, Visitor};
 use crate::device;
@@ -21,7 +24,7 @@ use crate::pages::signed_in::Account;
 use crate::postgres::PgConnection;
 
 use super::pages::Outcome;
-use super::proof::Asked;
+use super::proof::{self, Asked};
 
 /// What comes next. There is no other order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,8 @@ impl Walk {
         if let Some((at, amr)) = account.sign_in.mfa.clone().filter(|(at, _)| *at >= oldest) {
             let proof = MfaProof { user_id: account.user.id, at, amr, borrowed: true };
             let counts = Asked::of(&self.grant, &self.service, account, now).counts(&proof);
+            // The sign-in before the login, as everybody locks them: a decision in this transaction holds both.
+            browser::store::hold(conn, self.browser.id, account.user.id).await?;
             if counts && device::store::prove_mfa(conn, self.grant.id, self.browser.id, &proof, now).await? {
                 self.event(pages, audit::Kind::MfaPassed)
                     .detail(serde_json::json!({ "proven_at": at }))
@@ -128,6 +133,23 @@ impl Walk {
     /// Leads to the missing step unless it is this page's turn.
     pub fn at(self, pages: &Pages, step: Step) -> Result<Self, PageError> {
         if self.step == step { Ok(self) } else { Err(pages.lead_to(self.step.path()).into()) }
+    }
+
+    /// Lets nobody on to a second factor, nor to setting one up, to whom none would be of use.
+    pub fn provable(self, pages: &Pages) -> Result<Self, PageError> {
+        let max_age = self.asked(pages).filter(Asked::is_unprovable).and(self.max_age());
+        let Some(max_age) = max_age else { return Ok(self) };
+        let base = pages.installation.public_url.base_path();
+        let trouble = Trouble::NoAuthenticator {
+            asked: &proof::sign_in_of(max_age),
+            account_href: &format!("{base}/account/{}", self.service.organization_slug),
+        };
+        Err(self.trouble(pages, StatusCode::FORBIDDEN, trouble).into())
+    }
+
+    /// How old a sign-in may be for this login; `None`: nobody asks.
+    pub fn max_age(&self) -> Option<Duration> {
+        proof::asked_of(&self.grant, &self.service).max_age
     }
 
     /// The account of a step that has one.
@@ -214,7 +236,7 @@ fn next_step(grant: &Grant, service: &Service, account: Option<&Account>, now: D
     }
     let Some(account) = account else { return Step::SignIn };
     let asked = Asked::of(grant, service, account, now);
-    if !asked.is_sign_in_fresh() {
+    if !asked.is_sign_in_fresh() || (asked.is_unprovable() && asked.could_be_dated()) {
         return Step::SignIn;
     }
     if asked.factor().is_none() || asked.is_factor_proven() {
@@ -223,5 +245,5 @@ fn next_step(grant: &Grant, service: &Service, account: Option<&Account>, now: D
     // Who sets up a factor has signed in for this very login: a browser that was left signed in must not be enough to
     // make somebody else's authenticator the person's own. And where the provider proves the factor, it does so again.
     let for_this_login = account.sign_in.grant_id == Some(grant.id);
-    if account.enrolled || for_this_login { Step::Mfa } else { Step::SignIn }
+    if account.is_enrolled() || for_this_login { Step::Mfa } else { Step::SignIn }
 }

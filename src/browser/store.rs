@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::directory::provider::Kind;
+use crate::directory::word;
 use crate::ids::{BrowserSessionId, GrantId, OrganizationId, ProviderId, UserId};
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
@@ -140,6 +142,8 @@ pub struct SignIn {
     pub signed_in_at: DateTime<Utc>,
     /// When they proved who they are; `None`: their provider doesn't say.
     pub proven_at: Option<DateTime<Utc>>,
+    /// What their provider speaks.
+    pub provider: Kind,
     /// For which device login they did.
     pub grant_id: Option<GrantId>,
     /// How (RFC 8176).
@@ -220,8 +224,9 @@ pub async fn signed_in(
     organization: OrganizationId,
 ) -> Result<Option<SignIn>, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT b.user_id, b.auth_time, b.signed_in_at, b.proven_at, b.grant_id, b.amr, b.mfa_at, b.mfa_amr
+        "SELECT b.user_id, b.auth_time, b.signed_in_at, b.proven_at, b.grant_id, b.amr, b.mfa_at, b.mfa_amr, p.kind
          FROM browser_sign_in b
+         JOIN provider p ON p.id = b.provider_id
          JOIN app_user u ON u.id = b.user_id
          JOIN organization o ON o.id = b.organization_id
          WHERE b.browser_session_id = $1 AND b.organization_id = $2 AND u.status = 'active' AND o.status = 'active'",
@@ -230,11 +235,13 @@ pub async fn signed_in(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| SignIn {
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(SignIn {
         user_id: row.user_id.into(),
         auth_time: row.auth_time,
         signed_in_at: row.signed_in_at,
         proven_at: row.proven_at,
+        provider: word(&row.kind)?,
         grant_id: row.grant_id.map(GrantId),
         amr: row.amr,
         mfa: row.mfa_at.map(|at| (at, row.mfa_amr)),
@@ -263,6 +270,18 @@ pub async fn note_mfa(
         user.0,
         at,
         amr,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps a sign-in as it is until the transaction ends, if it is there: nobody is signed out meanwhile.
+pub async fn hold(conn: &mut PgConnection, session: BrowserSessionId, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "SELECT FROM browser_sign_in WHERE browser_session_id = $1 AND user_id = $2 FOR SHARE",
+        session.0,
+        user.0,
     )
     .execute(conn)
     .await?;

@@ -34,11 +34,16 @@ impl Guesser<'_> {
         let one = |purpose, subject, limit| Charge { purpose, subject, cost: 1, limit };
         let browser = self.browser.iter().map(|browser| one(Purpose::Browser, browser.clone(), OF_BROWSER));
         let accounts = self.accounts.iter().map(|user| one(Purpose::Account, user.to_string(), OF_ACCOUNT));
-        let address = one(Purpose::Address, subscriber(self.caller.ip).to_string(), OF_ADDRESS);
+        let network = subscriber(self.caller.ip);
+        let address = |subject| one(Purpose::Address, subject, OF_ADDRESS);
         // What is no code can't be right, and yet takes its line in the audit.
         let (cost, limit) = live.price(code.map_or(Length::Eight, UserCode::length));
         let installation = Charge { purpose: Purpose::Installation, subject: String::new(), cost, limit };
-        browser.chain(accounts).chain([address, installation]).collect()
+        if self.caller.of_another_site {
+            // What strangers' pages have a visitor's browser try takes nothing of what the visitor may try.
+            return vec![address(format!("{network} for pages of other sites")), installation];
+        }
+        browser.chain(accounts).chain([address(network.to_string()), installation]).collect()
     }
 }
 

@@ -80,7 +80,8 @@ mod tests {
     use super::*;
 
     fn nearness(device: &str, approver: &str, trusted: &[&str]) -> &'static str {
-        let approver = Caller { ip: approver.parse().unwrap(), may_be_proxy: false, user_agent: None };
+        let approver =
+            Caller { ip: approver.parse().unwrap(), may_be_proxy: false, of_another_site: false, user_agent: None };
         let trusted: Vec<IpNet> = trusted.iter().map(|network| network.parse().unwrap()).collect();
         Nearness::of(device.parse().unwrap(), &approver, &trusted).as_str()
     }
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn behind_an_unknown_proxy_nothing_is_known_of_the_approver() {
-        let hidden = Caller { ip: [192, 0, 2, 7].into(), may_be_proxy: true, user_agent: None };
+        let hidden = Caller { ip: [192, 0, 2, 7].into(), may_be_proxy: true, of_another_site: false, user_agent: None };
         let nearness = |trusted: &[IpNet]| Nearness::of([192, 0, 2, 7].into(), &hidden, trusted);
         assert_eq!(nearness(&[]), Nearness::Hidden);
         assert!(!Nearness::Hidden.is_near() && !Nearness::Hidden.is_afar());

@@ -62,6 +62,18 @@ stored_as_text!("provider kind", Kind {
     Password = "password",
 });
 
+impl Kind {
+    /// Whether one of this kind says when somebody signed in, if that is asked (`auth_time`, OpenID Connect Core §2). GitHub
+    /// never does, Google doesn't, and Microsoft does where its administrators set the claim up.
+    #[must_use]
+    pub const fn dates_sign_ins(self) -> bool {
+        match self {
+            Self::Github | Self::Google | Self::Microsoft => false,
+            Self::Gitlab | Self::Oidc | Self::Password => true,
+        }
+    }
+}
+
 /// Who is let in when an identity is seen for the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {

@@ -64,6 +64,9 @@ pub struct Caller {
     /// Whether the address may be a proxy's that isn't listed: the request says that it was forwarded, and the peer isn't
     /// trusted to say so. Everybody behind that proxy would seem to be in one place.
     pub may_be_proxy: bool,
+    /// Whether a page of another site had a browser send this. Any page can, as often as it likes, from the address of
+    /// whoever looks at it.
+    pub of_another_site: bool,
     /// User-Agent, cut to 300 characters.
     pub user_agent: Option<String>,
 }
@@ -90,8 +93,9 @@ pub async fn identify(State(proxies): State<TrustedProxies>, mut request: Reques
         .map(|agent| agent.chars().take(300).collect());
     let forwarded = ["x-forwarded-for", "forwarded"].iter().any(|name| request.headers().contains_key(*name));
     let may_be_proxy = forwarded && !proxies.trusts(peer);
-    let caller = Caller { ip: proxies.client(peer, request.headers()), may_be_proxy, user_agent };
     let host = AskedHost::of(request.headers(), request.uri(), proxies.trusts(peer));
+    let of_another_site = is_of_another_site(request.headers(), &host);
+    let caller = Caller { ip: proxies.client(peer, request.headers()), may_be_proxy, of_another_site, user_agent };
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(host);
     next.run(request).await
@@ -104,8 +108,23 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self {
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             may_be_proxy: false,
+            of_another_site: false,
             user_agent: None,
         }))
+    }
+}
+
+/// By what browsers say of where a request comes from (Fetch Metadata), older ones by the page's origin. Programs say
+/// neither, nor does who types an address.
+fn is_of_another_site(headers: &HeaderMap, asked: &AskedHost) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let (scheme, host) = origin.split_once("://").unwrap_or_default();
+            !asked.is(host, scheme == "https")
+        }
+        (None, None) => false,
     }
 }
 
@@ -137,6 +156,26 @@ pub fn same_network(one: IpAddr, other: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn browsers_say_whose_page_had_them_ask() {
+        let asked = |headers: &[(&'static str, &'static str)]| {
+            let mut all = HeaderMap::new();
+            all.insert("host", "login.example".parse().unwrap());
+            all.extend(headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())));
+            is_of_another_site(&all, &AskedHost::of(&all, &"/activate".parse().unwrap(), false))
+        };
+        for own in [&[][..], &[("sec-fetch-site", "none")], &[("origin", "https://login.example")]] {
+            assert!(!asked(own), "{own:?}");
+        }
+        assert!(!asked(&[("sec-fetch-site", "same-origin"), ("origin", "https://login.example")]));
+        for other in ["cross-site", "same-site", "?"] {
+            assert!(asked(&[("sec-fetch-site", other), ("origin", "https://login.example")]), "{other}");
+        }
+        for other in ["null", "", "https://login.example:8443", "https://evil.example", "https://login.example.evil"] {
+            assert!(asked(&[("origin", other)]), "{other}");
+        }
+    }
 
     fn client(peer: &str, forwarded: &[&str]) -> String {
         let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);

@@ -8,12 +8,9 @@ use chrono::{DateTime, Utc};
 use crate::ids::{SessionId, UserId};
 use crate::postgres::PgConnection;
 
-/// Whether the person has a second factor.
-pub async fn is_enrolled(conn: &mut PgConnection, user: UserId) -> Result<bool, sqlx::Error> {
-    let enrolled = sqlx::query_scalar!("SELECT EXISTS (SELECT FROM totp_factor WHERE user_id = $1)", user.0)
-        .fetch_one(conn)
-        .await?;
-    Ok(enrolled.unwrap_or(false))
+/// Since when the person has the authenticator that they have; `None`: they have none.
+pub async fn enrolled_at(conn: &mut PgConnection, user: UserId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT created_at FROM totp_factor WHERE user_id = $1", user.0).fetch_optional(conn).await
 }
 
 /// Takes a person's second factors away, and ends what was proven by them: sessions, browser sign-ins, approvals that no

@@ -75,7 +75,7 @@ pub async fn handle(
     let installation = &endpoints.installation;
     let now = installation.clock.now();
     let address = subscriber(caller.ip);
-    endpoints.requests.by_address(address, now)?;
+    endpoints.requests.by_address(&caller, now)?;
     let credentials = Credentials::read(&headers, &parameters)?;
     let mut conn = installation.pool.acquire().await?;
     let service = credentials.authenticate(&mut conn, &installation.keyring).await?;

@@ -36,7 +36,8 @@ pub struct Answer {
 }
 
 /// Handles a look at a user code. All codes that can't be used get one and the same answer. It is a guess of whoever has this
-/// address: an organization's server that asks for its visitors says theirs, as a trusted proxy, or lets their browsers ask.
+/// address: an organization's server that asks for its visitors says theirs, as a trusted proxy, or lets their browsers ask,
+/// which pages of other sites do as well: theirs are counted apart from those at `/activate`.
 #[utoipa::path(
     post,
     path = "/auth/device/verify",

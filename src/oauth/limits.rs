@@ -13,6 +13,7 @@ use crate::config::Limits;
 use crate::device::codes::Length;
 use crate::device::live::Full;
 use crate::device::rates::Rates;
+use crate::http::client_address::{Caller, subscriber};
 use crate::http::oauth_error::OAuthError;
 use crate::ids::ServiceId;
 use crate::postgres::PgConnection;
@@ -26,7 +27,7 @@ const UNTIL_SOME_ARE_DECIDED: u32 = 60;
 #[derive(Clone)]
 pub struct Requests {
     limits: Limits,
-    addresses: Rates<IpNet>,
+    addresses: Rates<(IpNet, bool)>,
     clients: Rates<ServiceId>,
 }
 
@@ -37,10 +38,11 @@ impl Requests {
         Self { limits, addresses: Rates::default(), clients: Rates::default() }
     }
 
-    /// Counts one request from an address.
-    pub(super) fn by_address(&self, address: IpNet, now: DateTime<Utc>) -> Result<(), OAuthError> {
+    /// Counts one request from an address. Those that pages of other sites have its browsers make are counted apart.
+    pub(super) fn by_address(&self, caller: &Caller, now: DateTime<Utc>) -> Result<(), OAuthError> {
         let limit = self.limits.requests_per_address;
-        self.addresses.take(address, limit, now).map_err(|wait| too_many_requests("address", limit, wait))
+        let whose = (subscriber(caller.ip), caller.of_another_site);
+        self.addresses.take(whose, limit, now).map_err(|wait| too_many_requests("address", limit, wait))
     }
 
     /// Counts one request of a client.

@@ -50,16 +50,27 @@ pub enum Trouble<'a> {
         /// Complete link that tries again.
         retry_href: &'a str,
     },
-    /// The provider signed the person in by an older sign-in than is asked (403).
+    /// The provider signed the person in by an older sign-in than is asked, or by one of which it doesn't say when it
+    /// was (403).
     NotFresh {
         /// The provider's name.
         provider: &'a str,
         /// What is asked: "a sign-in of the last 5 minutes".
         asked: &'a str,
+        /// Whether it doesn't say.
+        undated: bool,
         /// Complete link that insists.
         retry_href: &'a str,
         /// Complete link to the other ways to sign in.
         others_href: &'a str,
+    },
+    /// Nobody says how recent the person's sign-in is, and they had no authenticator to make up for it when the code was
+    /// entered (403).
+    NoAuthenticator {
+        /// What is asked: "a sign-in of the last 5 minutes".
+        asked: &'a str,
+        /// Complete link to their account pages.
+        account_href: &'a str,
     },
     /// The service or its organization does not offer device login now (403).
     Unavailable,
@@ -124,6 +135,10 @@ impl Trouble<'_> {
             Self::Refused { .. } => "This account has no access here".into(),
             Self::Unreachable { provider, .. } => format!("{provider} can’t be reached just now").into(),
             Self::Unusable { provider, .. } => format!("The sign-in with {provider} did not work").into(),
+            Self::NotFresh { provider, undated: true, .. } => {
+                format!("{provider} did not say when you signed in").into()
+            }
+            Self::NoAuthenticator { .. } => "This device needs an authenticator".into(),
             Self::NotFresh { provider, .. } => format!("{provider} did not ask you to sign in again").into(),
             Self::Unavailable => "Device sign-in is switched off".into(),
             Self::Suspended => "Nobody can sign in here at the moment".into(),

@@ -110,14 +110,17 @@ pub fn trouble<'a>(error: &UpstreamError, provider: &'a str, retry_href: &'a str
     }
 }
 
-/// Whether a link is followed by a person: a picture or a script of another site is none, nor is a browser that fetches
-/// what a person may want next.
+/// Whether a link is followed by a person: a picture, a frame or a script of another site is none, nor is a browser that
+/// fetches what a person may want next.
 #[must_use]
 pub fn is_followed(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let fetched_ahead =
         ["sec-purpose", "purpose"].iter().any(|name| text(name).is_some_and(|why| why.contains("fetch")));
-    !fetched_ahead && text("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
+    let navigates = text("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
+    // A frame navigates as well, unseen and as often as its page likes.
+    let in_a_tab = text("sec-fetch-dest").is_none_or(|destination| destination == "document");
+    !fetched_ahead && navigates && in_a_tab
 }
 
 /// A browser that comes back from a provider.

@@ -1,5 +1,7 @@
 //! Who is signed in to an organization in this browser.
 
+use chrono::{DateTime, Utc};
+
 use crate::browser;
 use crate::browser::store::SignIn;
 use crate::directory::organization::MfaPolicy;
@@ -14,8 +16,8 @@ pub struct Account {
     pub user: User,
     /// When and how they signed in.
     pub sign_in: SignIn,
-    /// Whether they have a second factor.
-    pub enrolled: bool,
+    /// Since when they have a second factor; `None`: they have none.
+    pub enrolled_at: Option<DateTime<Utc>>,
 }
 
 impl Account {
@@ -28,8 +30,14 @@ impl Account {
         let sign_in = browser::store::signed_in(conn, browser, organization).await?;
         let Some(sign_in) = sign_in else { return Ok(None) };
         let Some(user) = user::by_id(conn, sign_in.user_id).await? else { return Ok(None) };
-        let enrolled = mfa::is_enrolled(conn, user.id).await?;
-        Ok(Some(Self { user, sign_in, enrolled }))
+        let enrolled_at = mfa::enrolled_at(conn, user.id).await?;
+        Ok(Some(Self { user, sign_in, enrolled_at }))
+    }
+
+    /// Whether they have a second factor.
+    #[must_use]
+    pub fn is_enrolled(&self) -> bool {
+        self.enrolled_at.is_some()
     }
 
     /// Whether this policy asks them for a second factor.
@@ -37,7 +45,7 @@ impl Account {
     pub fn needs_mfa(&self, policy: MfaPolicy) -> bool {
         match policy {
             MfaPolicy::Required => true,
-            MfaPolicy::IfEnrolled => self.enrolled,
+            MfaPolicy::IfEnrolled => self.is_enrolled(),
             MfaPolicy::Off => false,
         }
     }

@@ -50,6 +50,10 @@ async fn a_link_of_an_organizations_page_is_for_people_who_follow_it() {
         ("sec-fetch-mode", "no-cors"),
         ("sec-fetch-mode", "cors"),
         ("sec-fetch-mode", "websocket"),
+        ("sec-fetch-dest", "iframe"),
+        ("sec-fetch-dest", "frame"),
+        ("sec-fetch-dest", "embed"),
+        ("sec-fetch-dest", "image"),
         ("sec-purpose", "prefetch;prerender"),
         ("purpose", "prefetch"),
     ] {
@@ -57,6 +61,7 @@ async fn a_link_of_an_organizations_page_is_for_people_who_follow_it() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name}: {value}");
     }
     assert_eq!(states(&app).await, ["pending"]);
-    let answer = browser.send(with_header(get(&link), "sec-fetch-mode", "navigate")).await;
+    let followed = with_header(with_header(get(&link), "sec-fetch-mode", "navigate"), "sec-fetch-dest", "document");
+    let answer = browser.send(followed).await;
     assert_eq!(answer.header("location"), Some("/activate/sign-in"));
 }

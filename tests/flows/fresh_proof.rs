@@ -438,3 +438,35 @@ async fn pages_and_database_agree() {
     }
     assert!(yes > 100 && no > 100, "{yes} and {no}");
 }
+
+/// What a person proves, what they decide and what they report lock the same rows: the sign-in first, then the login.
+#[tokio::test]
+async fn a_proof_holds_the_sign_in_before_the_login() {
+    let app = App::with(&asking("mfa = \"required\"\nmfa_max_age = \"12h\"", "")).await;
+    app.enrol(ADA).await;
+    let mut browser = Browser::new(&app);
+    let device = Device::ask(&app, "read").await;
+    let page = browser.enter_and_sign_in(&device.user_code).await;
+    let code = app.totp(TOTP_SECRET);
+    let (confirm, ()) = tokio::join!(browser.prove(&page, &code), the_login_is_free_while_the_sign_in_is_held(&app));
+    assert_eq!(confirm.path, "/activate/confirm", "{}", confirm.text());
+    // The same where it serves another login.
+    app.execute("UPDATE device_grant SET mfa_user_id = NULL, mfa_at = NULL, mfa_amr = '{}'").await;
+    let (confirm, ()) =
+        tokio::join!(browser.open("/activate/confirm"), the_login_is_free_while_the_sign_in_is_held(&app));
+    assert_eq!(confirm.path, "/activate/confirm", "{}", confirm.text());
+    assert_eq!(browser.approve(&confirm).await.path, "/activate/done");
+}
+
+async fn the_login_is_free_while_the_sign_in_is_held(app: &App) {
+    let owner = app.owner();
+    let mut report = owner.begin().await.unwrap();
+    let me: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *report).await.unwrap();
+    sqlx::query("SELECT FROM browser_sign_in FOR UPDATE").execute(&mut *report).await.unwrap();
+    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
+    while !sqlx::query_scalar::<_, bool>(waits).bind(me).fetch_one(&owner).await.unwrap() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    sqlx::query("SELECT FROM device_grant FOR UPDATE NOWAIT").execute(&mut *report).await.expect("nobody holds it");
+    report.commit().await.unwrap();
+}

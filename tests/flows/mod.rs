@@ -9,7 +9,7 @@ pub mod github;
 mod mfa;
 mod nearness;
 mod notices;
-mod oidc;
+pub mod oidc;
 mod openidconnect;
 mod own_page;
 mod password;

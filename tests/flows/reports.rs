@@ -327,3 +327,26 @@ async fn an_approval_at_the_same_moment_is_denied_or_does_not_happen() {
     }
     assert_eq!(counts(&app).await.2, 0);
 }
+
+/// Others lock the same rows in other orders, and PostgreSQL takes one of them back.
+#[tokio::test]
+async fn who_is_taken_back_by_the_database_is_tried_once_more() {
+    let app = App::acme().await;
+    let (_, token) = signed_in(&app).await;
+    for sql in [
+        "CREATE SEQUENCE presses",
+        "CREATE FUNCTION deadlock_once() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+             IF nextval('public.presses') = 1 THEN RAISE 'deadlock detected' USING ERRCODE = 'deadlock_detected'; END IF;
+             RETURN NEW;
+         END $$",
+        "CREATE TRIGGER deadlock_once BEFORE INSERT ON report FOR EACH ROW EXECUTE FUNCTION deadlock_once()",
+    ] {
+        sqlx::query(sql).execute(&app.owner()).await.unwrap();
+    }
+    let page = press(&app, &token).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+    assert_eq!(counts(&app).await, (1, 0, 0));
+    assert_eq!(app.audit().await["reported"], 1);
+    let tries: i64 = sqlx::query_scalar("SELECT last_value FROM presses").fetch_one(&app.owner()).await.unwrap();
+    assert_eq!(tries, 2);
+}

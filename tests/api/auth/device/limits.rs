@@ -145,3 +145,37 @@ async fn at_verify_an_address_has_thirty_wrong_codes() {
     app.advance(3600);
     is_refused(&verify("198.51.100.1", "BCDF-GHJK").await, 400, "invalid_grant");
 }
+
+/// Any page can have its visitors' browsers ask and guess, from their addresses, and an office has one.
+#[tokio::test]
+async fn what_pages_of_other_sites_try_takes_nothing_from_who_looks_at_them() {
+    let app = with(Limits { requests_per_address: 3, ..Limits::default() }).await;
+    let device = Device::ask(&app, "read").await;
+    let office = "198.51.100.1";
+    let by_a_page = async |path: &str, form: &[(&str, &str)], (name, value): (&'static str, &'static str)| {
+        let mut request = forwarded(office, form_request(path, form));
+        request.headers_mut().insert(name, value.parse().unwrap());
+        app.send(request).await
+    };
+    let says = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example"), ("origin", "null")];
+    for n in 0..30 {
+        // An organization's own page asks in the same way, and right codes cost nothing.
+        let right = by_a_page("/auth/device/verify", &[("user_code", &device.user_code)], says[n % 3]).await;
+        assert_eq!(right.status, StatusCode::OK);
+        let wrong = by_a_page("/auth/device/verify", &[("user_code", "BCDF-GHJK")], says[n % 3]).await;
+        is_refused(&wrong, 400, "invalid_grant");
+    }
+    let refused = by_a_page("/auth/device/verify", &[("user_code", "BCDF-GHJK")], says[0]).await;
+    is_too_much(&refused, "from this address");
+    for _ in 0..3 {
+        assert_eq!(by_a_page(PATH, &[("client_id", "acme-cli")], says[0]).await.status, StatusCode::OK);
+    }
+    is_too_much(&by_a_page(PATH, &[("client_id", "acme-cli")], says[1]).await, "this address");
+
+    assert_eq!(ask_from(&app, office).await.status, StatusCode::OK);
+    let mut link = axum::http::Request::get(format!("/auth/password?user_code={}", "BCDF-GHJK"));
+    link.headers_mut().unwrap().insert("sec-fetch-site", "cross-site".parse().unwrap());
+    let link = forwarded(office, link.body(axum::body::Body::empty()).unwrap());
+    assert_eq!(app.send(link).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(Browser::behind_proxy(&app, office).enter(&device.user_code).await.path, "/activate/sign-in");
+}
