@@ -290,7 +290,8 @@ fn report(gallery: &Gallery) -> Result {
 fn troubles(gallery: &Gallery) -> Result {
     let (provider, retry_href) = ("Acme SSO", "./activate/sign-in");
     let asked = "a sign-in of the last 5 minutes";
-    let not_fresh = Trouble::NotFresh { provider, asked, retry_href, others_href: "./activate/sign-in" };
+    let not_fresh =
+        Trouble::NotFresh { provider, asked, retry_href, others_href: "./activate/sign-in", undated: false };
     let refused = Trouble::Refused { provider, identity: Some("ada@other.example"), retry_href };
     let reference = Frame { request_id: Some("0198f2c4-7a1e-7d0b-9c55-2f6f0a9be311"), ..NEUTRAL };
     let (device, you) = ("2001:db8:85a3:8d3:1319:8a2e:370:7348", "203.0.113.24");
@@ -308,7 +309,6 @@ fn troubles(gallery: &Gallery) -> Result {
         ("x-other-network", CLAIMED, too_far(Distance::OtherNetwork, "198.51.100.7")),
         ("x-incomparable", CLAIMED, too_far(Distance::Incomparable, device)),
         ("x-hidden", CLAIMED, too_far(Distance::Hidden, "198.51.100.7")),
-        ("x-too-many", NEUTRAL, Trouble::TooManyAttempts { wait: "5 minutes" }),
         ("x-other-host", NEUTRAL, Trouble::OtherHost),
         ("x-not-found", NEUTRAL, Trouble::NotFound),
         ("x-server", reference, Trouble::Server),
