@@ -34,6 +34,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The counters of a server with this database. Every kind of event is there from the start: an alert must not miss the first.
+#[must_use]
 pub fn metrics(pool: &PgPool) -> Metrics {
     let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
     Metrics::new(vec![Box::new(Connections(pool.clone()))], &kinds)
