@@ -162,7 +162,9 @@ mod tests {
         let asked = |headers: &[(&'static str, &'static str)]| {
             let mut all = HeaderMap::new();
             all.insert("host", "login.example".parse().unwrap());
-            all.extend(headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())));
+            for (name, value) in headers {
+                all.insert(*name, value.parse().unwrap());
+            }
             is_of_another_site(&all, &AskedHost::of(&all, &"/activate".parse().unwrap(), false))
         };
         for own in [&[][..], &[("sec-fetch-site", "none")], &[("origin", "https://login.example")]] {
