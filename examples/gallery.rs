@@ -291,7 +291,8 @@ fn troubles(gallery: &Gallery) -> Result {
     let (provider, retry_href) = ("Acme SSO", "./activate/sign-in");
     let asked = "a sign-in of the last 5 minutes";
     let not_fresh =
-        Trouble::NotFresh { provider, asked, retry_href, others_href: "./activate/sign-in", undated: false };
+        Trouble::NotFresh { provider, asked, undated: false, retry_href, others_href: "./activate/sign-in" };
+    let no_authenticator = Trouble::NoAuthenticator { asked, account_href: "./account/acme" };
     let refused = Trouble::Refused { provider, identity: Some("ada@other.example"), retry_href };
     let reference = Frame { request_id: Some("0198f2c4-7a1e-7d0b-9c55-2f6f0a9be311"), ..NEUTRAL };
     let (device, you) = ("2001:db8:85a3:8d3:1319:8a2e:370:7348", "203.0.113.24");
@@ -305,6 +306,7 @@ fn troubles(gallery: &Gallery) -> Result {
         ("x-unreachable", CLAIMED, Trouble::Unreachable { provider, retry_href }),
         ("x-unusable", CLAIMED, Trouble::Unusable { provider, retry_href }),
         ("x-not-fresh", CLAIMED, not_fresh),
+        ("x-no-authenticator", CLAIMED, no_authenticator),
         ("x-unavailable", CLAIMED, Trouble::Unavailable),
         ("x-other-network", CLAIMED, too_far(Distance::OtherNetwork, "198.51.100.7")),
         ("x-incomparable", CLAIMED, too_far(Distance::Incomparable, device)),

@@ -448,25 +448,40 @@ async fn a_proof_holds_the_sign_in_before_the_login() {
     let device = Device::ask(&app, "read").await;
     let page = browser.enter_and_sign_in(&device.user_code).await;
     let code = app.totp(TOTP_SECRET);
-    let (confirm, ()) = tokio::join!(browser.prove(&page, &code), the_login_is_free_while_the_sign_in_is_held(&app));
+    let held = Held::new(&app).await;
+    let (confirm, ()) = tokio::join!(browser.prove(&page, &code), held.until_somebody_waits());
     assert_eq!(confirm.path, "/activate/confirm", "{}", confirm.text());
     // The same where it serves another login.
     app.execute("UPDATE device_grant SET mfa_user_id = NULL, mfa_at = NULL, mfa_amr = '{}'").await;
-    let (confirm, ()) =
-        tokio::join!(browser.open("/activate/confirm"), the_login_is_free_while_the_sign_in_is_held(&app));
+    let held = Held::new(&app).await;
+    let (confirm, ()) = tokio::join!(browser.open("/activate/confirm"), held.until_somebody_waits());
     assert_eq!(confirm.path, "/activate/confirm", "{}", confirm.text());
     assert_eq!(browser.approve(&confirm).await.path, "/activate/done");
 }
 
-async fn the_login_is_free_while_the_sign_in_is_held(app: &App) {
-    let owner = app.owner();
-    let mut report = owner.begin().await.unwrap();
-    let me: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *report).await.unwrap();
-    sqlx::query("SELECT FROM browser_sign_in FOR UPDATE").execute(&mut *report).await.unwrap();
-    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
-    while !sqlx::query_scalar::<_, bool>(waits).bind(me).fetch_one(&owner).await.unwrap() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+/// A sign-in that somebody else's transaction holds.
+struct Held {
+    owner: sqlx::PgPool,
+    transaction: sqlx::Transaction<'static, sqlx::Postgres>,
+}
+
+impl Held {
+    async fn new(app: &App) -> Self {
+        let owner = app.owner();
+        let mut transaction = owner.begin().await.unwrap();
+        sqlx::query("SELECT FROM browser_sign_in FOR UPDATE").execute(&mut *transaction).await.unwrap();
+        Self { owner, transaction }
     }
-    sqlx::query("SELECT FROM device_grant FOR UPDATE NOWAIT").execute(&mut *report).await.expect("nobody holds it");
-    report.commit().await.unwrap();
+
+    /// Lets go when somebody waits for it, who must not hold the login by then.
+    async fn until_somebody_waits(mut self) {
+        let me: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *self.transaction).await.unwrap();
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
+        while !sqlx::query_scalar::<_, bool>(waits).bind(me).fetch_one(&self.owner).await.unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let free = sqlx::query("SELECT FROM device_grant FOR UPDATE NOWAIT").execute(&mut *self.transaction).await;
+        free.expect("nobody holds it");
+        self.transaction.commit().await.unwrap();
+    }
 }

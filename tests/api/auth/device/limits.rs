@@ -154,6 +154,7 @@ async fn what_pages_of_other_sites_try_takes_nothing_from_who_looks_at_them() {
     let office = "198.51.100.1";
     let by_a_page = async |path: &str, form: &[(&str, &str)], (name, value): (&'static str, &'static str)| {
         let mut request = forwarded(office, form_request(path, form));
+        request.headers_mut().insert("host", "auth.acme.example".parse().unwrap());
         request.headers_mut().insert(name, value.parse().unwrap());
         app.send(request).await
     };
