@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::time::Duration;
 
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Client, RequestBuilder, Response};
@@ -60,9 +61,11 @@ impl OidcProvider {
     }
 }
 
-/// A client that behaves like a browser whose redirects are followed by hand.
+/// A client that behaves like a browser whose redirects are followed by hand. Each request has a connection of its own: one
+/// that is kept may be closed by the other side at the very moment at which it is used again.
 pub fn browser() -> Client {
-    Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    let client = Client::builder().redirect(reqwest::redirect::Policy::none()).pool_max_idle_per_host(0);
+    client.timeout(Duration::from_mins(1)).build().unwrap()
 }
 
 /// Signs `account` in as a person would who was sent to `authorization_url`, and returns where the browser is sent
