@@ -13,7 +13,17 @@ use super::error::{Explain, ManagedError};
 /// never evidence of anything.
 #[derive(Debug)]
 pub(super) struct DataDirLock {
-    _file: File,
+    file: File,
+}
+
+/// Said, and not left to the closing of the file: a process that is being started at this moment has a copy of it until it
+/// runs its own program, and the lock would last as long.
+impl Drop for DataDirLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "a data directory's lock ends with its file");
+        }
+    }
 }
 
 impl DataDirLock {
@@ -39,7 +49,7 @@ impl DataDirLock {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .explain("write", &path)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
