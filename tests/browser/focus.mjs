@@ -19,7 +19,8 @@ export function focused(page) {
       top: Math.round(box.top + window.scrollY),
       left: Math.round(box.left),
       outlined: element.matches(':focus-visible') && style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2,
-      inView: box.top >= 0 && box.bottom <= window.innerHeight && box.left >= 0 && box.right <= window.innerWidth,
+      // Boxes lie between pixels, and scrolling stops at whole ones.
+      inView: box.top > -1 && box.bottom < window.innerHeight + 1 && box.left > -1 && box.right < window.innerWidth + 1,
       uncovered: element.contains(onTop) || onTop?.contains(element) || false,
     }
   })
