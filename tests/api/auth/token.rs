@@ -219,8 +219,14 @@ async fn a_database_that_went_over_to_a_standby_is_away_too() {
     app.execute(
         "DO $$ BEGIN
              EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
-             PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE datname = current_database() AND pid <> pg_backend_pid();
+         END $$",
+    )
+    .await;
+    // Only then, and until they are gone: a connection that is made before, or lives on for a moment, can write.
+    app.execute(
+        "DO $$ BEGIN
+             PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
          END $$",
     )
     .await;
