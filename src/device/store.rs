@@ -76,6 +76,17 @@ pub async fn by_id(conn: &mut PgConnection, id: GrantId) -> Result<Option<Grant>
     row.map(Grant::try_from).transpose()
 }
 
+/// Which of these grants aren't open any more: decided, or gone.
+pub async fn not_open(conn: &mut PgConnection, grants: &[GrantId]) -> Result<Vec<GrantId>, sqlx::Error> {
+    let ids: Vec<_> = grants.iter().map(|grant| grant.0).collect();
+    let gone = sqlx::query_scalar!(
+        r#"SELECT held AS "held!" FROM unnest($1::uuid[]) held
+           WHERE NOT EXISTS (SELECT FROM device_grant WHERE id = held AND state IN ('pending', 'claimed'))"#,
+        &ids,
+    );
+    Ok(gone.fetch_all(conn).await?.into_iter().map(GrantId).collect())
+}
+
 /// Finds the grant whose user code can still be typed, by anybody or by the browser that claimed it.
 pub async fn by_user_code(
     conn: &mut PgConnection,

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::device::live::LiveCodes;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
+use crate::directory::known::KnownServices;
 use crate::http::oauth_error::{self, OAuthError};
 use crate::installation::Installation;
 use crate::session::signing_keys::SigningKeys;
@@ -41,7 +42,9 @@ pub struct Endpoints {
     pub installation: Installation,
     /// What signs tokens.
     pub signing_keys: SigningKeys,
-    /// Polls that wait.
+    /// The services that this node has looked up.
+    pub services: KnownServices,
+    /// Open grants, and polls that wait.
     pub waiting: Waiting,
     /// How fast polls may come.
     pub pacing: Pacing,

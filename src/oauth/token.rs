@@ -3,6 +3,10 @@
 //! A poll never fails for our reasons: a device that is told "server error" gives up, and the person approves into the
 //! void. While the database is away, a genuine code that may be alive is pending.
 //!
+//! A poll of a grant that this node holds in memory ([`waiting`](crate::device::waiting)) is answered from there. One of a
+//! grant that it doesn't is looked up; if that is still open, it is held from then on. A proof of a key is spent in the
+//! database, with each poll.
+//!
 //! A grant that its request bound to a key is redeemed with a proof of that key only (RFC 9449 §5). One that was bound to
 //! none is redeemed with or without: with a proof, its tokens are bound to that key from then on.
 
@@ -22,8 +26,8 @@ use crate::device::codes;
 use crate::device::grant::{self, Answer, Approval, Grant};
 use crate::device::store;
 use crate::device::verification::Number;
-use crate::device::waiting::Place;
-use crate::directory::service::Service;
+use crate::device::waiting::{Glimpse, Open, Place};
+use crate::directory::service::{Dpop, Service};
 use crate::directory::user;
 use crate::dpop::{Proof, replay};
 use crate::http::client_address::Caller;
@@ -44,8 +48,8 @@ use super::verification::{self, Verified};
 use super::{DEVICE_CODE_GRANT, Endpoints};
 use super::{refresh, resources};
 
-/// The longest that a poll may ask to be held (SPEC §2.3).
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The longest that a poll may ask to be held.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Seconds between looks while nothing is known of the grant.
 const USUAL_INTERVAL: i16 = 5;
@@ -155,29 +159,53 @@ impl<'a> Poll<'a> {
 
     async fn answer(mut self, wait: Option<Duration>) -> Result<TokenAnswer, OAuthError> {
         let until = Instant::now() + wait.unwrap_or_default();
-        let place = self.grant.map(|grant| self.endpoints.waiting.take_place(grant));
+        let waiting = &self.endpoints.waiting;
+        let place = wait.and(self.grant).map(|grant| waiting.take_place(grant));
         loop {
-            // From here on no decision is missed: it either is in the database or wakes this place.
+            // From here on no decision is missed: it either is known where this looks, or wakes this place.
             let decision = place.as_ref().map(Place::decision);
-            let (undecided, interval) = match self.look().await {
-                Ok(Look::Decided(answer)) => return *answer,
-                Ok(Look::Undecided(grant)) => (not_yet(&grant), grant.poll_interval),
-                Err(_) => (self.while_away(), USUAL_INTERVAL),
+            let (undecided, look_again) = match self.from_memory() {
+                Some(undecided) => (undecided, None),
+                None => match self.look().await {
+                    Ok(Look::Decided(answer)) => return *answer,
+                    Ok(Look::Undecided(grant)) => {
+                        let held = waiting.open(grant.id).is_some();
+                        (not_yet(grant.poll_interval), (!held).then_some(grant.poll_interval))
+                    }
+                    Err(_) => (self.while_away(), Some(USUAL_INTERVAL)),
+                },
             };
             let left = until.saturating_duration_since(Instant::now());
-            let held = !left.is_zero() && undecided.is_pending() && !self.endpoints.waiting.is_closed();
-            let Some(decision) = decision.filter(|_| held) else { return Err(undecided) };
-            // Looked at again after an interval even if nobody calls: the listening connection may be down.
-            let interval = Duration::from_secs(u64::from(interval.unsigned_abs()));
-            let _either = tokio::time::timeout(left.min(interval), decision).await;
+            let waits = !left.is_zero() && undecided.is_pending() && !waiting.is_closed();
+            let Some(decision) = decision.filter(|_| waits) else { return Err(undecided) };
+            // What isn't held here is looked at again after an interval, even if nobody calls.
+            let seconds = look_again.map(|seconds| Duration::from_secs(u64::from(seconds.unsigned_abs())));
+            let _either = tokio::time::timeout(seconds.map_or(left, |interval| left.min(interval)), decision).await;
         }
     }
 
+    /// The answer to a poll of a grant that is open for all that is known here, and whose client is known; `None`: the
+    /// database has to say.
+    fn from_memory(&mut self) -> Option<OAuthError> {
+        let grant = self.grant?;
+        let Endpoints { installation, services, waiting, .. } = self.endpoints;
+        let open = waiting.open(grant).filter(|open| !open.bound && installation.clock.now() < open.expires_at)?;
+        let known = services.now();
+        let service = self.credentials.among(&known, &installation.keyring)?;
+        let narrows = ["resource", "audience"].into_iter().any(|name| self.parameters.all(name).next().is_some());
+        let proves = !self.possession.is_absent() || service.dpop == Dpop::Required;
+        if open.service != service.id || narrows || proves || may_log_in(service).is_err() {
+            return None;
+        }
+        let flood = self.is_flood(grant, open.interval, open.expires_at);
+        Some(if flood { slow_down(open.interval) } else { not_yet(open.interval) })
+    }
+
     /// Whether this poll comes too fast. It counts once, however often it looks.
-    fn is_flood(&mut self, grant: &Grant) -> bool {
+    fn is_flood(&mut self, grant: GrantId, interval: i16, expires_at: DateTime<Utc>) -> bool {
         let style = self.credentials.style;
         !std::mem::replace(&mut self.counted, true)
-            && !self.endpoints.pacing.take(grant.id, style, grant.poll_interval, grant.expires_at, self.at)
+            && !self.endpoints.pacing.take(grant, style, interval, expires_at, self.at)
     }
 
     /// The proof of this poll as it counts for the grant. Whoever has the code but not the key learns nothing of the
@@ -218,6 +246,7 @@ impl<'a> Poll<'a> {
 
     /// Looks at the client and the grant. An error is the database's, or the refusal of a client without a genuine code.
     async fn look(&mut self) -> Result<Look, OAuthError> {
+        let since = self.grant.map(|grant| self.endpoints.waiting.glimpse(grant));
         // Reading can be given up at any moment; a redemption that was begun is seen through.
         let found = tokio::time::timeout(PATIENCE, self.find()).await;
         let (mut conn, service, grant) = match found.map_err(|_| OAuthError::temporarily_unavailable())? {
@@ -234,8 +263,11 @@ impl<'a> Poll<'a> {
         let refusal = match (grant.answer(now), wanted) {
             (Answer::Pending | Answer::Approved(_), Err(refusal)) => refusal,
             (Answer::Pending, Ok(_)) => match may_log_in(&service) {
-                Ok(()) if self.is_flood(&grant) => slow_down(&grant),
+                Ok(()) if self.is_flood(grant.id, grant.poll_interval, grant.expires_at) => {
+                    slow_down(grant.poll_interval)
+                }
                 Ok(()) if self.spend(&mut conn, proof.as_ref()).await? => {
+                    self.hold(&grant, since);
                     return Ok(Look::Undecided(Box::new(grant)));
                 }
                 Ok(()) => possession::used_before(),
@@ -251,7 +283,9 @@ impl<'a> Poll<'a> {
                             let given = Given { resources: &resources, jkt: proof.map(|proof| proof.jkt), number };
                             return self.redeem(&grant, approval, &service, given).await;
                         }
-                        Verified::Missing(_) if self.is_flood(&grant) => slow_down(&grant),
+                        Verified::Missing(_) if self.is_flood(grant.id, grant.poll_interval, grant.expires_at) => {
+                            slow_down(grant.poll_interval)
+                        }
                         Verified::Missing(refusal) | Verified::No(refusal) => refusal,
                     }
                 } else {
@@ -274,11 +308,19 @@ impl<'a> Poll<'a> {
         Ok(Look::decided(Err(refusal)))
     }
 
+    /// Holds an open grant in memory, as it was looked up.
+    fn hold(&self, grant: &Grant, since: Option<Glimpse>) {
+        let open = Open::from(grant);
+        since.into_iter().for_each(|since| self.endpoints.waiting.remember(grant.id, since, open));
+    }
+
     /// The client and its grant, and the connection that they were read on.
     async fn find(&self) -> Result<(PoolConnection<Postgres>, Service, Grant), OAuthError> {
         let installation = &self.endpoints.installation;
         let mut conn = installation.pool.acquire().await?;
+        let turn = self.endpoints.services.turn();
         let service = self.credentials.authenticate(&mut conn, &installation.keyring).await?;
+        self.endpoints.services.remember(turn, &service);
         let grant = store::by_id(&mut conn, self.grant.ok_or_else(unknown_code)?).await?;
         let grant = grant.filter(|grant| grant.service_id == service.id).ok_or_else(unknown_code)?;
         Ok((conn, service, grant))
@@ -401,10 +443,10 @@ fn unknown_code() -> OAuthError {
     OAuthError::invalid_grant("This device code is not known here, or was given to another client. Ask for a new one.")
 }
 
-fn not_yet(grant: &Grant) -> OAuthError {
-    OAuthError::authorization_pending(format!("Not approved yet: poll again in {} s.", grant.poll_interval))
+fn not_yet(interval: i16) -> OAuthError {
+    OAuthError::authorization_pending(format!("Not approved yet: poll again in {interval} s."))
 }
 
-fn slow_down(grant: &Grant) -> OAuthError {
-    OAuthError::slow_down(format!("Polls come too fast: one every {} s is enough.", grant.poll_interval))
+fn slow_down(interval: i16) -> OAuthError {
+    OAuthError::slow_down(format!("Polls come too fast: one every {interval} s is enough."))
 }

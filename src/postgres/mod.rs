@@ -1,6 +1,7 @@
 //! PostgreSQL: the pool, the embedded migrations, and what an error says.
 
 pub mod managed;
+pub mod notifications;
 pub mod roles;
 
 use std::collections::HashMap;
