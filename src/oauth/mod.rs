@@ -8,6 +8,7 @@ mod limits;
 mod metadata;
 pub mod openapi;
 mod possession;
+mod redemption;
 mod refresh;
 mod resources;
 mod revoke;

@@ -12,19 +12,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Postgres};
 use tokio::time::Instant;
 
 use crate::audit;
 use crate::device::codes;
-use crate::device::grant::{self, Answer, Approval, Grant};
+use crate::device::grant::{self, Answer, Grant};
 use crate::device::store;
-use crate::device::verification::Number;
 use crate::device::waiting::Place;
 use crate::directory::service::Service;
-use crate::directory::user;
 use crate::dpop::{Proof, replay};
 use crate::http::client_address::Caller;
 use crate::http::oauth_error::OAuthError;
@@ -32,14 +30,15 @@ use crate::http::parameters::Parameters;
 use crate::http::preference;
 use crate::ids::{GrantId, SessionId};
 use crate::postgres::PgConnection;
-use crate::session::tokens::{self, TokenAnswer};
-use crate::session::{self, Session};
+use crate::session;
+use crate::session::tokens::TokenAnswer;
 use crate::telemetry::metrics;
 
 use super::client_auth::Credentials;
 use super::device_authorization::may_log_in;
 use super::openapi::{refusals, requests};
 use super::possession::{self, Possession};
+use super::redemption::{self, Approved, Given};
 use super::verification::{self, Verified};
 use super::{DEVICE_CODE_GRANT, Endpoints};
 use super::{refresh, resources};
@@ -118,16 +117,6 @@ struct Poll<'a> {
     tried: bool,
     /// Whether its proof is used up.
     spent: bool,
-}
-
-/// What a poll that redeems came with.
-struct Given<'a> {
-    /// The APIs that the first access token is for.
-    resources: &'a [String],
-    /// The thumbprint of the key that the session is bound to.
-    jkt: Option<String>,
-    /// The number that the page showed.
-    number: Option<Number>,
 }
 
 /// What a look at the database said.
@@ -248,8 +237,10 @@ impl<'a> Poll<'a> {
                     match verification::check(&mut conn, installation, decided, self.parameters, caller).await? {
                         Verified::Yes(number) => {
                             drop(conn);
-                            let given = Given { resources: &resources, jkt: proof.map(|proof| proof.jkt), number };
-                            return self.redeem(&grant, approval, &service, given).await;
+                            let jkt = proof.map(|proof| proof.jkt);
+                            let given = Given { caller, resources: &resources, jkt, number };
+                            let approved = Approved { grant: &grant, approval, service: &service };
+                            return redemption::redeem(self.endpoints, approved, given).await.map(Look::decided);
                         }
                         Verified::Missing(_) if self.is_flood(&grant) => slow_down(&grant),
                         Verified::Missing(refusal) | Verified::No(refusal) => refusal,
@@ -282,93 +273,6 @@ impl<'a> Poll<'a> {
         let grant = store::by_id(&mut conn, self.grant.ok_or_else(unknown_code)?).await?;
         let grant = grant.filter(|grant| grant.service_id == service.id).ok_or_else(unknown_code)?;
         Ok((conn, service, grant))
-    }
-
-    /// Makes a session of an approved grant, once, and mints its tokens.
-    async fn redeem(
-        &self,
-        grant: &Grant,
-        approval: &Approval,
-        service: &Service,
-        given: Given<'_>,
-    ) -> Result<Look, OAuthError> {
-        let installation = &self.endpoints.installation;
-        let now = installation.clock.now();
-        let session = Session { dpop_jkt: given.jkt, ..self.session(grant, approval, service, now) };
-        let mut tx = installation.pool.begin().await?;
-        if !store::redeem(&mut tx, grant.id, session.id, given.number, now).await? {
-            return Ok(Look::decided(Err(self.why_not(&mut tx, grant, service).await?)));
-        }
-        session::store::insert(&mut tx, &session, now).await?;
-        audit::Event::new(audit::Kind::Redeemed, &installation.clock, &installation.random)
-            .of(grant.organization_id)
-            .service(service.id)
-            .grant(grant.id)
-            .session(session.id)
-            .user(approval.user_id)
-            .caller(self.caller)
-            .append(&mut tx)
-            .await?;
-        let user = user::by_id(&mut tx, approval.user_id).await?.ok_or_else(OAuthError::server_error)?;
-        // Minted before the commit: a key that can't sign leaves the grant approved, and the device polls on.
-        let minted = tokens::Grant {
-            session: &session,
-            service,
-            user: &user,
-            scopes: &session.scopes,
-            resources: given.resources,
-            jkt: session.dpop_jkt.as_deref(),
-            refreshable: service.gives_refresh_token(&session.scopes),
-        };
-        let minted = tokens::mint(installation, &self.endpoints.signing_keys, &minted, now);
-        let answer = minted.map_err(|error| {
-            tracing::error!(%error, grant = %grant.id, "tokens can't be minted");
-            OAuthError::server_error()
-        })?;
-        tx.commit().await?;
-        Ok(Look::decided(Ok(answer)))
-    }
-
-    fn session(&self, grant: &Grant, approval: &Approval, service: &Service, now: DateTime<Utc>) -> Session {
-        let after = |life| now + TimeDelta::from_std(life).unwrap_or(TimeDelta::days(90));
-        Session {
-            id: SessionId::new(now, &self.endpoints.installation.random.bytes()),
-            organization_id: grant.organization_id,
-            service_id: grant.service_id,
-            user_id: approval.user_id,
-            grant_id: grant.id,
-            scopes: approval.scopes.clone(),
-            resources: grant.resources.clone(),
-            dpop_jkt: grant.dpop_jkt.clone(),
-            auth_time: approval.auth_time,
-            amr: approval.amr.clone(),
-            name: grant.device.name.clone().unwrap_or_else(|| service.name.clone()),
-            user_agent: self.caller.user_agent.clone(),
-            ip: self.caller.ip,
-            generation: 0,
-            idle_expires_at: after(service.refresh_idle),
-            expires_at: after(service.refresh_absolute),
-        }
-    }
-
-    /// Why an approved grant could not be redeemed: another poll did, or something changed since the approval.
-    async fn why_not(
-        &self,
-        conn: &mut PgConnection,
-        grant: &Grant,
-        service: &Service,
-    ) -> Result<OAuthError, OAuthError> {
-        let now = self.endpoints.installation.clock.now();
-        let current = store::by_id(conn, grant.id).await?;
-        if current.is_none_or(|current| !matches!(current.answer(now), Answer::Approved(_))) {
-            return Ok(OAuthError::invalid_grant("The tokens of this code were sent to another poll."));
-        }
-        // An answer, and no error: that would be the database's.
-        Ok(may_log_in(service).err().unwrap_or_else(|| {
-            OAuthError::access_denied(
-                "The account was locked, or what is asked of it has changed since the approval: start again.",
-            )
-        }))
     }
 
     /// A code that was redeemed and comes again is in two hands: the session ends.
