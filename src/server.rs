@@ -26,6 +26,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::audit::linker;
 use crate::config::{Limits, Phishing};
+use crate::device::intake::Intake;
 use crate::device::live::LiveCodes;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
@@ -116,6 +117,7 @@ impl Server {
             pacing: Pacing::default(),
             requests: Requests::within(limits),
             live: live.clone(),
+            intake: Intake::new(installation.pool.clone()),
         };
         let pages = Pages {
             installation: installation.clone(),

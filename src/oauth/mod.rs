@@ -25,6 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::clock::Clock;
+use crate::device::intake::Intake;
 use crate::device::live::LiveCodes;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
@@ -50,6 +51,8 @@ pub struct Endpoints {
     pub requests: Requests,
     /// How many codes are open.
     pub live: LiveCodes,
+    /// Where new grants are written.
+    pub intake: Intake,
 }
 
 /// The device grant's name (RFC 8628 §3.4).

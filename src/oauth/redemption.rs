@@ -1,19 +1,20 @@
 //! One poll redeems an approved grant: it becomes a session, and the session's first tokens are sent (SPEC §2.3).
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ipnet::IpNet;
 
 use crate::audit;
 use crate::device::grant::{Answer, Approval, Grant};
 use crate::device::store;
 use crate::device::verification::Number;
 use crate::directory::service::Service;
-use crate::directory::user;
+use crate::directory::user::Profile;
 use crate::http::client_address::Caller;
 use crate::http::oauth_error::OAuthError;
-use crate::ids::SessionId;
+use crate::ids::{EventId, SessionId};
 use crate::postgres::PgConnection;
+use crate::session::Session;
 use crate::session::tokens::{self, TokenAnswer};
-use crate::session::{self, Session};
 
 use super::Endpoints;
 use super::device_authorization::may_log_in;
@@ -42,7 +43,11 @@ pub struct Given<'a> {
 }
 
 /// Makes a session of an approved grant, once, and mints its tokens. An error is the database's, or a fault of ours.
+///
+/// The tokens are minted first: a key that can't sign leaves the grant approved, and the device polls on. Whoever doesn't get
+/// to redeem it throws them away; nobody has seen them, and there is no session that they would be good for.
 pub async fn redeem(
+    conn: &mut PgConnection,
     endpoints: &Endpoints,
     approved: Approved<'_>,
     given: Given<'_>,
@@ -51,26 +56,10 @@ pub async fn redeem(
     let Approved { grant, approval, service } = approved;
     let now = installation.clock.now();
     let session = Session { dpop_jkt: given.jkt, ..session(endpoints, approved, given.caller, now) };
-    let mut tx = installation.pool.begin().await?;
-    if !store::redeem(&mut tx, grant.id, session.id, given.number, now).await? {
-        return Ok(Err(why_not(&mut tx, approved, now).await?));
-    }
-    session::store::insert(&mut tx, &session, now).await?;
-    audit::Event::new(audit::Kind::Redeemed, &installation.clock, &installation.random)
-        .of(grant.organization_id)
-        .service(service.id)
-        .grant(grant.id)
-        .session(session.id)
-        .user(approval.user_id)
-        .caller(given.caller)
-        .append(&mut tx)
-        .await?;
-    let user = user::by_id(&mut tx, approval.user_id).await?.ok_or_else(OAuthError::server_error)?;
-    // Minted before the commit: a key that can't sign leaves the grant approved, and the device polls on.
     let minted = tokens::Grant {
         session: &session,
         service,
-        user: &user,
+        person: &approval.person,
         scopes: &session.scopes,
         resources: given.resources,
         jkt: session.dpop_jkt.as_deref(),
@@ -81,8 +70,70 @@ pub async fn redeem(
         tracing::error!(%error, grant = %grant.id, "tokens can't be minted");
         OAuthError::server_error()
     })?;
-    tx.commit().await?;
-    Ok(Ok(answer))
+    let event = EventId::new(now, &installation.random.bytes());
+    if write(conn, &session, &approval.person, given.number, event, now).await? {
+        return Ok(Ok(answer));
+    }
+    Ok(Err(why_not(conn, approved, now).await?))
+}
+
+/// `approved → redeemed`, the session and the event, in one statement: if organization, service, user and what was proven
+/// when it was decided still are as the approval needs them, the number is the one that the page showed, if it showed one,
+/// and the person is called what the tokens say. Exactly one of any number of callers is told `true`.
+async fn write(
+    conn: &mut PgConnection,
+    session: &Session,
+    person: &Profile,
+    number: Option<Number>,
+    event: EventId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let redeemed = sqlx::query_scalar!(
+        r#"WITH redeemed AS (
+               UPDATE device_grant g SET state = 'redeemed', redeemed_at = $3, session_id = $2
+               FROM service s, organization o, app_user u
+               WHERE g.id = $1 AND g.state = 'approved' AND g.expires_at > $3
+                 AND s.id = g.service_id AND s.device_login
+                 AND o.id = g.organization_id AND o.status = 'active'
+                 AND u.id = g.user_id AND u.status = 'active'
+                 AND (u.email, u.email_verified, u.name) IS NOT DISTINCT FROM ($5::text, $6::boolean, $7::text)
+                 AND (g.verification_number IS NULL OR g.verification_number = $4)
+                 AND proven_as_asked(g, s, o.mfa, u.id, g.proven_at, g.proven_for, g.decided_at)
+               RETURNING g.*),
+           made AS (
+               INSERT INTO session (id, organization_id, service_id, user_id, grant_id, scopes, resources, dpop_jkt,
+                   auth_time, amr, name, user_agent, ip, last_ip, created_at, last_seen_at, generation,
+                   idle_expires_at, expires_at)
+               SELECT session_id, organization_id, service_id, user_id, id, granted_scopes, resources, $8,
+                   auth_time, amr, $9, $10, $11, $11, $3, $3, $12, $13, $14 FROM redeemed),
+           noted AS (
+               INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, session_id, user_id, ip,
+                   user_agent)
+               SELECT $15, $3, $16, organization_id, service_id, id, session_id, user_id, $11, $10 FROM redeemed)
+           SELECT EXISTS (SELECT FROM redeemed) AS "redeemed!""#,
+        session.grant_id.0,
+        session.id.0,
+        now,
+        number.map(Number::get),
+        person.email,
+        person.email_verified,
+        person.name,
+        session.dpop_jkt,
+        session.name,
+        session.user_agent,
+        IpNet::from(session.ip),
+        session.generation,
+        session.idle_expires_at,
+        session.expires_at,
+        event.0,
+        audit::Kind::Redeemed.as_str(),
+    )
+    .fetch_one(conn)
+    .await?;
+    if redeemed {
+        audit::Kind::Redeemed.count();
+    }
+    Ok(redeemed)
 }
 
 fn session(
@@ -112,16 +163,19 @@ fn session(
     }
 }
 
-/// Why an approved grant could not be redeemed: another poll did, or something changed since the approval. An answer, and
-/// no error: that would be the database's.
+/// Why an approved grant could not be redeemed: another poll did, or something changed since the look. An answer, and no
+/// error: that would be the database's.
 async fn why_not(
     conn: &mut PgConnection,
     approved: Approved<'_>,
     now: DateTime<Utc>,
 ) -> Result<OAuthError, OAuthError> {
     let current = store::by_id(conn, approved.grant.id).await?;
-    if current.is_none_or(|current| !matches!(current.answer(now), Answer::Approved(_))) {
+    let Some(Answer::Approved(current)) = current.as_ref().map(|current| current.answer(now)) else {
         return Ok(OAuthError::invalid_grant("The tokens of this code were sent to another poll."));
+    };
+    if current.person != approved.approval.person {
+        return Ok(OAuthError::authorization_pending("The account was changed at this moment: poll again."));
     }
     Ok(may_log_in(approved.service).err().unwrap_or_else(|| {
         OAuthError::access_denied(

@@ -236,11 +236,11 @@ impl<'a> Poll<'a> {
                     let decided = (&grant, approval);
                     match verification::check(&mut conn, installation, decided, self.parameters, caller).await? {
                         Verified::Yes(number) => {
-                            drop(conn);
                             let jkt = proof.map(|proof| proof.jkt);
                             let given = Given { caller, resources: &resources, jkt, number };
                             let approved = Approved { grant: &grant, approval, service: &service };
-                            return redemption::redeem(self.endpoints, approved, given).await.map(Look::decided);
+                            let answer = redemption::redeem(&mut conn, self.endpoints, approved, given).await;
+                            return answer.map(Look::decided);
                         }
                         Verified::Missing(_) if self.is_flood(&grant) => slow_down(&grant),
                         Verified::Missing(refusal) | Verified::No(refusal) => refusal,
