@@ -27,7 +27,9 @@ use tower_http::trace::TraceLayer;
 
 use crate::audit::linker;
 use crate::config::{Limits, Phishing};
+use crate::device::intake::Intake;
 use crate::device::live::LiveCodes;
+use crate::device::lookup::Lookups;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::directory::known::KnownServices;
@@ -120,6 +122,8 @@ impl Server {
             pacing: Pacing::default(),
             requests: Requests::within(limits),
             live: live.clone(),
+            intake: Intake::new(installation.pool.clone()),
+            lookups: Lookups::new(installation.pool.clone()),
         };
         let pages = Pages {
             installation: installation.clone(),

@@ -27,7 +27,7 @@ use crate::ids::{GrantId, ServiceId};
 use crate::postgres::notifications::Ear;
 
 use super::grant::Grant;
-use super::store::DECISIONS;
+use super::store::{DECISIONS, NewGrant};
 
 /// Locks, so that polls of different codes seldom wait for each other.
 const SHARDS: usize = 64;
@@ -66,6 +66,17 @@ pub struct Open {
     pub interval: i16,
     /// Whether polls have to prove a key (RFC 9449), for which the database is needed.
     pub bound: bool,
+}
+
+impl From<&NewGrant> for Open {
+    fn from(grant: &NewGrant) -> Self {
+        Self {
+            service: grant.service,
+            expires_at: grant.expires_at,
+            interval: i16::from(grant.poll_interval),
+            bound: grant.dpop_jkt.is_some(),
+        }
+    }
 }
 
 impl From<&Grant> for Open {

@@ -48,12 +48,11 @@ impl KnownServices {
     }
 
     /// Remembers a service that was looked up since `turn`, unless something has changed meanwhile.
-    pub fn remember(&self, turn: Turn, service: &Service) {
-        let service = Arc::new(service.clone());
+    pub fn remember(&self, turn: Turn, service: &Arc<Service>) {
         self.0.rcu(|known| {
             let mut next = Snapshot::clone(known);
             if next.turn == turn.0 {
-                next.services.insert(service.client_id.clone(), service.clone());
+                next.services.insert(service.client_id.clone(), Arc::clone(service));
             }
             next
         });
@@ -73,10 +72,10 @@ impl Snapshot {
         self.services.get(client_id)
     }
 
-    /// The service with this `client_id` as it is.
+    /// Whether services are here as they are.
     #[must_use]
-    pub fn current(&self, client_id: &str) -> Option<&Arc<Service>> {
-        self.services.get(client_id).filter(|_| self.current)
+    pub fn is_current(&self) -> bool {
+        self.current
     }
 }
 

@@ -86,6 +86,14 @@ pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
     error.as_database_error().and_then(|error| error.constraint()) == Some(constraint)
 }
 
+/// Whether the database refused what a row holds (PostgreSQL's error classes 22 and 23). Without that row, a statement that
+/// writes several would have succeeded.
+#[must_use]
+pub fn is_of_a_row(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
 /// A row that the schema's constraints don't allow: another program wrote it, or the schema is newer than this one.
 #[must_use]
 pub fn impossible_row(table: &str) -> sqlx::Error {
