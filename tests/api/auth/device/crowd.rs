@@ -36,10 +36,12 @@ async fn count(app: &App, what: &'static str) -> i64 {
 const GRANTS: &str = "SELECT count(*) FROM device_grant";
 const COMMITS: &str = "SELECT count(DISTINCT transaction_id) FROM audit_event WHERE kind = 'requested'";
 /// Grants of which there isn't one event, and events of which there isn't a grant.
-const UNEVEN: &str = "SELECT count(*) FROM (
-    SELECT id FROM device_grant g FULL JOIN audit_event e ON e.grant_id = g.id AND e.kind = 'requested'
-        AND e.service_id = g.service_id AND e.organization_id = g.organization_id AND e.ip = g.ip AND e.at = g.created_at
-    WHERE e.kind = 'requested' OR e.kind IS NULL GROUP BY g.id HAVING g.id IS NULL OR count(e.id) <> 1) uneven (id)";
+const UNEVEN: &str = "SELECT
+    (SELECT count(*) FROM device_grant g WHERE 1 <> (
+         SELECT count(*) FROM audit_event e WHERE e.kind = 'requested' AND e.grant_id = g.id AND e.at = g.created_at
+             AND e.service_id = g.service_id AND e.organization_id = g.organization_id AND e.ip = g.ip))
+    + (SELECT count(*) FROM audit_event e
+       WHERE e.kind = 'requested' AND NOT EXISTS (SELECT FROM device_grant g WHERE g.id = e.grant_id))";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_at_two_nodes_get_codes_of_their_own_in_a_few_commits() {
