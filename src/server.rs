@@ -1,5 +1,6 @@
 //! The server: its rooms put together, its listener, and how it ends.
 
+pub mod connections;
 pub mod delivery;
 pub mod housekeeping;
 pub mod observation;
@@ -40,24 +41,35 @@ use crate::notice::mail::Mailer;
 use crate::notice::webhook::NoHttpClient as NoWebhooks;
 use crate::oauth::{self, Endpoints, Requests};
 use crate::pages::{self, Pages};
+use crate::postgres::Availability;
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::requests::CountRequests;
 use crate::upstream::{NoHttpClient, Upstream};
 use crate::{account, activation};
 
+use connections::Connections;
 use observation::Observation;
 use patience::{Patience, PatientListener, Peer};
 use upkeep::Upkeep;
 
-/// How long requests that are under way may take once the server was asked to end.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long requests that are under way may take once the server was asked to end, unless it is set.
+pub const DRAIN: Duration = Duration::from_secs(15);
+
+/// How long what runs beside the requests may take to end after them.
+const TIDY: Duration = Duration::from_secs(5);
+
+/// How long after the database was lost what waits for it beside the requests is begun anew. What is under way there mostly talks
+/// to others (mails, webhooks), and should come to its end.
+const RESTART: Duration = Duration::from_secs(10);
 
 /// A server that is ready to listen.
 pub struct Server {
     installation: Installation,
     endpoints: Endpoints,
     pages: Pages,
+    /// Whether the database answers.
+    database: Availability,
     settings: Settings,
     /// What it counted.
     metrics: Metrics,
@@ -68,7 +80,7 @@ pub struct Server {
 }
 
 /// What is set of a server, besides its installation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Whose X-Forwarded-For counts.
     pub proxies: TrustedProxies,
@@ -84,6 +96,23 @@ pub struct Settings {
     pub limits: Limits,
     /// How mails are sent.
     pub mailer: Mailer,
+    /// How long requests that are under way may take once the server was asked to end.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            proxies: TrustedProxies::default(),
+            keys: life::Policy::default(),
+            patience: Patience::default(),
+            places: Places::default(),
+            phishing: Phishing::default(),
+            limits: Limits::default(),
+            mailer: Mailer::default(),
+            drain: DRAIN,
+        }
+    }
 }
 
 /// Why there is no server.
@@ -109,6 +138,7 @@ impl Server {
         let signing_keys = SigningKeys::load(&installation).await?;
         let limits = if installation.dev_mode { Limits::none() } else { settings.limits };
         let live = LiveCodes::new(limits);
+        let database = Availability::default();
         let endpoints = Endpoints {
             installation: installation.clone(),
             signing_keys,
@@ -116,6 +146,7 @@ impl Server {
             pacing: Pacing::default(),
             requests: Requests::within(limits),
             live: live.clone(),
+            database: database.clone(),
         };
         let pages = Pages {
             installation: installation.clone(),
@@ -124,10 +155,11 @@ impl Server {
             phishing: settings.phishing,
             live,
             notices: Notices::new(settings.mailer.clone())?,
+            database: database.clone(),
         };
         let metrics = observation::metrics(&installation.pool);
         let (telemetry, stopping) = (None, CancellationToken::new());
-        Ok(Self { installation, endpoints, pages, settings, metrics, telemetry, stopping })
+        Ok(Self { installation, endpoints, pages, database, settings, metrics, telemetry, stopping })
     }
 
     /// The keys that it signs with.
@@ -207,25 +239,32 @@ impl Server {
     #[must_use = "the tasks end when it is dropped"]
     pub fn attend(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut upkeep = Upkeep::until(stop.clone(), self.metrics.clone());
+        let (database, pool) = (self.database.clone(), self.installation.pool.clone());
+        upkeep.keep("database", move |stop| database.clone().watch(pool.clone(), stop));
+        // At once: what was decided on another connection meanwhile must be heard of.
+        let (now, later) = ((&self.database, Duration::ZERO), (&self.database, RESTART));
         let (waiting, pool) = (self.endpoints.waiting.clone(), self.installation.pool.clone());
-        upkeep.keep("decisions", move |stop| waiting.clone().listen(pool.clone(), stop));
+        upkeep.keep_with(now, "decisions", move |stop| waiting.clone().listen(pool.clone(), stop));
         let installation = self.installation.clone();
-        upkeep.keep("housekeeping", move |stop| housekeeping::watch(installation.clone(), stop));
+        upkeep.keep_with(later, "housekeeping", move |stop| housekeeping::watch(installation.clone(), stop));
         let (installation, notices) = (self.installation.clone(), self.pages.notices.clone());
-        upkeep.keep("notices", move |stop| delivery::watch(installation.clone(), notices.clone(), stop));
+        upkeep.keep_with(later, "notices", move |stop| delivery::watch(installation.clone(), notices.clone(), stop));
         let (keys, installation, policy) =
             (self.endpoints.signing_keys.clone(), self.installation.clone(), self.settings.keys);
-        upkeep.keep("signing keys", move |stop| life::watch(keys.clone(), installation.clone(), policy, stop));
+        upkeep.keep_with(later, "signing keys", move |stop| life::watch(keys.clone(), installation.clone(), policy, stop));
         let installation = self.installation.clone();
-        upkeep.keep("proofs", move |stop| replay::watch(installation.clone(), stop));
+        upkeep.keep_with(later, "proofs", move |stop| replay::watch(installation.clone(), stop));
         let (pool, keyring) = (self.installation.pool.clone(), self.installation.keyring.clone());
-        upkeep.keep("audit links", move |stop| linker::watch(pool.clone(), keyring.clone(), stop));
+        upkeep.keep_with(later, "audit links", move |stop| linker::watch(pool.clone(), keyring.clone(), stop));
         let places = self.settings.places.clone();
         upkeep.keep("places", move |stop| geo::watch(places.clone(), stop));
         upkeep.into_tasks()
     }
 
     /// Serves until `stop`, then answers what is under way, held polls at once, and ends.
+    ///
+    /// From `stop` on no connection is accepted: whoever shares the socket gets them. Those that are open are closed when nothing
+    /// happens on them, or after their answer ([`connections`]), and after the drain time in any case.
     pub async fn serve(
         mut self,
         listener: TcpListener,
@@ -238,23 +277,26 @@ impl Server {
             |router: Router| router.layer(from_fn(patience::at_work)).into_make_service_with_connect_info::<Peer>();
         let mut observing = JoinSet::new();
         if let Some(listener) = self.telemetry.take() {
-            let listener = PatientListener::new(listener, patience);
+            let listener = PatientListener::new(listener, patience, Connections::default());
             observing.spawn(axum::serve(listener, app(self.observation())).into_future());
         }
-        let listener = PatientListener::new(listener, patience);
-        let serving =
-            axum::serve(listener, app(self.router())).with_graceful_shutdown(stopping.clone().cancelled_owned());
-        let mut serving = std::pin::pin!(serving.into_future());
+        let open = Connections::default();
+        let listener = PatientListener::new(listener, patience, open.clone());
+        // Both in one place, so that the listener is gone when the server ends.
         let outcome = tokio::select! {
-            outcome = &mut serving => outcome,
-            () = stop => {
-                self.endpoints.waiting.close();
-                stopping.cancel();
-                tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(()))
-            }
+            outcome = axum::serve(listener, app(self.router())).into_future() => outcome,
+            () = stop => Ok(()),
         };
+        self.endpoints.waiting.close();
         stopping.cancel();
-        while tasks.join_next().await.is_some() {}
+        open.end();
+        if tokio::time::timeout(self.settings.drain, open.ended()).await.is_err() {
+            tracing::warn!("the drain time is over: what is still under way is cut off");
+        }
+        let tidying = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(TIDY, tidying).await.is_err() {
+            tracing::warn!("what runs beside the requests does not end, and is cut off");
+        }
         // Until here it was said that the server is about to end.
         drop(observing);
         Ok(outcome?)

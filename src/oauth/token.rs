@@ -31,7 +31,7 @@ use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
 use crate::http::preference;
 use crate::ids::{GrantId, SessionId};
-use crate::postgres::PgConnection;
+use crate::postgres::{Away, PgConnection};
 use crate::session::tokens::{self, TokenAnswer};
 use crate::session::{self, Session};
 use crate::telemetry::metrics;
@@ -41,7 +41,7 @@ use super::device_authorization::may_log_in;
 use super::openapi::{refusals, requests};
 use super::possession::{self, Possession};
 use super::verification::{self, Verified};
-use super::{DEVICE_CODE_GRANT, Endpoints};
+use super::{DEVICE_CODE_GRANT, Endpoints, LONGEST};
 use super::{refresh, resources};
 
 /// The longest that a poll may ask to be held (SPEC §2.3).
@@ -93,7 +93,9 @@ pub async fn handle(
             Ok(response)
         }
         "refresh_token" => {
-            let answer = refresh::handle(&endpoints, &caller, &headers, &parameters).await?;
+            let answer = refresh::handle(&endpoints, &caller, &headers, &parameters);
+            let answer = endpoints.database.within(LONGEST, answer).await;
+            let answer = answer.unwrap_or_else(|Away| Err(OAuthError::temporarily_unavailable()))?;
             Ok(Json(answer).into_response())
         }
         _ => Err(OAuthError::unsupported_grant_type(
@@ -159,10 +161,11 @@ impl<'a> Poll<'a> {
         loop {
             // From here on no decision is missed: it either is in the database or wakes this place.
             let decision = place.as_ref().map(Place::decision);
-            let (undecided, interval) = match self.look().await {
-                Ok(Look::Decided(answer)) => return *answer,
-                Ok(Look::Undecided(grant)) => (not_yet(&grant), grant.poll_interval),
-                Err(_) => (self.while_away(), USUAL_INTERVAL),
+            let database = self.endpoints.database.clone();
+            let (undecided, interval) = match database.unless_lost(self.look()).await {
+                Ok(Ok(Look::Decided(answer))) => return *answer,
+                Ok(Ok(Look::Undecided(grant))) => (not_yet(&grant), grant.poll_interval),
+                Ok(Err(_)) | Err(Away) => (self.while_away(), USUAL_INTERVAL),
             };
             let left = until.saturating_duration_since(Instant::now());
             let held = !left.is_zero() && undecided.is_pending() && !self.endpoints.waiting.is_closed();

@@ -13,6 +13,7 @@ use countersign::config::{Limits, Phishing};
 use countersign::device::live::LiveCodes;
 use countersign::geo::Places;
 use countersign::pages::{self, Pages};
+use countersign::postgres::Availability;
 use countersign::telemetry::metrics::Metrics;
 use countersign::telemetry::requests::CountRequests;
 use countersign::upstream::Upstream;
@@ -33,6 +34,7 @@ fn pages(app: &App) -> Pages {
         phishing: Phishing::default(),
         live: LiveCodes::new(Limits::default()),
         notices: app.notices.clone(),
+        database: Availability::default(),
     }
 }
 
