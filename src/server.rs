@@ -251,7 +251,9 @@ impl Server {
         upkeep.keep_with(later, "notices", move |stop| delivery::watch(installation.clone(), notices.clone(), stop));
         let (keys, installation, policy) =
             (self.endpoints.signing_keys.clone(), self.installation.clone(), self.settings.keys);
-        upkeep.keep_with(later, "signing keys", move |stop| life::watch(keys.clone(), installation.clone(), policy, stop));
+        upkeep.keep_with(later, "signing keys", move |stop| {
+            life::watch(keys.clone(), installation.clone(), policy, stop)
+        });
         let installation = self.installation.clone();
         upkeep.keep_with(later, "proofs", move |stop| replay::watch(installation.clone(), stop));
         let (pool, keyring) = (self.installation.pool.clone(), self.installation.keyring.clone());

@@ -16,6 +16,9 @@ pub fn raise() {
         tracing::warn!(%error, "the limit of open files can't be raised");
     }
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < ENOUGH) {
-        tracing::warn!(limit, "few connections can be open at once, and each held poll is one: raise LimitNOFILE= or ulimit -n");
+        tracing::warn!(
+            limit,
+            "few connections can be open at once, and each held poll is one: raise LimitNOFILE= or ulimit -n"
+        );
     }
 }

@@ -79,7 +79,10 @@ impl IntoResponse for PageError {
             Self::Database(error) => {
                 tracing::error!(%error, "the database did not answer a page");
                 let away = is_away(&error);
-                (if away { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR }, Trouble::Server)
+                (
+                    if away { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR },
+                    Trouble::Server,
+                )
             }
             Self::Fault(fault) => {
                 tracing::error!(fault, "a page could not be served");
