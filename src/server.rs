@@ -284,15 +284,22 @@ impl Server {
         }
         let open = Connections::default();
         let listener = PatientListener::new(listener, patience, open.clone());
-        // Both in one place, so that the listener is gone when the server ends.
+        // Kept until the end: dropped, it has hyper close what is open.
+        let mut serving = std::pin::pin!(axum::serve(listener, app(self.router())).into_future());
         let outcome = tokio::select! {
-            outcome = axum::serve(listener, app(self.router())).into_future() => outcome,
+            outcome = &mut serving => outcome,
             () = stop => Ok(()),
         };
         self.endpoints.waiting.close();
         stopping.cancel();
         open.end();
-        if tokio::time::timeout(self.settings.drain, open.ended()).await.is_err() {
+        let drained = async {
+            tokio::select! {
+                _never = serving => {}
+                () = open.ended() => {}
+            }
+        };
+        if tokio::time::timeout(self.settings.drain, drained).await.is_err() {
             tracing::warn!("the drain time is over: what is still under way is cut off");
         }
         let tidying = async { while tasks.join_next().await.is_some() {} };

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// How long a connection that was used a moment ago is given for its next request while the server ends. Long enough for
 /// whoever is about to send one, and for a first request that is on its way.
@@ -28,12 +29,12 @@ pub struct Connections(Arc<Parts>);
 struct Parts {
     open: Mutex<Open>,
     none_left: Notify,
+    ending: CancellationToken,
 }
 
 #[derive(Default)]
 struct Open {
     last: u64,
-    ending: bool,
     links: HashMap<u64, Arc<Link>>,
 }
 
@@ -118,7 +119,7 @@ impl Connections {
         let mut open = self.open();
         open.last += 1;
         let (number, link) = (open.last, Arc::new(Link::default()));
-        link.ending.store(open.ending, Ordering::Release);
+        link.ending.store(self.0.ending.is_cancelled(), Ordering::Release);
         open.links.insert(number, link.clone());
         drop(open);
         Place { number, link, connections: self.clone() }
@@ -126,12 +127,17 @@ impl Connections {
 
     /// Asks all of them to end.
     pub fn end(&self) {
-        let mut open = self.open();
-        open.ending = true;
+        let open = self.open();
+        self.0.ending.cancel();
         for link in open.links.values() {
             link.ending.store(true, Ordering::Release);
             link.reader.wake();
         }
+    }
+
+    /// Ends when they are asked to.
+    pub async fn ending(&self) {
+        self.0.ending.cancelled().await;
     }
 
     /// Ends when none is left.

@@ -52,7 +52,8 @@ impl Default for Patience {
 
 /// A listener whose connections end when they try its patience.
 pub struct PatientListener {
-    inner: TcpListener,
+    /// None once the connections were asked to end: nobody is accepted any more.
+    inner: Option<TcpListener>,
     patience: Patience,
     connections: Connections,
 }
@@ -61,7 +62,7 @@ impl PatientListener {
     /// Around a listener, whose connections are counted there.
     #[must_use]
     pub fn new(inner: TcpListener, patience: Patience, connections: Connections) -> Self {
-        Self { inner, patience, connections }
+        Self { inner: Some(inner), patience, connections }
     }
 }
 
@@ -70,8 +71,16 @@ impl Listener for PatientListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (PatientStream, SocketAddr) {
-        // axum's own: it goes on after an error, slowly when there are no file descriptors left.
-        let (stream, address) = Listener::accept(&mut self.inner).await;
+        let Some(inner) = &mut self.inner else { return std::future::pending().await };
+        let (stream, address) = tokio::select! {
+            biased;
+            () = self.connections.ending() => {
+                self.inner = None;
+                return std::future::pending().await;
+            }
+            // axum's own: it goes on after an error, slowly when there are no file descriptors left.
+            accepted = Listener::accept(inner) => accepted,
+        };
         // Answers are small and wanted now.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY can't be set");
@@ -80,7 +89,7 @@ impl Listener for PatientListener {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        self.inner.as_ref().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 }
 

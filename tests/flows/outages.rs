@@ -37,7 +37,7 @@ async fn behind_a_proxy() -> (App, App, Proxy) {
 
 async fn until_away(node: &App) {
     let away = async {
-        while node.get("/activate").await.status != StatusCode::SERVICE_UNAVAILABLE {
+        while node.get("/account/acme").await.status != StatusCode::SERVICE_UNAVAILABLE {
             sleep(Duration::from_millis(20)).await;
         }
     };
@@ -127,7 +127,7 @@ async fn a_dead_network_ends_what_is_under_way_and_holds_nothing_up_when_it_is_b
     proxy.set(Weather::Dead);
 
     // More requests than connections, none of which is answered by the database.
-    let pages = (0..10).map(|_| within(KNOWN, &node, get("/activate?user_code=WDJB-MJHT")));
+    let pages = (0..10).map(|_| within(KNOWN, &node, get("/account/acme")));
     let codes = (0..10).map(|_| within(KNOWN, &node, form_request("/auth/device/code", &[("client_id", "acme-cli")])));
     let polls = (0..10).map(|_| within(KNOWN, &node, other.poll_request()));
     let both = futures_util::future::join(futures_util::future::join_all(pages), futures_util::future::join_all(codes));
@@ -141,7 +141,7 @@ async fn a_dead_network_ends_what_is_under_way_and_holds_nothing_up_when_it_is_b
     proxy.set(Weather::Fine);
     let tokens = timeout(BACK, tokens_of(&node, &device)).await.expect("it is used again in time");
     assert!(tokens.json()["access_token"].is_string());
-    assert_eq!(node.get("/activate").await.status, StatusCode::OK);
+    assert_eq!(node.get("/account/acme").await.status, StatusCode::SEE_OTHER);
     let sessions: i64 =
         sqlx::query_scalar("SELECT count(*) FROM session").fetch_one(&app.installation.pool).await.unwrap();
     assert_eq!(sessions, 1);
@@ -158,7 +158,7 @@ async fn a_database_that_refuses_connections_is_away_at_once_and_used_again_at_o
         every_door_says_so(&node, &device).await;
         proxy.set(Weather::Fine);
         let back = async {
-            while node.get("/activate").await.status != StatusCode::OK {
+            while node.get("/account/acme").await.status != StatusCode::SEE_OTHER {
                 sleep(Duration::from_millis(20)).await;
             }
         };
