@@ -41,7 +41,7 @@ use crate::notice::mail::Mailer;
 use crate::notice::webhook::NoHttpClient as NoWebhooks;
 use crate::oauth::{self, Endpoints, Requests};
 use crate::pages::{self, Pages};
-use crate::postgres::Availability;
+use crate::postgres::{self, Availability};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::requests::CountRequests;
@@ -243,8 +243,11 @@ impl Server {
         upkeep.keep("database", move |stop| database.clone().watch(pool.clone(), stop));
         // At once: what was decided on another connection meanwhile must be heard of.
         let (now, later) = ((&self.database, Duration::ZERO), (&self.database, RESTART));
-        let (waiting, pool) = (self.endpoints.waiting.clone(), self.installation.pool.clone());
-        upkeep.keep_with(now, "decisions", move |stop| waiting.clone().listen(pool.clone(), stop));
+        let (waiting, options) = (self.endpoints.waiting.clone(), self.installation.pool.connect_options());
+        // In a pool of its own: a connection that a dead network holds takes none away from the requests.
+        upkeep.keep_with(now, "decisions", move |stop| {
+            waiting.clone().listen(postgres::pool((*options).clone(), 1), stop)
+        });
         let installation = self.installation.clone();
         upkeep.keep_with(later, "housekeeping", move |stop| housekeeping::watch(installation.clone(), stop));
         let (installation, notices) = (self.installation.clone(), self.pages.notices.clone());

@@ -94,7 +94,7 @@ pub async fn handle(
         }
         "refresh_token" => {
             let answer = refresh::handle(&endpoints, &caller, &headers, &parameters);
-            let answer = endpoints.database.within(LONGEST, answer).await;
+            let answer = endpoints.database.within(LONGEST, Box::pin(answer)).await;
             let answer = answer.unwrap_or_else(|Away| Err(OAuthError::temporarily_unavailable()))?;
             Ok(Json(answer).into_response())
         }

@@ -51,11 +51,13 @@ pub struct Link {
 
 impl Link {
     /// Whether a request is being answered.
+    #[must_use]
     pub fn is_at_work(&self) -> bool {
         self.at_work.load(Ordering::Acquire) > 0
     }
 
     /// Whether this connection should be closed soon.
+    #[must_use]
     pub fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
@@ -66,6 +68,7 @@ impl Link {
     }
 
     /// A request is being answered, until what is returned is dropped.
+    #[must_use]
     pub fn begin(self: Arc<Self>) -> AtWork {
         self.at_work.fetch_add(1, Ordering::AcqRel);
         AtWork(self)
@@ -77,6 +80,7 @@ pub struct AtWork(Arc<Link>);
 
 impl AtWork {
     /// Whether the connection should be closed after the answer.
+    #[must_use]
     pub fn is_last(&self) -> bool {
         self.0.is_ending()
     }
@@ -97,6 +101,7 @@ pub struct Place {
 
 impl Place {
     /// What its requests know of it.
+    #[must_use]
     pub fn link(&self) -> &Arc<Link> {
         &self.link
     }

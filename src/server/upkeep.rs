@@ -45,11 +45,11 @@ impl Upkeep {
         &mut self,
         (database, after): (&Availability, Duration),
         name: &'static str,
-        mut begin: impl FnMut(CancellationToken) -> F + Send + 'static,
+        begin: impl FnMut(CancellationToken) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (database, begin) = (database.clone(), Arc::new(Mutex::new(move |stop| begin(stop))));
+        let (database, begin) = (database.clone(), Arc::new(Mutex::new(begin)));
         self.keep(name, move |stop| {
             let (database, begin) = (database.clone(), begin.clone());
             async move {

@@ -132,7 +132,7 @@ impl Keys {
     /// logins go on.
     fn signing(&self, algorithm: Algorithm, now: DateTime<Utc>) -> Option<&SigningKey> {
         let of_algorithm = || self.newest_first.iter().filter(|key| key.algorithm == algorithm);
-        of_algorithm().find(|key| key.active_from <= now).or_else(|| of_algorithm().last())
+        of_algorithm().find(|key| key.active_from <= now).or_else(|| of_algorithm().next_back())
     }
 
     async fn read(installation: &Installation) -> Result<Self, SigningKeysError> {
