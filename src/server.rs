@@ -1,5 +1,6 @@
 //! The server: its rooms put together, its listener, and how it ends.
 
+pub mod connections;
 pub mod delivery;
 pub mod housekeeping;
 pub mod observation;
@@ -44,6 +45,7 @@ use crate::notice::mail::Mailer;
 use crate::notice::webhook::NoHttpClient as NoWebhooks;
 use crate::oauth::{self, Endpoints, Requests};
 use crate::pages::{self, Pages};
+use crate::postgres::Availability;
 use crate::postgres::notifications::{Ear, Listening};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::telemetry::metrics::Metrics;
@@ -51,18 +53,28 @@ use crate::telemetry::requests::CountRequests;
 use crate::upstream::{NoHttpClient, Upstream};
 use crate::{account, activation};
 
+use connections::Connections;
 use observation::Observation;
 use patience::{Patience, PatientListener, Peer};
 use upkeep::Upkeep;
 
-/// How long requests that are under way may take once the server was asked to end.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long requests that are under way may take once the server was asked to end, unless it is set.
+pub const DRAIN: Duration = Duration::from_secs(15);
+
+/// How long what runs beside the requests may take to end after them.
+const TIDY: Duration = Duration::from_secs(5);
+
+/// How long after the database was lost what waits for it beside the requests is begun anew. What is under way there mostly talks
+/// to others (mails, webhooks), and should come to its end.
+const RESTART: Duration = Duration::from_secs(10);
 
 /// A server that is ready to listen.
 pub struct Server {
     installation: Installation,
     endpoints: Endpoints,
     pages: Pages,
+    /// Whether the database answers.
+    database: Availability,
     settings: Settings,
     /// What it counted.
     metrics: Metrics,
@@ -73,7 +85,7 @@ pub struct Server {
 }
 
 /// What is set of a server, besides its installation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Whose X-Forwarded-For counts.
     pub proxies: TrustedProxies,
@@ -89,6 +101,23 @@ pub struct Settings {
     pub limits: Limits,
     /// How mails are sent.
     pub mailer: Mailer,
+    /// How long requests that are under way may take once the server was asked to end.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            proxies: TrustedProxies::default(),
+            keys: life::Policy::default(),
+            patience: Patience::default(),
+            places: Places::default(),
+            phishing: Phishing::default(),
+            limits: Limits::default(),
+            mailer: Mailer::default(),
+            drain: DRAIN,
+        }
+    }
 }
 
 /// Why there is no server.
@@ -114,6 +143,7 @@ impl Server {
         let signing_keys = SigningKeys::load(&installation).await?;
         let limits = if installation.dev_mode { Limits::none() } else { settings.limits };
         let (live, waiting) = (LiveCodes::new(limits), Waiting::default());
+        let database = Availability::default();
         let endpoints = Endpoints {
             installation: installation.clone(),
             signing_keys,
@@ -124,6 +154,7 @@ impl Server {
             live: live.clone(),
             intake: Intake::new(installation.pool.clone()),
             lookups: Lookups::new(installation.pool.clone()),
+            database: database.clone(),
         };
         let pages = Pages {
             installation: installation.clone(),
@@ -133,10 +164,11 @@ impl Server {
             live,
             waiting,
             notices: Notices::new(settings.mailer.clone())?,
+            database: database.clone(),
         };
         let metrics = observation::metrics(&installation.pool);
         let (telemetry, stopping) = (None, CancellationToken::new());
-        Ok(Self { installation, endpoints, pages, settings, metrics, telemetry, stopping })
+        Ok(Self { installation, endpoints, pages, database, settings, metrics, telemetry, stopping })
     }
 
     /// The keys that it signs with.
@@ -216,30 +248,39 @@ impl Server {
     #[must_use = "the tasks end when it is dropped"]
     pub fn attend(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut upkeep = Upkeep::until(stop.clone(), self.metrics.clone());
+        let (database, pool) = (self.database.clone(), self.installation.pool.clone());
+        upkeep.keep("database", move |stop| database.clone().watch(pool.clone(), stop));
+        // At once: what was decided meanwhile on connections that work must be heard of.
+        let (now, later) = ((&self.database, Duration::ZERO), (&self.database, RESTART));
         let (installation, waiting, services) =
             (self.installation.clone(), self.endpoints.waiting.clone(), self.endpoints.services.clone());
         let listening = move |stop| listening(&installation, &waiting, &services, stop);
-        upkeep.keep("notifications", listening);
+        upkeep.keep_with(now, "notifications", listening);
         let (installation, waiting, services) =
             (self.installation.clone(), self.endpoints.waiting.clone(), self.endpoints.services.clone());
         upkeep.keep("waiting", move |stop| waiting.clone().keep(installation.clone(), services.clone(), stop));
         let installation = self.installation.clone();
-        upkeep.keep("housekeeping", move |stop| housekeeping::watch(installation.clone(), stop));
+        upkeep.keep_with(later, "housekeeping", move |stop| housekeeping::watch(installation.clone(), stop));
         let (installation, notices) = (self.installation.clone(), self.pages.notices.clone());
-        upkeep.keep("notices", move |stop| delivery::watch(installation.clone(), notices.clone(), stop));
+        upkeep.keep_with(later, "notices", move |stop| delivery::watch(installation.clone(), notices.clone(), stop));
         let (keys, installation, policy) =
             (self.endpoints.signing_keys.clone(), self.installation.clone(), self.settings.keys);
-        upkeep.keep("signing keys", move |stop| life::watch(keys.clone(), installation.clone(), policy, stop));
+        upkeep.keep_with(later, "signing keys", move |stop| {
+            life::watch(keys.clone(), installation.clone(), policy, stop)
+        });
         let installation = self.installation.clone();
-        upkeep.keep("proofs", move |stop| replay::watch(installation.clone(), stop));
+        upkeep.keep_with(later, "proofs", move |stop| replay::watch(installation.clone(), stop));
         let (pool, keyring) = (self.installation.pool.clone(), self.installation.keyring.clone());
-        upkeep.keep("audit links", move |stop| linker::watch(pool.clone(), keyring.clone(), stop));
+        upkeep.keep_with(later, "audit links", move |stop| linker::watch(pool.clone(), keyring.clone(), stop));
         let places = self.settings.places.clone();
         upkeep.keep("places", move |stop| geo::watch(places.clone(), stop));
         upkeep.into_tasks()
     }
 
     /// Serves until `stop`, then answers what is under way, held polls at once, and ends.
+    ///
+    /// From `stop` on no connection is accepted: whoever shares the socket gets them. Those that are open are closed when nothing
+    /// happens on them, or after their answer ([`connections`]), and after the drain time in any case.
     pub async fn serve(
         mut self,
         listener: TcpListener,
@@ -252,23 +293,33 @@ impl Server {
             |router: Router| router.layer(from_fn(patience::at_work)).into_make_service_with_connect_info::<Peer>();
         let mut observing = JoinSet::new();
         if let Some(listener) = self.telemetry.take() {
-            let listener = PatientListener::new(listener, patience);
+            let listener = PatientListener::new(listener, patience, Connections::default());
             observing.spawn(axum::serve(listener, app(self.observation())).into_future());
         }
-        let listener = PatientListener::new(listener, patience);
-        let serving =
-            axum::serve(listener, app(self.router())).with_graceful_shutdown(stopping.clone().cancelled_owned());
-        let mut serving = std::pin::pin!(serving.into_future());
+        let open = Connections::default();
+        let listener = PatientListener::new(listener, patience, open.clone());
+        // Kept until the end: dropped, it has hyper close what is open.
+        let mut serving = std::pin::pin!(axum::serve(listener, app(self.router())).into_future());
         let outcome = tokio::select! {
             outcome = &mut serving => outcome,
-            () = stop => {
-                self.endpoints.waiting.close();
-                stopping.cancel();
-                tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(()))
+            () = stop => Ok(()),
+        };
+        self.endpoints.waiting.close();
+        stopping.cancel();
+        open.end();
+        let drained = async {
+            tokio::select! {
+                _never = serving => {}
+                () = open.ended() => {}
             }
         };
-        stopping.cancel();
-        while tasks.join_next().await.is_some() {}
+        if tokio::time::timeout(self.settings.drain, drained).await.is_err() {
+            tracing::warn!("the drain time is over: what is still under way is cut off");
+        }
+        let tidying = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(TIDY, tidying).await.is_err() {
+            tracing::warn!("what runs beside the requests does not end, and is cut off");
+        }
         // Until here it was said that the server is about to end.
         drop(observing);
         Ok(outcome?)

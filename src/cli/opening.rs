@@ -98,7 +98,8 @@ impl Opened {
 
     /// Ends what was started, and leaves the audit as it was found.
     pub async fn leave(self) -> anyhow::Result<()> {
-        self.installation.pool.close().await;
+        // A connection that hangs doesn't keep the process from ending.
+        let _cut_off = tokio::time::timeout(LINK_WITHIN, self.installation.pool.close()).await;
         match self.postgres {
             Some(postgres) => Ok(postgres.stop().await?),
             None => Ok(()),

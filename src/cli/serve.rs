@@ -1,11 +1,9 @@
 //! `countersign serve`: the server, as configured.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 
 use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
@@ -16,8 +14,10 @@ use crate::session::signing_keys::life;
 use crate::telemetry;
 
 use super::dev::demo;
+use super::open_files;
 use super::opening::{self, EXPOSED};
-use super::stopping::{End, end_of};
+use super::sockets::Sockets;
+use super::stopping::{End, end_at_once_when_asked_again, end_of};
 
 /// Run the server
 ///
@@ -33,6 +33,9 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
     telemetry::start(config.log.format, &config.log.filter);
+    open_files::raise();
+    // First of all: a port that is taken, or may not be used, is told before anything is made.
+    let sockets = Sockets::open(config.listen, config.telemetry.listen).await?;
     let places = places(config.geo.database.as_deref())?;
     let mailer = Mailer::configured(config.mail.smtp.as_ref(), config.mail.from.as_deref())?;
     let mut opened = opening::configured(&config).await?;
@@ -67,25 +70,26 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         phishing: config.phishing,
         limits: config.limits,
         mailer,
+        drain: config.drain,
         ..Settings::default()
     };
     let server = Server::new(opened.installation.clone(), settings).await?;
-    let listener = listener_at(config.listen).await?;
-    let server = match config.telemetry.listen {
-        Some(address) => server.observed_at(listener_at(address).await?),
+    let Sockets { public: listener, telemetry } = sockets;
+    let server = match telemetry {
+        Some(listener) => server.observed_at(listener),
         None => server,
     };
     let ending = end_of(opened.postgres.as_mut());
     tracing::info!(listen = %listener.local_addr()?, issuer = config.public_url.issuer(), "ready");
     let mut end = End::Asked;
-    server.serve(listener, async { end = ending.await }).await?;
+    let stop = async {
+        end = ending.await;
+        end_at_once_when_asked_again();
+    };
+    server.serve(listener, stop).await?;
     tracing::info!("every request is answered; ending");
     opened.close().await?;
     end.into_code()
-}
-
-async fn listener_at(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))
 }
 
 fn places(database: Option<&Path>) -> anyhow::Result<Places> {

@@ -45,6 +45,17 @@ pub async fn asked_to_stop() {
     end_of(None).await;
 }
 
+/// Ends the process when it is asked a second time, in the middle of whatever it still does. Call it after the first time.
+/// PostgreSQL, where it is ours, ends by itself: a guardian watches this process.
+pub fn end_at_once_when_asked_again() {
+    let again = end_of(None);
+    tokio::spawn(async move {
+        again.await;
+        tracing::warn!("asked to end a second time: what is under way is cut off");
+        std::process::exit(1);
+    });
+}
+
 async fn arrival(signal: io::Result<Signal>) {
     match signal {
         Ok(mut signal) => {

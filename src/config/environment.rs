@@ -14,9 +14,10 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 21] = [
+const SETTINGS: [(&str, &[&str], Kind); 22] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
+    ("DRAIN", &["drain"], Kind::Text),
     ("DATA_DIR", &["data_dir"], Kind::Text),
     ("SECRETS", &["secrets"], Kind::List),
     ("TRUSTED_PROXIES", &["trusted_proxies"], Kind::List),

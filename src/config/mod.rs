@@ -31,6 +31,9 @@ pub struct Config {
     /// The address to listen on.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
+    /// How long requests that are under way may take once the server was asked to end: `15s`. At most an hour.
+    #[serde(default = "default_drain", deserialize_with = "at_most_an_hour")]
+    pub drain: Duration,
     /// Where the installation's own files are: its secret when none is configured, the managed PostgreSQL.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
@@ -178,6 +181,17 @@ pub struct Telemetry {
 
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+fn default_drain() -> Duration {
+    Duration::from_secs(15)
+}
+
+fn at_most_an_hour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
+    let fits = duration <= Duration::from_hours(1);
+    if fits { Ok(duration) } else { Err(D::Error::custom("it must be an hour (\"1h\") at most")) }
 }
 
 fn default_data_dir() -> PathBuf {

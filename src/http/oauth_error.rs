@@ -199,17 +199,18 @@ impl From<&sqlx::Error> for OAuthError {
     }
 }
 
-/// Whether the same request may succeed in a while: the database can't be reached, starts, stops, is full, or is a
-/// standby that still has to take over (PostgreSQL's error classes 08, 40, 53 and 57, and 25006), or a row was locked for too long
-/// or by us (55P03, 25P03).
-fn is_away(error: &sqlx::Error) -> bool {
-    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+/// Whether the same request may succeed in a while: the database can't be reached, lets nobody in, starts, stops, is full, can't
+/// read its disk, or is a standby that still has to take over (PostgreSQL's error classes 08, 28, 3D, 40, 53, 57 and 58, and 25006), or
+/// a row was locked for too long or by us (55P03, 25P03).
+#[must_use]
+pub fn is_away(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{BeginFailed, Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
     match error {
-        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
+        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed | BeginFailed => true,
         Database(error) => {
             let code = error.code().unwrap_or_default();
             ["25006", "25P03", "55P03"].contains(&&*code)
-                || ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+                || ["08", "28", "3D", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
         }
         _ => false,
     }

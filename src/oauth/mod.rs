@@ -17,10 +17,12 @@ mod userinfo;
 mod verification;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, Method, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -35,8 +37,10 @@ use crate::device::waiting::Waiting;
 use crate::directory::known::KnownServices;
 use crate::directory::service::Service;
 use crate::grouping::Undone;
+use crate::http::fields::BODY_TIME;
 use crate::http::oauth_error::{self, OAuthError};
 use crate::installation::{Installation, Parts};
+use crate::postgres::{Availability, Away};
 use crate::session::signing_keys::SigningKeys;
 use crate::telemetry::metrics;
 
@@ -65,6 +69,8 @@ pub struct Endpoints {
     pub intake: Intake,
     /// Where grants are looked up.
     pub lookups: Lookups,
+    /// Whether the database answers.
+    pub database: Availability,
 }
 
 impl Endpoints {
@@ -106,10 +112,12 @@ pub fn router(endpoints: Endpoints) -> Router {
     Router::new()
         .route("/auth/device/code", post(device_authorization::handle))
         .route("/auth/device/verify", post(device_verify::handle))
-        .route("/auth/token", post(token::handle))
         .route("/auth/revoke", post(revoke::handle))
         .route("/auth/introspect", post(introspect::handle))
         .route("/auth/userinfo", get(userinfo::handle).post(userinfo::handle))
+        .route_layer(from_fn_with_state(endpoints.database.clone(), with_database))
+        // Polls are answered without it, and look for themselves.
+        .route("/auth/token", post(token::handle))
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
         .route("/.well-known/openid-configuration", get(metadata::metadata))
         .route("/.well-known/jwks.json", get(metadata::jwks))
@@ -122,6 +130,16 @@ pub fn router(endpoints: Endpoints) -> Router {
         .layer(from_fn_with_state(installation, possession::give_nonce))
         .layer(cors())
         .with_state(endpoints)
+}
+
+/// How long a request may take in which nobody but the database is waited for, once its body is read: [`BODY_TIME`] is the
+/// client's.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Middleware: says at once that the database is away, and ends what waits for it.
+async fn with_database(State(database): State<Availability>, request: Request, next: Next) -> Response {
+    let answer = database.within(BODY_TIME + LONGEST, next.run(request)).await;
+    answer.unwrap_or_else(|Away| OAuthError::temporarily_unavailable().into_response())
 }
 
 /// The metadata where RFC 8414 §3.1 looks for that of an issuer with a path: before the path, not behind it.

@@ -32,6 +32,7 @@ use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
 use crate::http::preference;
 use crate::ids::{GrantId, SessionId};
+use crate::postgres::Away;
 use crate::session;
 use crate::session::tokens::TokenAnswer;
 use crate::telemetry::metrics;
@@ -42,7 +43,7 @@ use super::openapi::{refusals, requests};
 use super::possession::{self, Possession};
 use super::redemption::{self, Approved, Given};
 use super::verification::{self, Verified};
-use super::{DEVICE_CODE_GRANT, Endpoints};
+use super::{DEVICE_CODE_GRANT, Endpoints, LONGEST};
 use super::{refresh, resources};
 
 /// The longest that a poll may ask to be held.
@@ -91,7 +92,9 @@ pub async fn handle(
             Ok(response)
         }
         "refresh_token" => {
-            let answer = refresh::handle(&endpoints, &caller, &headers, &parameters).await?;
+            let answer = refresh::handle(&endpoints, &caller, &headers, &parameters);
+            let answer = endpoints.database.within(LONGEST, Box::pin(answer)).await;
+            let answer = answer.unwrap_or_else(|Away| Err(OAuthError::temporarily_unavailable()))?;
             Ok(Json(answer).into_response())
         }
         _ => Err(OAuthError::unsupported_grant_type(
@@ -143,20 +146,20 @@ impl<'a> Poll<'a> {
 
     async fn answer(mut self, wait: Option<Duration>) -> Result<TokenAnswer, OAuthError> {
         let until = Instant::now() + wait.unwrap_or_default();
-        let waiting = &self.endpoints.waiting;
+        let Endpoints { waiting, database, .. } = self.endpoints;
         let place = wait.and(self.grant).map(|grant| waiting.take_place(grant));
         loop {
             // From here on no decision is missed: it either is known where this looks, or wakes this place.
             let decision = place.as_ref().map(Place::decision);
             let (undecided, look_again) = match self.from_memory() {
                 Some(undecided) => (undecided, None),
-                None => match self.look().await {
-                    Ok(Look::Decided(answer)) => return *answer,
-                    Ok(Look::Undecided(grant)) => {
+                None => match database.unless_lost(self.look()).await {
+                    Ok(Ok(Look::Decided(answer))) => return *answer,
+                    Ok(Ok(Look::Undecided(grant))) => {
                         let held = waiting.open(grant.id).is_some();
                         (not_yet(grant.poll_interval), (!held).then_some(grant.poll_interval))
                     }
-                    Err(_) => (self.while_away(), Some(USUAL_INTERVAL)),
+                    Ok(Err(_)) | Err(Away) => (self.while_away(), Some(USUAL_INTERVAL)),
                 },
             };
             let left = until.saturating_duration_since(Instant::now());

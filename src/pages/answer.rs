@@ -1,5 +1,7 @@
 //! How pages are answered: rendered, redirected to, or replaced by one that says what is wrong.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
@@ -11,8 +13,10 @@ use crate::browser::csrf::{self, About};
 use crate::browser::visitor::Visitor;
 use crate::http::asked_host::AskedHost;
 use crate::http::fields::{Fields, FieldsError};
+use crate::http::oauth_error::is_away;
 use crate::http::request_number::RequestNumber;
 use crate::mfa::totp::TotpError;
+use crate::postgres::Away;
 use crate::secrets::Busy;
 
 use super::Pages;
@@ -24,6 +28,8 @@ use super::message::{Message, Trouble};
 pub enum PageError {
     /// The database did not answer, or a query is at fault.
     Database(sqlx::Error),
+    /// The database is known to be away, or was lost meanwhile.
+    Away,
     /// A fault of ours, in words for the log.
     Fault(String),
     /// Too many passwords wait to be checked already.
@@ -68,9 +74,15 @@ impl IntoResponse for PageError {
             Self::Answer(response) => return *response,
             Self::Trouble(status, trouble) => (status, trouble),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, Trouble::Busy),
+            // Said in the log when it went away, and not once for everybody who comes.
+            Self::Away => (StatusCode::SERVICE_UNAVAILABLE, Trouble::Server),
             Self::Database(error) => {
-                tracing::error!(%error, "a page could not be served without the database");
-                (StatusCode::SERVICE_UNAVAILABLE, Trouble::Server)
+                tracing::error!(%error, "the database did not answer a page");
+                let away = is_away(&error);
+                (
+                    if away { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR },
+                    Trouble::Server,
+                )
             }
             Self::Fault(fault) => {
                 tracing::error!(fault, "a page could not be served");
@@ -81,6 +93,15 @@ impl IntoResponse for PageError {
         response.extensions_mut().insert(trouble);
         response
     }
+}
+
+/// How long a page may take: a provider is asked up to four times, with ten seconds for each, but not all of them can be slow.
+const LONGEST: Duration = Duration::from_secs(25);
+
+/// Middleware: says at once that the database is away, and ends what waits for it.
+pub async fn with_database(State(pages): State<Pages>, request: Request, next: Next) -> Response {
+    let answer = pages.database.within(LONGEST, next.run(request)).await;
+    answer.unwrap_or_else(|Away| PageError::Away.into_response())
 }
 
 /// Middleware: writes out the page for a [`PageError`].

@@ -30,6 +30,7 @@ use crate::geo::Places;
 use crate::http::page_headers;
 use crate::installation::Installation;
 use crate::notice::Notices;
+use crate::postgres::Availability;
 use crate::telemetry::metrics;
 use crate::upstream::Upstream;
 
@@ -56,6 +57,8 @@ pub struct Pages {
     pub waiting: Waiting,
     /// Everything that tells people and programs what happened.
     pub notices: Notices,
+    /// Whether the database answers.
+    pub database: Availability,
 }
 
 /// A door's pages, with headers that keep them to themselves and with a page for every error.
@@ -65,6 +68,7 @@ pub fn served(pages: Pages, door: Router<Pages>) -> Router {
         PageError::Fault("a handler panicked".into()).into_response()
     });
     door.layer(panicked)
+        .layer(from_fn_with_state(pages.clone(), answer::with_database))
         .layer(from_fn_with_state(pages.clone(), answer::say_what_is_wrong))
         .layer(from_fn(page_headers::protect))
         .with_state(pages)

@@ -1,5 +1,6 @@
-//! PostgreSQL: the pool, the embedded migrations, and what an error says.
+//! PostgreSQL: the pool, whether it answers, the embedded migrations, and what an error says.
 
+pub mod availability;
 pub mod managed;
 pub mod notifications;
 pub mod roles;
@@ -12,6 +13,9 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _};
 pub use sqlx::{PgConnection, PgPool};
+use tokio::time::timeout;
+
+pub use availability::{Availability, Away};
 
 /// The migrations of `migrations/`, compiled in.
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -19,10 +23,23 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 /// How long a request waits for a connection. Short, because a poll answers `authorization_pending` rather than wait.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a connection may have been idle to be given out unasked: under load none has to be asked.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long an idle connection may take to say that it is there, before another is made.
+const GREETING: Duration = Duration::from_secs(1);
+
+/// How long a connection that comes back may take to finish what was begun on it, before it is closed.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// A server that is lost in the middle of a transaction holds its locks until PostgreSQL notices, which TCP alone lets take
 /// hours. Said on each connection rather than when it is made: a pooler between may refuse such parameters. What takes longest
 /// within a transaction is hashing one password.
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'";
+
+/// Has PostgreSQL end a query whose connection was closed, which it else notices at the query's end: one that waits for a lock
+/// would keep a connection of PostgreSQL's few. Not every system that PostgreSQL runs on can tell.
+const ATTENTIVE: &str = "SET client_connection_check_interval = '2s'";
 
 /// How to connect to the database that `url` names.
 pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
@@ -35,8 +52,33 @@ pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION).await.map(drop) }))
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= FRESH {
+                    answers(conn, GREETING).await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_release(|conn, _| Box::pin(async move { answers(conn, FAREWELL).await.map(|()| true) }))
+        .after_connect(|conn, _| Box::pin(prepare(conn)))
         .connect_lazy_with(options)
+}
+
+async fn prepare(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    conn.execute(SESSION).await?;
+    match conn.execute(ATTENTIVE).await {
+        Err(error) if error.as_database_error().is_none() => Err(error),
+        _either => Ok(()),
+    }
+}
+
+/// Whether a connection is alive. sqlx asks without a limit, and a network that swallows what it is given is silent for a quarter
+/// of an hour.
+async fn answers(conn: &mut PgConnection, within: Duration) -> Result<(), sqlx::Error> {
+    let answered = timeout(within, conn.ping()).await;
+    answered.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 /// Brings the schema up to date. Many processes may start at once: sqlx holds an advisory lock meanwhile. Where there is

@@ -63,14 +63,12 @@ impl Listening {
             () = self.call() => {}
             () = stop.cancelled() => {}
         }
-        self.ears.iter().for_each(|ear| ear.deaf());
     }
 
     async fn listen(&self) {
         let mut hears = true;
         loop {
             let Err(error) = self.listen_once(&mut hears).await;
-            self.ears.iter().for_each(|ear| ear.deaf());
             // Said once, and not every second.
             if std::mem::take(&mut hears) {
                 tracing::warn!(%error, "not hearing the other nodes: what they decide is looked up meanwhile");
@@ -85,7 +83,7 @@ impl Listening {
         let mut listener = PgListener::connect_with(&one).await?;
         listener.eager_reconnect(false);
         listener.listen_all(self.ears.iter().map(|ear| ear.channel()).chain([CALLS])).await?;
-        self.ears.iter().for_each(|ear| ear.hearing());
+        let _until_it_ends = Hearing::begin(&self.ears);
         let mut called = tokio::time::Instant::now();
         loop {
             let heard = tokio::time::timeout_at(called + SILENCE, listener.try_recv()).await;
@@ -117,6 +115,22 @@ impl Listening {
             // Not to be heard says it all.
             let _failed = tokio::time::timeout(SILENCE, call).await;
         }
+    }
+}
+
+/// That the ears hear, until it is dropped: also when the task ends that listens for them.
+struct Hearing<'a>(&'a [Arc<dyn Ear>]);
+
+impl<'a> Hearing<'a> {
+    fn begin(ears: &'a [Arc<dyn Ear>]) -> Self {
+        ears.iter().for_each(|ear| ear.hearing());
+        Self(ears)
+    }
+}
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|ear| ear.deaf());
     }
 }
 

@@ -9,24 +9,28 @@
 //! 3. The head is complete and a handler is at work: nobody counts. Bodies have a limit of their own
 //!    ([`crate::http::fields`]).
 //! 4. The answer is *written*, and the connection is idle again.
+//!
+//! While the server ends, patience with idle connections is short ([`super::connections`]).
 
 use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
+
+use super::connections::{Connections, Link, Place, QUIET};
 
 /// How long to wait for a client.
 #[derive(Clone, Copy, Debug)]
@@ -48,15 +52,17 @@ impl Default for Patience {
 
 /// A listener whose connections end when they try its patience.
 pub struct PatientListener {
-    inner: TcpListener,
+    /// None once the connections were asked to end: nobody is accepted any more.
+    inner: Option<TcpListener>,
     patience: Patience,
+    connections: Connections,
 }
 
 impl PatientListener {
-    /// Around a listener.
+    /// Around a listener, whose connections are counted there.
     #[must_use]
-    pub fn new(inner: TcpListener, patience: Patience) -> Self {
-        Self { inner, patience }
+    pub fn new(inner: TcpListener, patience: Patience, connections: Connections) -> Self {
+        Self { inner: Some(inner), patience, connections }
     }
 }
 
@@ -65,17 +71,25 @@ impl Listener for PatientListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (PatientStream, SocketAddr) {
-        // axum's own: it goes on after an error, slowly when there are no file descriptors left.
-        let (stream, address) = Listener::accept(&mut self.inner).await;
+        let Some(inner) = &mut self.inner else { return std::future::pending().await };
+        let (stream, address) = tokio::select! {
+            biased;
+            () = self.connections.ending() => {
+                self.inner = None;
+                return std::future::pending().await;
+            }
+            // axum's own: it goes on after an error, slowly when there are no file descriptors left.
+            accepted = Listener::accept(inner) => accepted,
+        };
         // Answers are small and wanted now.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY can't be set");
         }
-        (PatientStream::new(stream, self.patience), address)
+        (PatientStream::new(stream, self.patience, self.connections.enter()), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        self.inner.as_ref().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 }
 
@@ -83,8 +97,8 @@ impl Listener for PatientListener {
 pub struct PatientStream {
     stream: TcpStream,
     patience: Patience,
-    /// How many requests are being answered.
-    at_work: Arc<AtomicUsize>,
+    /// Among the others.
+    place: Place,
     /// When something last went to or fro.
     active: Instant,
     /// When the head that is being read began.
@@ -96,11 +110,11 @@ pub struct PatientStream {
 }
 
 impl PatientStream {
-    fn new(stream: TcpStream, patience: Patience) -> Self {
+    fn new(stream: TcpStream, patience: Patience, place: Place) -> Self {
         Self {
             stream,
             patience,
-            at_work: Arc::default(),
+            place,
             active: Instant::now(),
             head_since: None,
             stuck_since: None,
@@ -111,11 +125,16 @@ impl PatientStream {
 
     /// By when something must have been read.
     fn read_by(&mut self) -> Option<Instant> {
-        if self.at_work.load(Ordering::Acquire) > 0 {
+        if self.place.link().is_at_work() {
             self.head_since = None;
             return None;
         }
-        Some(self.head_since.map_or(self.active + self.patience.idle, |since| since + self.patience.head))
+        if let Some(since) = self.head_since {
+            return Some(since + self.patience.head);
+        }
+        // What of an answer isn't taken yet has its own time.
+        let ending = self.place.link().is_ending() && self.stuck_since.is_none();
+        Some(self.active + if ending { self.patience.idle.min(QUIET) } else { self.patience.idle })
     }
 
     fn wrote(&mut self) {
@@ -139,7 +158,7 @@ impl AsyncRead for PatientStream {
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buf) {
             if buf.filled().len() > before {
                 this.active = Instant::now();
-                if this.at_work.load(Ordering::Acquire) == 0 {
+                if !this.place.link().is_at_work() {
                     this.head_since.get_or_insert(this.active);
                 }
             }
@@ -147,6 +166,7 @@ impl AsyncRead for PatientStream {
             let too_slow = this.head_since.is_some_and(|since| this.active > since + this.patience.head);
             return Poll::Ready(if too_slow { Err(out_of_patience()) } else { read });
         }
+        this.place.link().wake_when_ending(cx);
         let Some(deadline) = this.read_by() else { return Poll::Pending };
         ready!(this.reading.poll(cx, deadline));
         Poll::Ready(Err(out_of_patience()))
@@ -222,36 +242,25 @@ impl Timer {
 #[derive(Clone, Debug)]
 pub struct Peer {
     address: SocketAddr,
-    at_work: Arc<AtomicUsize>,
+    link: Arc<Link>,
 }
 
 impl Connected<IncomingStream<'_, PatientListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, PatientListener>) -> Self {
-        Self { address: *stream.remote_addr(), at_work: stream.io().at_work.clone() }
+        Self { address: *stream.remote_addr(), link: stream.io().place.link().clone() }
     }
 }
 
-/// Middleware, the outermost: tells the connection that a request is being answered.
+/// Middleware, the outermost: tells the connection that a request is being answered, and the client when it was the last.
 pub async fn at_work(mut request: Request, next: Next) -> Response {
     let Some(ConnectInfo(peer)) = request.extensions_mut().remove::<ConnectInfo<Peer>>() else {
         return next.run(request).await;
     };
     request.extensions_mut().insert(ConnectInfo(peer.address));
-    let _until_answered = AtWork::new(peer.at_work);
-    next.run(request).await
-}
-
-struct AtWork(Arc<AtomicUsize>);
-
-impl AtWork {
-    fn new(counter: Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::AcqRel);
-        Self(counter)
+    let until_answered = peer.link.begin();
+    let mut response = next.run(request).await;
+    if until_answered.is_last() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-}
-
-impl Drop for AtWork {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+    response
 }

@@ -4,12 +4,14 @@
 //! good, and nobody would notice until grants pile up or keys grow old. So each is begun anew.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::postgres::Availability;
 use crate::telemetry::metrics::{self, Metrics};
 
 /// How long to wait before a task that panicked begins anew: what made it panic may still be there.
@@ -35,6 +37,32 @@ impl Upkeep {
         F: Future<Output = ()> + Send + 'static,
     {
         self.tasks.spawn(self.metrics.at_work(go_on(name, self.stop.clone(), begin)));
+    }
+
+    /// The same for one that needs the database: so long after the database was lost, it is given up and begun anew. On a dead
+    /// network it would wait for a quarter of an hour.
+    pub fn keep_with<F>(
+        &mut self,
+        (database, after): (&Availability, Duration),
+        name: &'static str,
+        begin: impl FnMut(CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (database, begin) = (database.clone(), Arc::new(Mutex::new(begin)));
+        self.keep(name, move |stop| {
+            let (database, begin) = (database.clone(), begin.clone());
+            async move {
+                loop {
+                    let lost = database.loss();
+                    let task = (begin.lock().unwrap_or_else(PoisonError::into_inner))(stop.clone());
+                    tokio::select! {
+                        () = task => return,
+                        () = async { lost.await; tokio::time::sleep(after).await } => {}
+                    }
+                }
+            }
+        });
     }
 
     /// All of them, to be waited for.

@@ -88,7 +88,9 @@ impl Discoveries {
     fn remembered(&self, issuer: &IssuerUrl, now: DateTime<Utc>) -> Option<Arc<Metadata>> {
         let discoveries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let discovery = discoveries.get(issuer.as_str())?;
-        (now - discovery.at < TIME_TO_LIVE).then(|| discovery.metadata.clone())
+        // What is of the future was read before the clock was set back.
+        let age = now - discovery.at;
+        (TimeDelta::zero() <= age && age < TIME_TO_LIVE).then(|| discovery.metadata.clone())
     }
 }
 

@@ -14,6 +14,7 @@ use countersign::device::live::LiveCodes;
 use countersign::device::waiting::Waiting;
 use countersign::geo::Places;
 use countersign::pages::{self, Pages};
+use countersign::postgres::Availability;
 use countersign::telemetry::metrics::Metrics;
 use countersign::telemetry::requests::CountRequests;
 use countersign::upstream::Upstream;
@@ -35,6 +36,7 @@ fn pages(app: &App) -> Pages {
         live: LiveCodes::new(Limits::default()),
         waiting: Waiting::default(),
         notices: app.notices.clone(),
+        database: Availability::default(),
     }
 }
 

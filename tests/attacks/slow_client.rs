@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use countersign::server::patience::Patience;
 use countersign::server::{Server, Settings};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{App, Device};
 
@@ -98,4 +100,45 @@ async fn a_poll_may_be_held_and_a_client_may_pause_longer_than_a_header_may_take
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     assert_eq!(until_closed(&mut stream).await, "", "idle for too long in the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_that_send_a_byte_a_second_do_not_slow_down_the_others() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let app = App::acme().await;
+    let address = impatient(&app).await;
+    let device = Device::ask(&app, "read").await;
+    let stop = CancellationToken::new();
+    let slow: Vec<_> = (0..1000)
+        .map(|_| {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                while !stop.is_cancelled() {
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    for byte in "POST /auth/token HTTP/1.1\r\nX: ".bytes().chain(std::iter::repeat(b'x')) {
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        if stop.is_cancelled() || stream.write_all(&[byte]).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(poll(&device, "Connection: close\r\n").as_bytes()).await.unwrap();
+        let answer = until_closed(&mut stream).await;
+        assert!(answer.contains("authorization_pending"), "{answer}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        app.advance(5);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    stop.cancel();
+    for client in slow {
+        tokio::time::timeout(SOON, client).await.expect("it ends").unwrap();
+    }
 }

@@ -2,15 +2,18 @@
 
 mod audit;
 mod bound_login;
+mod clock_steps;
 pub mod commands;
 pub mod fresh_proof;
 mod fresh_proof_upstream;
 pub mod github;
+mod lifecycle;
 mod mfa;
 mod nearness;
 mod notices;
 pub mod oidc;
 mod openidconnect;
+mod outages;
 mod own_page;
 mod password;
 mod phishing;

@@ -10,6 +10,7 @@ pub mod hook;
 pub mod mail_server;
 pub mod mmdb;
 pub mod oidc_provider;
+pub mod proxy;
 pub mod remote;
 
 pub use actors::{Browser, Device, Page};

@@ -21,8 +21,8 @@ use crate::telemetry::{self, LogFormat};
 
 use super::kept::StoreArgs;
 use super::opening::{self, Opened};
-use super::stopping::end_of;
-use super::{apply, environment};
+use super::stopping::{end_at_once_when_asked_again, end_of};
+use super::{apply, environment, open_files};
 
 /// Where mails are put, in the data directory.
 const MAILS: &str = "mail";
@@ -66,6 +66,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     }
     telemetry::start(LogFormat::Text, &args.log);
+    open_files::raise();
     let listener = TcpListener::bind(args.listen).await.with_context(|| {
         format!("can't listen on {}: choose another port with --listen 127.0.0.1:PORT", args.listen)
     })?;
@@ -110,7 +111,10 @@ async fn serve(args: &Args, opened: &mut Opened, listener: TcpListener) -> anyho
     };
     let until = async {
         let code = tokio::select! {
-            end = ending => end.into_code(),
+            end = ending => {
+                end_at_once_when_asked_again();
+                end.into_code()
+            }
             code = login => code,
         };
         stop.cancel();

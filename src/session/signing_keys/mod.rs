@@ -106,9 +106,9 @@ impl SigningKeys {
         now: DateTime<Utc>,
     ) -> Result<String, SigningKeysError> {
         let keys = self.current();
-        let mut of_algorithm = keys.newest_first.iter().filter(|key| key.algorithm == algorithm);
-        let key = of_algorithm.find(|key| key.active_from <= now);
-        let key = key.ok_or_else(|| SigningKeysError::Unusable(format!("none is active for {algorithm:?}")))?;
+        let key = keys
+            .signing(algorithm, now)
+            .ok_or_else(|| SigningKeysError::Unusable(format!("none is active for {algorithm:?}")))?;
         let mut header = Header::new(algorithm);
         header.typ = Some(typ.to_owned());
         header.kid = Some(key.kid.clone());
@@ -119,9 +119,7 @@ impl SigningKeys {
     #[must_use]
     pub fn can_sign(&self, now: DateTime<Utc>) -> bool {
         let keys = self.current();
-        let active =
-            |algorithm| keys.newest_first.iter().any(|key| key.algorithm == algorithm && key.active_from <= now);
-        ALGORITHMS.into_iter().all(active)
+        ALGORITHMS.into_iter().all(|algorithm| keys.signing(algorithm, now).is_some())
     }
 
     fn current(&self) -> Arc<Keys> {
@@ -130,6 +128,13 @@ impl SigningKeys {
 }
 
 impl Keys {
+    /// The newest key that is active. Where the clock was set back to before all of them, the oldest, which is published longest:
+    /// logins go on.
+    fn signing(&self, algorithm: Algorithm, now: DateTime<Utc>) -> Option<&SigningKey> {
+        let of_algorithm = || self.newest_first.iter().filter(|key| key.algorithm == algorithm);
+        of_algorithm().find(|key| key.active_from <= now).or_else(|| of_algorithm().next_back())
+    }
+
     async fn read(installation: &Installation) -> Result<Self, SigningKeysError> {
         let mut conn = installation.pool.acquire().await?;
         let keys = read(&mut conn, installation).await?;
