@@ -88,7 +88,7 @@ impl Stage<'_> {
         let (grants, browser) = (Self::new_ids(count), Uuid::from_u128(count as u128));
         sqlx::query(
             "INSERT INTO browser_session (id, token_mac, created_at, last_seen_at, expires_at)
-             VALUES ($1, sha256($1::text::bytea), $2, $2, $2 + interval '12 hours')",
+             VALUES ($1, sha256(gen_random_uuid()::text::bytea), $2, $2, $2 + interval '12 hours')",
         )
         .bind(browser)
         .bind(now())
