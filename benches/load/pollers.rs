@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -15,6 +15,9 @@ use super::stage::Codes;
 
 /// Connections that poll. In the middle few of them have anything to do.
 const POLLERS: usize = 256;
+
+/// How long the last polls may take.
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// The most errors that are kept.
 const ERRORS: usize = 1000;
@@ -108,13 +111,16 @@ impl Pollers {
     /// Waits for what was due, and tells.
     pub async fn finish(self) -> Measured {
         while !self.0.due.lock().unwrap().is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.0.permits.close();
         let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap());
-        while let Some(ended) = tasks.join_next().await {
-            ended.unwrap();
-        }
+        let ending = async {
+            while let Some(ended) = tasks.join_next().await {
+                ended.unwrap();
+            }
+        };
+        assert!(tokio::time::timeout(LONGEST, ending).await.is_ok(), "polls are not answered");
         std::mem::replace(&mut *self.0.measured.lock().unwrap(), Measured::for_seconds(0))
     }
 }
