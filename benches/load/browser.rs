@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use url::form_urlencoded::Serializer;
 
-use super::http::{Connection, request};
+use super::http::{Connection, request_to};
 use super::processes::{PASSWORD, address_of};
 
 /// A browser with its cookies and one connection.
 pub struct Browser {
     connection: Connection,
+    host: String,
     person: usize,
     cookies: Vec<(String, String)>,
     csrf_token: String,
@@ -38,7 +39,8 @@ impl Browser {
     /// A new one, of this person.
     pub async fn open(address: SocketAddr, person: usize) -> io::Result<Self> {
         let connection = Connection::open(address).await?;
-        Ok(Self { connection, person, cookies: Vec::new(), csrf_token: String::new() })
+        let host = format!("localhost:{}", address.port());
+        Ok(Self { connection, host, person, cookies: Vec::new(), csrf_token: String::new() })
     }
 
     /// Whose it is.
@@ -50,7 +52,7 @@ impl Browser {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cookie = if cookies.is_empty() { String::new() } else { format!("Cookie: {}\r\n", cookies.join("; ")) };
         let headers = format!("X-Forwarded-For: {ip}\r\n{cookie}");
-        let answer = self.connection.ask(&request(method, path, &headers, body)).await?;
+        let answer = self.connection.ask(&request_to(&self.host, method, path, &headers, body)).await?;
         let set: Vec<(String, String)> = answer
             .headers("set-cookie")
             .filter_map(|cookie| cookie.split(';').next()?.split_once('='))
@@ -105,7 +107,7 @@ impl Page {
         if self.status == status && self.location.ends_with(leads_to) {
             return Ok(());
         }
-        let words: Vec<&str> = self.text.split(['<', '>']).skip(1).step_by(2).flat_map(str::split_whitespace).collect();
+        let words: Vec<&str> = self.text.split(['<', '>']).step_by(2).flat_map(str::split_whitespace).collect();
         Err(io::Error::other(format!(
             "{} to {:?} instead of {leads_to:?}: {}",
             self.status,

@@ -47,9 +47,9 @@ impl Cluster {
     /// A new database, a copy of `template` if there is one.
     pub async fn create(&self, name: &str, template: Option<&str>) -> Database {
         let mut conn = self.connect("postgres").await;
-        conn.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).await.unwrap();
-        let template = template.map(|template| format!(" TEMPLATE {template}")).unwrap_or_default();
-        conn.execute(AssertSqlSafe(format!("CREATE DATABASE {name}{template}"))).await.unwrap();
+        conn.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"))).await.unwrap();
+        let template = template.map(|template| format!(" TEMPLATE \"{template}\"")).unwrap_or_default();
+        conn.execute(AssertSqlSafe(format!("CREATE DATABASE \"{name}\"{template}"))).await.unwrap();
         conn.close().await.unwrap();
         let url = self.managed.url(name);
         let server_url = url.replacen("countersign@", "countersign_server@", 1);
@@ -61,7 +61,7 @@ impl Cluster {
     /// Ends connections to a database and deletes it: the disk is for the next one.
     pub async fn drop(&self, name: &str) {
         let mut conn = self.connect("postgres").await;
-        conn.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).await.unwrap();
+        conn.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"))).await.unwrap();
         conn.close().await.unwrap();
     }
 

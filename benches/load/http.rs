@@ -92,13 +92,18 @@ impl Answer<'_> {
 
 /// A request with a form, or without one.
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
+    request_to("localhost", method, path, headers, body)
+}
+
+/// The same to this host: pages want theirs, with its port.
+pub fn request_to(host: &str, method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let form = match method {
         "POST" => {
             format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len())
         }
         _ => String::new(),
     };
-    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: acme-cli/1.0\r\n{headers}{form}\r\n{body}")
+    format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: acme-cli/1.0\r\n{headers}{form}\r\n{body}")
         .into_bytes()
 }
 
