@@ -4,6 +4,7 @@
 #   make demo APPROVE=1   the same, approved by the demo person over HTTP; ends with the token's claims
 #   make test             every test
 #   make fuzz             mutated inputs, 30 seconds for each kind of them (FUZZ_SECONDS)
+#   make bench            how fast it is, beside what it could be; writes docs/performance.md (PARTS, BENCH_QUICK=1)
 #   make bench-timing     whether the time of an answer tells what it doesn't say
 #
 # Each installs what is missing first (see scripts/install). From another directory: make -f path/to/Makefile demo
@@ -22,10 +23,10 @@ export CARGO_TARGET_DIR
 # The queries are checked against the committed .sqlx: no database is needed to build.
 export SQLX_OFFLINE = true
 
-.PHONY: help demo test fuzz bench-timing install regenerate
+.PHONY: help demo test fuzz bench bench-timing install regenerate
 
 help:
-	@sed -n '3,7s/^#   //p' $(ROOT)/Makefile
+	@sed -n '3,8s/^#   //p' $(ROOT)/Makefile
 
 demo:
 	@$(ROOT)/scripts/install
@@ -41,6 +42,13 @@ FUZZ_SECONDS ?= 30
 fuzz:
 	@$(ROOT)/scripts/install --tests
 	@BOLERO_RANDOM_TEST_TIME_MS=$(FUZZ_SECONDS)000 cargo test --locked --manifest-path $(ROOT)/Cargo.toml --test fuzz -- --nocapture
+
+# How fast it is, beside what it could be. For a machine that does nothing else. PARTS: some of polls, authorization, tokens,
+# open, idle, held; then nothing is written.
+PARTS ?=
+bench:
+	@$(ROOT)/scripts/install
+	@cargo bench --locked --manifest-path $(ROOT)/Cargo.toml --bench load -- $(PARTS)
 
 # Whether the time of an answer tells what it doesn't say. For a machine that does nothing else.
 bench-timing:
