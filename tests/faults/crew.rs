@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::device::Device;
+use super::device::{CLIENT, Device};
 use super::ledger::{Counts, Ledger, Wish};
 use super::person::{Errand, Person};
 use super::wire::Wire;
@@ -17,6 +17,9 @@ const DEVICES: usize = 12;
 
 /// Devices whose codes are asked for before anything breaks, and decided when all is well again.
 const PATIENT: usize = 8;
+
+/// How often somebody comes by who asks for codes and leaves: whatever everybody else waits for, somebody notices.
+const PASSER_BY: Duration = Duration::from_millis(400);
 
 /// How many decide.
 const PEOPLE: usize = 3;
@@ -71,7 +74,12 @@ impl Crew {
             crew.people.spawn(decide_codes(person, crew.errands.clone()));
         }
         for number in 0..DEVICES {
-            crew.devices.spawn(log_in_often(crew.device(wire, number), crew.errands.clone(), crew.stage.subscribe(), number));
+            crew.devices.spawn(log_in_often(
+                crew.device(wire, number),
+                crew.errands.clone(),
+                crew.stage.subscribe(),
+                number,
+            ));
         }
         for number in 0..PATIENT {
             crew.devices.spawn(log_in_patiently(
@@ -81,6 +89,7 @@ impl Crew {
                 number,
             ));
         }
+        crew.people.spawn(pass_by(wire.beginning_at(0)));
         crew.until("logins succeed", |counts| counts.refreshed >= 10).await;
         crew
     }
@@ -146,6 +155,16 @@ const fn patient_wish(number: usize) -> Wish {
 /// How many of them nobody decides.
 fn undecided() -> usize {
     (0..PATIENT).filter(|number| patient_wish(*number) == Wish::Nothing).count()
+}
+
+async fn pass_by(wire: Wire) {
+    let mut passing = JoinSet::new();
+    for turn in 0.. {
+        let mut wire = wire.beginning_at(turn);
+        passing.spawn(async move { wire.post("/auth/device/code", &[("client_id", CLIENT)]).await });
+        tokio::time::sleep(PASSER_BY).await;
+        while passing.try_join_next().is_some() {}
+    }
 }
 
 async fn decide_codes(mut person: Person, errands: Errands) {

@@ -9,6 +9,9 @@ use super::scene::Scene;
 /// How long it is away. Longer than a request waits for a connection.
 const AWAY: Duration = Duration::from_secs(5);
 
+/// How long it takes whoever watches over the primary to be sure that it is lost.
+const NOTICED_AFTER: Duration = Duration::from_secs(3);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_is_stopped_and_started_again() {
     let mut scene = Scene::of(2).await;
@@ -50,6 +53,7 @@ async fn the_primary_is_lost_and_the_standby_promoted() {
 
     scene.ledger.database_breaks();
     scene.postgres.stop(Signal::QUIT);
+    tokio::time::sleep(NOTICED_AFTER).await;
     standby.promote().await;
     scene.proxy.turn_to(&standby.socket()).await;
     scene.ledger.database_is_back();

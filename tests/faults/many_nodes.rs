@@ -50,8 +50,17 @@ async fn asked_at_one_approved_at_another_polled_at_a_third_revoked_at_a_fourth(
         assert_eq!((refused.status, refused.text("error").as_str()), (StatusCode::BAD_REQUEST, "invalid_grant"));
         let bearer = format!("Bearer {access_token}");
         let userinfo = wire.other("/auth/userinfo", |client, url| client.get(url).header(AUTHORIZATION, &bearer)).await;
-        assert!(userinfo.answer.unwrap().status.is_client_error(), "server {node} still takes a token of an ended session");
+        assert!(
+            userinfo.answer.unwrap().status.is_client_error(),
+            "server {node} still takes a token of an ended session"
+        );
     }
+    let mut published = Vec::new();
+    for node in 0..4 {
+        let asked = wire.to(node).other("/.well-known/jwks.json", |client, url| client.get(url)).await;
+        published.push(asked.answer.unwrap().body);
+    }
+    assert!(published[0].contains("\"kid\"") && published.iter().all(|keys| *keys == published[0]), "{published:?}");
     scene.close("asked, approved, polled and revoked at four").await;
 }
 
@@ -65,17 +74,4 @@ async fn any_request_may_go_to_any_of_four() {
     let counts = scene.ledger.counts();
     assert_eq!((counts.unavailable, counts.polls_lost, counts.others_lost), (0, 0, 0), "{counts:?}");
     scene.close("four servers").await;
-}
-
-/// All servers sign with one key, and each publishes it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_keys_are_the_same_everywhere() {
-    let scene = Scene::of(4).await;
-    let mut published = Vec::new();
-    for node in 0..4 {
-        let asked = scene.wire().to(node).other("/.well-known/jwks.json", |client, url| client.get(url)).await;
-        published.push(asked.answer.unwrap().body);
-    }
-    assert!(published[0].contains("\"kid\"") && published.iter().all(|keys| *keys == published[0]), "{published:?}");
-    scene.close("keys").await;
 }

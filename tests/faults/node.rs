@@ -43,12 +43,12 @@ pub struct History {
 impl History {
     /// Whether a request that was sent at this moment may be lost, when this is the history now.
     pub fn excuses_loss(self, now: Self) -> bool {
-        self.killed || self.turns != now.turns
+        self.killed || now.killed || self.turns != now.turns
     }
 
     /// Whether it may take long.
     pub fn excuses_delay(self, now: Self) -> bool {
-        self.excuses_loss(now) || self.suspended || self.pauses != now.pauses
+        self.excuses_loss(now) || self.suspended || now.suspended || self.pauses != now.pauses
     }
 }
 
@@ -57,8 +57,7 @@ impl Node {
     pub fn start(number: usize, port: u16, scene: &Path, configuration: &str) -> Self {
         let path = scene.join(format!("node-{number}.toml"));
         fs::write(&path, configuration).unwrap();
-        let history =
-            History { turns: 0, killed: false, pauses: 0, suspended: false, sound_since: Instant::now() };
+        let history = History { turns: 0, killed: false, pauses: 0, suspended: false, sound_since: Instant::now() };
         let node = Self {
             number,
             url: format!("http://127.0.0.1:{port}"),

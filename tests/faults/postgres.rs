@@ -148,11 +148,6 @@ impl Postgres {
         process.wait(STARTS_WITHIN);
     }
 
-    /// Whether it ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        self.process.as_mut().is_none_or(Running::has_ended)
-    }
-
     /// Makes a standby the primary.
     pub async fn promote(&self) {
         self.tell("SELECT pg_promote(true, 20)").await;
@@ -189,6 +184,13 @@ impl Postgres {
     pub async fn number(&self, query: &str) -> i64 {
         let mut connection = self.connect(DATABASE).await.unwrap();
         sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap()
+    }
+
+    /// Writes to its log, and nowhere else, until it can't.
+    pub async fn exhaust_log(&self) {
+        let Ok(mut connection) = self.connect("postgres").await else { return };
+        let message = "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 1000000))";
+        while connection.execute(message).await.is_ok() {}
     }
 
     async fn make_database(&self) {

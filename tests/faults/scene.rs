@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rustix::process::{Pid, test_kill_process};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -21,6 +22,9 @@ use super::wire::Wire;
 
 /// Tests take turns.
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Scenes are named after this and their process.
+const PREFIX: &str = "countersign-faults-";
 
 /// Who logs in where.
 const DIRECTORY: &str = r#"
@@ -116,7 +120,9 @@ impl Stage {
     /// Waits for its turn. The directory is one that PostgreSQL's account can pass through.
     async fn empty() -> (MutexGuard<'static, ()>, TempDir, String) {
         let turn = TURN.lock().await;
-        let directory = tempfile::Builder::new().prefix("countersign-faults-").tempdir().unwrap();
+        clear_away();
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
         (turn, directory, URL_SAFE_NO_PAD.encode(random()))
     }
@@ -127,7 +133,8 @@ impl Stage {
         let ports = free_ports(count);
         let origin = format!("http://localhost:{}", ports[0]);
         let secret = STANDARD.encode(random());
-        let configuration = |port: u16| configuration(&origin, port, directory.path(), &secret, &password, proxy.port());
+        let configuration =
+            |port: u16| configuration(&origin, port, directory.path(), &secret, &password, proxy.port());
         apply(directory.path(), &configuration(ports[0]));
         let start = |(number, port): (usize, &u16)| {
             Arc::new(Node::start(number, *port, directory.path(), &configuration(*port)))
@@ -181,6 +188,17 @@ fn free_ports(count: usize) -> Vec<u16> {
     let bind = |_| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let listeners: Vec<_> = (0..count).map(bind).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+/// Removes what earlier runs left, which were killed.
+fn clear_away() {
+    for path in fs::read_dir(std::env::temp_dir()).unwrap().filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.file_name().and_then(|name| name.to_str()?.strip_prefix(PREFIX)?.split('-').next());
+        let process = name.and_then(|process| Pid::from_raw(process.parse().ok()?));
+        if process.is_some_and(|process| test_kill_process(process).is_err()) {
+            let _somebody_elses = fs::remove_dir_all(path);
+        }
+    }
 }
 
 fn random() -> [u8; 32] {

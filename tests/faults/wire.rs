@@ -14,7 +14,7 @@ use super::node::{History, Node};
 /// Longer than anything may take.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// What speaks HTTP for one device or one person.
+/// What speaks HTTP for one device or one person. Cheap to clone.
 #[derive(Clone)]
 pub struct Wire {
     client: Client,
@@ -86,14 +86,14 @@ impl Wire {
         Self { client, nodes: nodes.to_vec(), turn: 0, host: host.to_owned(), ledger: ledger.clone() }
     }
 
-    /// The same, its first request to another server, over connections of its own.
+    /// The same, its first request to another server.
     pub fn beginning_at(&self, turn: usize) -> Self {
-        Self { turn, ..Self::new(&self.nodes, &self.host, &self.ledger) }
+        Self { turn, ..self.clone() }
     }
 
     /// To one of the servers only.
     pub fn to(&self, node: usize) -> Self {
-        Self::new(&self.nodes[node..=node], &self.host, &self.ledger)
+        Self { nodes: vec![self.nodes[node].clone()], ..self.clone() }
     }
 
     /// Sends a form that no poll is.
