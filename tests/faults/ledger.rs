@@ -59,13 +59,19 @@ struct Login {
     /// When the person saw that it was taken.
     seen: Option<Instant>,
     tokens: u32,
-    denied: bool,
     /// Whether a poll was lost with a server that was killed: it may have been the one that redeemed.
     poll_lost: bool,
-    /// Whether the device was told that its code is used up, without having got tokens.
-    used_up: bool,
-    /// Whether the device polled until it was told something final.
-    ended: bool,
+    /// What the device was told at last, if it was.
+    end: Option<End>,
+}
+
+/// How a login ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Tokens,
+    Denied,
+    /// The code is used up, though the device got no tokens.
+    UsedUp,
 }
 
 /// The books of one test.
@@ -139,10 +145,8 @@ impl Ledger {
             decided_at_earliest: None,
             seen: None,
             tokens: 0,
-            denied: false,
             poll_lost: false,
-            used_up: false,
-            ended: false,
+            end: None,
         });
         books.logins.len() - 1
     }
@@ -236,7 +240,7 @@ impl Ledger {
     pub fn stops(&self, login: LoginNumber) {
         let mut books = self.books();
         let known = &books.logins[login];
-        if known.seen.is_some() && !known.ended {
+        if known.seen.is_some() && known.end.is_none() {
             let said = format!("login {login}: decided ({:?}), and its device never heard of it", known.wish);
             books.wrong(said);
         }
@@ -269,7 +273,7 @@ impl Ledger {
                 books.wrong(format!("login {number}: {wrong}"));
             } else if replayed > 0 {
                 books.wrong(format!("login {number}: its own device was taken for a thief"));
-            } else if login.used_up {
+            } else if login.end == Some(End::UsedUp) {
                 books.count.redemptions_lost += 1;
             }
         }
@@ -299,7 +303,7 @@ impl Books {
         }
         let known = &mut self.logins[login];
         known.tokens += 1;
-        known.ended = true;
+        known.end = Some(End::Tokens);
         let wrong = match known {
             Login { tokens: 2.., .. } => Some("tokens a second time"),
             Login { wish: Wish::Deny | Wish::Nothing, .. } => Some("tokens that nobody approved"),
@@ -331,8 +335,7 @@ impl Books {
 
     fn denied(&mut self, login: LoginNumber, poll: &Exchange) -> Told {
         let known = &mut self.logins[login];
-        known.denied = true;
-        known.ended = true;
+        known.end = Some(End::Denied);
         if known.wish != Wish::Deny || known.decided_at_earliest.is_none() {
             let wrong = format!("login {login}: {} says denied, which nobody did", poll.what);
             self.wrong(wrong);
@@ -344,8 +347,7 @@ impl Books {
     /// Only somebody whose tokens were on the way when a server was killed may hear this.
     fn used_up(&mut self, login: LoginNumber, poll: &Exchange) -> Told {
         let known = &mut self.logins[login];
-        known.ended = true;
-        known.used_up = true;
+        known.end = Some(End::UsedUp);
         if !known.poll_lost {
             let said = poll.answer.as_ref().map(|answer| answer.body.clone()).unwrap_or_default();
             let wrong = format!("login {login}: an approval was lost, {} says {said}", poll.what);
@@ -389,11 +391,12 @@ impl Login {
         let is_redeemed = state == "redeemed" && sessions == 1 && redeemed == 1;
         let is_not = sessions == 0 && redeemed == 0;
         let decided = self.seen.is_some();
-        let fits = match self.wish {
-            _ if self.tokens > 0 || self.used_up => is_redeemed,
-            Wish::Approve if decided => state == "approved" && is_not,
-            Wish::Deny if self.denied || decided => state == "denied" && is_not,
-            Wish::Approve | Wish::Deny | Wish::Nothing => is_not,
+        let fits = match (self.end, self.wish) {
+            (Some(End::Tokens | End::UsedUp), _) => is_redeemed,
+            (Some(End::Denied), _) => state == "denied" && is_not,
+            (None, Wish::Approve) if decided => state == "approved" && is_not,
+            (None, Wish::Deny) if decided => state == "denied" && is_not,
+            (None, _) => is_not,
         };
         (!fits).then(|| format!("the database says {state}, {sessions} sessions, {redeemed} redemptions; {self:?}"))
     }

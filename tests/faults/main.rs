@@ -16,8 +16,9 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test that can't go on has failed"
+    reason = "a test that can't go on has failed, and says what it counted"
 )]
 
 // What a scene is made of.

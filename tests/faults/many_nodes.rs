@@ -57,7 +57,7 @@ async fn asked_at_one_approved_at_another_polled_at_a_third_revoked_at_a_fourth(
     }
     let mut published = Vec::new();
     for node in 0..4 {
-        let asked = wire.to(node).other("/.well-known/jwks.json", |client, url| client.get(url)).await;
+        let asked = wire.to(node).other("/.well-known/jwks.json", reqwest::Client::get).await;
         published.push(asked.answer.unwrap().body);
     }
     assert!(published[0].contains("\"kid\"") && published.iter().all(|keys| *keys == published[0]), "{published:?}");

@@ -77,24 +77,3 @@ async fn the_listening_connections_are_ended_again_and_again() {
     crew.end().await;
     scene.close("nobody listens").await;
 }
-
-/// What a server asked for was done, and it never hears so: the worst that can happen to a COMMIT.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn statements_arrive_and_their_answers_are_lost() {
-    let scene = Scene::of(2).await;
-    let crew = scene.crew().await;
-
-    for _ in 0..6 {
-        scene.ledger.database_breaks();
-        scene.proxy.set(Way::Mute);
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        scene.proxy.set(Way::Cut);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        scene.proxy.set(Way::Open);
-        scene.ledger.database_is_back();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-
-    crew.end().await;
-    scene.close("answers lost").await;
-}

@@ -17,8 +17,6 @@ pub enum Way {
     Open,
     /// What PostgreSQL says arrives so much later: a round trip takes as much longer.
     Slow(Duration),
-    /// What PostgreSQL is told arrives, and what it says is lost. Connections are of no use afterwards: cut them.
-    Mute,
     /// Connections are closed, and new ones refused.
     Cut,
     /// Nothing arrives, not even that a connection was closed; new connections are taken and hear nothing. What was sent
@@ -124,10 +122,8 @@ async fn pump(
         // The end of a connection is news too, which a dead network doesn't bring.
         let way = alive(&mut ways).await;
         let Ok(length @ 1..) = read else { return };
-        match way {
-            Way::Slow(delay) if is_answer => tokio::time::sleep(delay).await,
-            Way::Mute if is_answer => continue,
-            _ => {}
+        if let (Way::Slow(delay), true) = (way, is_answer) {
+            tokio::time::sleep(delay).await;
         }
         if to.write_all(&buffer[..length]).await.is_err() {
             return;
