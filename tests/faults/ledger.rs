@@ -85,6 +85,8 @@ struct Books {
     logins: Vec<Login>,
     /// `Err`: the database is broken since then. `Ok`: it is well again since then.
     database: Option<Result<Instant, Instant>>,
+    /// More than [`OTHERS_WITHIN`], if so.
+    others_may_take: Option<Duration>,
     count: Counts,
     /// How long devices took to hear of a decision while the database was well.
     heard_after: Vec<Duration>,
@@ -129,6 +131,11 @@ impl Ledger {
     /// It is well again.
     pub fn database_is_back(&self) {
         self.books().database = Some(Ok(Instant::now()));
+    }
+
+    /// From now on requests that no polls are may take so long.
+    pub fn others_may_take(&self, at_most: Duration) {
+        self.books().others_may_take = Some(at_most);
     }
 
     /// What was counted until now.
@@ -229,7 +236,7 @@ impl Ledger {
         }
         if !request.excuses_delay() {
             books.count.slowest_other = books.count.slowest_other.max(took);
-            if took > OTHERS_WITHIN {
+            if took > books.others_may_take.unwrap_or(OTHERS_WITHIN) {
                 let said = request.answer.as_ref().map_or_else(String::clone, |answer| answer.status.to_string());
                 books.wrong(format!("{what}: answered only after {took:?}: {said}"));
             }
