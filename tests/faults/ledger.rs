@@ -24,6 +24,12 @@ const POLL_WITHIN: Duration = Duration::from_secs(5);
 /// How soon anything else is answered, if only to say that it can't be.
 const OTHERS_WITHIN: Duration = Duration::from_secs(5);
 
+/// After how long servers know that the database is away, …
+const KNOWN_AFTER: Duration = Duration::from_secs(3);
+
+/// … and say so at once: within this.
+const ONCE_KNOWN_WITHIN: Duration = Duration::from_secs(4);
+
 /// What a person means to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -236,7 +242,7 @@ impl Ledger {
         }
         if !request.excuses_delay() {
             books.count.slowest_other = books.count.slowest_other.max(took);
-            if took > books.others_may_take.unwrap_or(OTHERS_WITHIN) {
+            if took > books.bound(request.sent) {
                 let said = request.answer.as_ref().map_or_else(String::clone, |answer| answer.status.to_string());
                 books.wrong(format!("{what}: answered only after {took:?}: {said}"));
             }
@@ -369,6 +375,16 @@ impl Books {
             None => Some(poll.sound_since()),
             Some(Ok(since)) => Some(since),
             Some(Err(_)) => None,
+        }
+    }
+
+    /// How long a request that no poll is may take when it is sent now.
+    fn bound(&self, sent: Instant) -> Duration {
+        let known = |broken: Instant| sent > broken + KNOWN_AFTER;
+        match (self.others_may_take, self.database) {
+            (Some(at_most), _) => at_most,
+            (None, Some(Err(broken))) if known(broken) => ONCE_KNOWN_WITHIN,
+            (None, _) => OTHERS_WITHIN,
         }
     }
 

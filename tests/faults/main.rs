@@ -40,5 +40,5 @@ mod wire; // requests, to one server after the other
 mod database_away; // stopped, killed, promoted
 mod database_full; // nothing can be written
 mod many_nodes; // nothing at all
-mod network; // dead, slow, and without news of decisions
+mod network; // cut, slow, and without news of decisions
 mod nodes_away; // servers killed and suspended
