@@ -81,6 +81,20 @@ impl Device {
         }
     }
 
+    /// Polls for so long at most.
+    pub async fn wait_for(&mut self, codes: &Codes, at_most: Duration) -> Option<String> {
+        let (stage, stages) = watch::channel(Stage::Busy);
+        let over = async {
+            tokio::time::sleep(at_most).await;
+            stage.send_replace(Stage::Over);
+            std::future::pending().await
+        };
+        tokio::select! {
+            token = self.wait(codes, &stages) => token,
+            token = over => token,
+        }
+    }
+
     /// Polls once.
     pub async fn poll(&mut self, codes: &Codes) -> Told {
         let held = self.holds.then_some(HELD);

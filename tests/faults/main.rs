@@ -39,6 +39,8 @@ mod wire; // requests, to one server after the other
 // What breaks.
 mod database_away; // stopped, killed, promoted
 mod database_full; // nothing can be written
+mod doubt; // a COMMIT whose answer is lost
 mod many_nodes; // nothing at all
 mod network; // cut, slow, and without news of decisions
 mod nodes_away; // servers killed and suspended
+mod silence; // a network that doesn't even say that it is gone

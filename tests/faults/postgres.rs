@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
@@ -148,6 +148,14 @@ impl Postgres {
         process.wait(STARTS_WITHIN);
     }
 
+    /// Suspends what receives on a standby, until it is to go on: what is sent to it meanwhile waits in the kernel.
+    pub async fn hold_back(&self) -> Pid {
+        let receiver = self.number("SELECT pid::bigint FROM pg_stat_wal_receiver").await;
+        let receiver = Pid::from_raw(i32::try_from(receiver).unwrap()).unwrap();
+        kill_process(receiver, Signal::STOP).unwrap();
+        receiver
+    }
+
     /// Makes a standby the primary.
     pub async fn promote(&self) {
         self.tell("SELECT pg_promote(true, 20)").await;
@@ -177,6 +185,12 @@ impl Postgres {
     /// Runs a statement as a superuser.
     pub async fn tell(&self, statement: &str) {
         let mut connection = self.connect("postgres").await.unwrap();
+        connection.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
+    }
+
+    /// Runs a statement in the servers' database.
+    pub async fn tell_database(&self, statement: &str) {
+        let mut connection = self.connect(DATABASE).await.unwrap();
         connection.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
     }
 

@@ -24,10 +24,18 @@ pub enum Way {
     Dead,
 }
 
+/// What becomes of what is sent, and of connections that were made before something happened.
+#[derive(Clone, Copy)]
+struct Weather {
+    way: Way,
+    /// Connections of earlier ages are silent for good.
+    age: u32,
+}
+
 /// A proxy on a port of its own. It ends with this value.
 pub struct Proxy {
     address: SocketAddr,
-    way: watch::Sender<Way>,
+    weather: watch::Sender<Weather>,
     target: Arc<Mutex<PathBuf>>,
     task: JoinHandle<()>,
 }
@@ -38,9 +46,9 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let target = Arc::new(Mutex::new(socket.to_owned()));
-        let (way, ways) = watch::channel(Way::Open);
-        let task = tokio::spawn(serve(listener, address, ways, target.clone()));
-        Self { address, way, target, task }
+        let (weather, weathers) = watch::channel(Weather { way: Way::Open, age: 0 });
+        let task = tokio::spawn(serve(listener, address, weathers, target.clone()));
+        Self { address, weather, target, task }
     }
 
     /// Where it listens.
@@ -50,7 +58,13 @@ impl Proxy {
 
     /// From now on this becomes of what is sent, over connections that are there too.
     pub fn set(&self, way: Way) {
-        self.way.send_replace(way);
+        self.weather.send_modify(|weather| weather.way = way);
+    }
+
+    /// Connections that are there hear nothing any more, and aren't told that they are of no use: their packets go to a machine
+    /// that is gone, or through a firewall that has forgotten them. New ones are as ever.
+    pub fn forget_connections(&self) {
+        self.weather.send_modify(|weather| weather.age += 1);
     }
 
     /// New connections go to another PostgreSQL; those that are there are cut.
@@ -68,25 +82,31 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(first: TcpListener, address: SocketAddr, mut ways: watch::Receiver<Way>, target: Arc<Mutex<PathBuf>>) {
+async fn serve(
+    first: TcpListener,
+    address: SocketAddr,
+    mut weather: watch::Receiver<Weather>,
+    target: Arc<Mutex<PathBuf>>,
+) {
     let mut listener = Some(first);
     let mut carried = JoinSet::new();
     loop {
         let accepted = match &listener {
             Some(listener) => tokio::select! {
                 accepted = listener.accept() => accepted.ok(),
-                _ = ways.wait_for(|way| *way == Way::Cut) => None,
+                _ = weather.wait_for(|weather| weather.way == Way::Cut) => None,
             },
             None => None,
         };
         if let Some((client, _)) = accepted {
             let socket = target.lock().unwrap().clone();
-            carried.spawn(carry(client, socket, ways.clone()));
-        } else if *ways.borrow() == Way::Cut {
+            let age = weather.borrow().age;
+            carried.spawn(carry(client, socket, weather.clone(), age));
+        } else if weather.borrow().way == Way::Cut {
             // Without a listener new connections are refused.
             listener = None;
             carried.shutdown().await;
-            if ways.wait_for(|way| *way != Way::Cut).await.is_err() {
+            if weather.wait_for(|weather| weather.way != Way::Cut).await.is_err() {
                 return;
             }
         } else if listener.is_none() {
@@ -98,29 +118,29 @@ async fn serve(first: TcpListener, address: SocketAddr, mut ways: watch::Receive
 }
 
 /// One connection, until either side closes it.
-async fn carry(client: TcpStream, socket: PathBuf, mut ways: watch::Receiver<Way>) {
-    alive(&mut ways).await;
+async fn carry(client: TcpStream, socket: PathBuf, mut weather: watch::Receiver<Weather>, age: u32) {
+    alive(&mut weather, age).await;
     let Ok(server) = UnixStream::connect(socket).await else { return };
     let _delayed_anyway = client.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pump(from_client, to_server, ways.clone(), false) => {}
-        () = pump(from_server, to_client, ways, true) => {}
+        () = pump(from_client, to_server, (weather.clone(), age), false) => {}
+        () = pump(from_server, to_client, (weather, age), true) => {}
     }
 }
 
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut ways: watch::Receiver<Way>,
+    (mut weather, age): (watch::Receiver<Weather>, u32),
     is_answer: bool,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut buffer).await;
         // The end of a connection is news too, which a dead network doesn't bring.
-        let way = alive(&mut ways).await;
+        let way = alive(&mut weather, age).await;
         let Ok(length @ 1..) = read else { return };
         if let (Way::Slow(delay), true) = (way, is_answer) {
             tokio::time::sleep(delay).await;
@@ -131,9 +151,10 @@ async fn pump(
     }
 }
 
-/// Waits for as long as the network is dead. Those that a cut ends are dropped where they wait.
-async fn alive(ways: &mut watch::Receiver<Way>) -> Way {
-    let alive = ways.wait_for(|way| *way != Way::Dead).await.map(|way| *way);
+/// Waits for as long as nothing gets through to a connection of this age. Those that a cut ends are dropped where they wait.
+async fn alive(weather: &mut watch::Receiver<Weather>, age: u32) -> Way {
+    let alive =
+        weather.wait_for(|weather| weather.way != Way::Dead && weather.age == age).await.map(|weather| weather.way);
     match alive {
         Ok(way) => way,
         Err(_) => std::future::pending().await,
