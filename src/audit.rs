@@ -43,6 +43,13 @@ macro_rules! kinds {
     };
 }
 
+impl Kind {
+    /// Counts an event of this kind. For statements that append their step's event themselves; [`Event::append`] counts its own.
+    pub fn count(self) {
+        metrics::event(self.as_str());
+    }
+}
+
 kinds! {
     /// A device asked for a code.
     Requested = "requested",
@@ -190,7 +197,7 @@ impl Event {
         )
         .execute(conn)
         .await?;
-        metrics::event(self.kind.as_str());
+        self.kind.count();
         Ok(())
     }
 }

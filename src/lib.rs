@@ -14,6 +14,9 @@ pub mod postgres; // pool, migrations, the managed server
 pub mod secrets; // random values, MACs, sealing, passwords
 pub mod telemetry; // logs, metrics
 
+// 1¼: how it does much at once.
+pub mod grouping; // requests that share a statement
+
 // 1½: how it is set up.
 pub mod config; // countersign.toml and the environment
 pub mod words; // programs, places and times, as people say them

@@ -16,6 +16,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
+use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +27,12 @@ use tower_http::trace::TraceLayer;
 
 use crate::audit::linker;
 use crate::config::{Limits, Phishing};
+use crate::device::intake::Intake;
 use crate::device::live::LiveCodes;
+use crate::device::lookup::Lookups;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
+use crate::directory::known::KnownServices;
 use crate::dpop::replay;
 use crate::geo::{self, Places};
 use crate::http::client_address::{self, TrustedProxies};
@@ -40,6 +44,7 @@ use crate::notice::mail::Mailer;
 use crate::notice::webhook::NoHttpClient as NoWebhooks;
 use crate::oauth::{self, Endpoints, Requests};
 use crate::pages::{self, Pages};
+use crate::postgres::notifications::{Ear, Listening};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::requests::CountRequests;
@@ -108,14 +113,17 @@ impl Server {
     pub async fn new(installation: Installation, settings: Settings) -> Result<Self, ServerError> {
         let signing_keys = SigningKeys::load(&installation).await?;
         let limits = if installation.dev_mode { Limits::none() } else { settings.limits };
-        let live = LiveCodes::new(limits);
+        let (live, waiting) = (LiveCodes::new(limits), Waiting::default());
         let endpoints = Endpoints {
             installation: installation.clone(),
             signing_keys,
-            waiting: Waiting::default(),
+            services: KnownServices::default(),
+            waiting: waiting.clone(),
             pacing: Pacing::default(),
             requests: Requests::within(limits),
             live: live.clone(),
+            intake: Intake::new(installation.pool.clone()),
+            lookups: Lookups::new(installation.pool.clone()),
         };
         let pages = Pages {
             installation: installation.clone(),
@@ -123,6 +131,7 @@ impl Server {
             places: settings.places.clone(),
             phishing: settings.phishing,
             live,
+            waiting,
             notices: Notices::new(settings.mailer.clone())?,
         };
         let metrics = observation::metrics(&installation.pool);
@@ -207,8 +216,13 @@ impl Server {
     #[must_use = "the tasks end when it is dropped"]
     pub fn attend(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut upkeep = Upkeep::until(stop.clone(), self.metrics.clone());
-        let (waiting, pool) = (self.endpoints.waiting.clone(), self.installation.pool.clone());
-        upkeep.keep("decisions", move |stop| waiting.clone().listen(pool.clone(), stop));
+        let (installation, waiting, services) =
+            (self.installation.clone(), self.endpoints.waiting.clone(), self.endpoints.services.clone());
+        let listening = move |stop| listening(&installation, &waiting, &services, stop);
+        upkeep.keep("notifications", listening);
+        let (installation, waiting, services) =
+            (self.installation.clone(), self.endpoints.waiting.clone(), self.endpoints.services.clone());
+        upkeep.keep("waiting", move |stop| waiting.clone().keep(installation.clone(), services.clone(), stop));
         let installation = self.installation.clone();
         upkeep.keep("housekeeping", move |stop| housekeeping::watch(installation.clone(), stop));
         let (installation, notices) = (self.installation.clone(), self.pages.notices.clone());
@@ -259,6 +273,19 @@ impl Server {
         drop(observing);
         Ok(outcome?)
     }
+}
+
+/// Listens to the other nodes.
+fn listening(
+    installation: &Installation,
+    waiting: &Waiting,
+    services: &KnownServices,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let mark = installation.random.bytes::<16>().map(|byte| format!("{byte:02x}")).concat();
+    let to = PgConnectOptions::clone(&installation.pool.connect_options());
+    let ears: Vec<Arc<dyn Ear>> = vec![Arc::new(waiting.clone()), Arc::new(services.clone())];
+    Listening { to, pool: installation.pool.clone(), mark, ears }.until(stop)
 }
 
 /// A request in the log: never its query, in which codes and states travel. Its number is what an error page shows.

@@ -80,6 +80,8 @@ pub async fn submit(
     event.append(&mut tx).await?;
     let walk = Walk::of(&mut tx, &pages, walk.visitor).await?;
     tx.commit().await?;
+    // Other nodes hear of it; this one may be asked before it would.
+    pages.waiting.decided(grant);
     pages.notices.wake();
     let Step::Done(outcome) = walk.step else {
         return Err(PageError::Fault("a decided grant is not done".into()));

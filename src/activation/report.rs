@@ -64,10 +64,11 @@ async fn end(pages: &Pages, caller: &Caller, grant: GrantId) -> Result<Response,
     let mut tx = installation.pool.begin().await?;
     let Some(approved) = report::find(&mut tx, grant).await? else { return Ok(no_good(pages, Token::Unknown)) };
     let tools = (installation, &pages.notices, &pages.places);
-    let Some(ended) = report::report(&mut tx, tools, &approved, caller).await? else {
+    let Some((ended, denied)) = report::report(&mut tx, tools, &approved, caller).await? else {
         return said_before(&mut tx, pages, approved).await;
     };
     tx.commit().await?;
+    denied.into_iter().for_each(|grant| pages.waiting.decided(grant));
     pages.notices.wake();
     let state = Reported::Now { session: ended.session.is_some(), codes: ended.codes, browsers: ended.browsers };
     Ok(page(pages, &approved, &state))

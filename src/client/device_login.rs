@@ -65,7 +65,7 @@ async fn request_code(
     ];
     parameters.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
 
-    let answer = possession.post_form(transport, url, &parameters).await;
+    let answer = possession.post_form(transport, url, &parameters, None).await;
     let answer = answer.map_err(|error| LoginError::unreachable(url, error))?;
     if answer.is_unavailable() {
         return Err(LoginError::unavailable(url, &answer));
@@ -111,11 +111,16 @@ impl<T: Transport> Wait<'_, T> {
     /// second is redeemed by the poll after it, so the end is the first fruitless poll past the deadline.
     async fn for_decision(&self, reporter: &mut impl Reporter) -> Result<Decision, LoginError> {
         let mut pacing = Pacing::new(self.authorization.interval);
-        let mut delay = pacing.interval();
+        let mut patient = self.endpoints.poll_wait;
+        // A server that holds polls is asked at once, and tells the decision when it is made.
+        let mut delay = if patient.is_some() { Duration::ZERO } else { pacing.interval() };
         let mut number = None;
         loop {
             self.counting_down(tokio::time::sleep(delay), reporter).await?;
-            let answer = self.counting_down(self.poll(number.take().as_deref()), reporter).await?;
+            let asked_at = Instant::now();
+            let wait = patient.map(|wait| self.not_far_beyond_the_deadline(wait, pacing.interval()));
+            let answer = self.counting_down(self.poll(number.take().as_deref(), wait), reporter).await?;
+            let held = asked_at.elapsed();
             let late = Instant::now() >= self.deadline;
             delay = match answer {
                 Poll::Approved(tokens) => return Ok(Decision::Approved(tokens)),
@@ -135,9 +140,12 @@ impl<T: Transport> Wait<'_, T> {
                 Poll::NotUnderstood(reason) => return Err(self.not_understood(reason)),
                 Poll::Unavailable { reason, .. } if late => return Err(self.gone(reason)),
                 Poll::Pending | Poll::SlowDown { .. } if late => return Ok(Decision::Expired),
-                Poll::Pending => pacing.pending(),
+                // The interval lies between the beginnings of polls (§3.5).
+                Poll::Pending => pacing.pending().saturating_sub(held),
                 Poll::SlowDown { interval } => pacing.slow_down(interval),
                 Poll::Unavailable { reason, retry_after } => {
+                    // A proxy between may have less patience than the server.
+                    patient = None;
                     let after = self.not_far_beyond_the_deadline(pacing.failed(retry_after), pacing.interval());
                     reporter.report(&Event::Retrying { reason: &reason, after })?;
                     after
@@ -147,14 +155,14 @@ impl<T: Transport> Wait<'_, T> {
     }
 
     /// One device access token request (§3.4). No answer at all is one more kind of trouble.
-    async fn poll(&self, number: Option<&str>) -> Poll {
+    async fn poll(&self, number: Option<&str>, wait: Option<Duration>) -> Poll {
         let mut parameters = vec![
             ("grant_type", GRANT_TYPE),
             ("device_code", self.authorization.device_code.expose()),
             ("client_id", self.options.client_id.as_str()),
         ];
         parameters.extend(number.map(|number| ("verification_number", number)));
-        match self.possession.post_form(self.transport, &self.endpoints.token, &parameters).await {
+        match self.possession.post_form(self.transport, &self.endpoints.token, &parameters, wait).await {
             Ok(answer) => Poll::read(&answer, self.possession.key().is_some()),
             Err(NoAnswer { reason, .. }) => Poll::Unavailable { reason, retry_after: None },
         }

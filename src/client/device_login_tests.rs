@@ -20,6 +20,9 @@ struct Script {
     codes: Mutex<VecDeque<Result<Answer, NoAnswer>>>,
     polls: Mutex<VecDeque<Result<Answer, NoAnswer>>>,
     polled_at: Mutex<Vec<u64>>,
+    /// The waits that were asked for, and how long each poll is held.
+    waits: Mutex<Vec<Option<u64>>>,
+    held_for: Mutex<VecDeque<u64>>,
     last_form: Mutex<Vec<(String, String)>>,
     proofs: Mutex<Vec<Option<String>>>,
 }
@@ -34,9 +37,20 @@ impl Script {
             codes: Mutex::new(codes.into_iter().collect()),
             polls: Mutex::new(polls.into_iter().collect()),
             polled_at: Mutex::default(),
+            waits: Mutex::default(),
+            held_for: Mutex::default(),
             last_form: Mutex::default(),
             proofs: Mutex::default(),
         }
+    }
+
+    /// The same, which holds its polls for so many seconds.
+    fn held_for(self, seconds: impl IntoIterator<Item = u64>) -> Self {
+        Self { held_for: Mutex::new(seconds.into_iter().collect()), ..self }
+    }
+
+    fn waits(&self) -> Vec<Option<u64>> {
+        self.waits.lock().unwrap().clone()
     }
 
     fn polled_at(&self) -> Vec<u64> {
@@ -53,7 +67,13 @@ impl Transport for Script {
         unreachable!("the endpoints are known")
     }
 
-    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)], proof: Option<&str>) -> Result<Answer, NoAnswer> {
+    async fn post_form(
+        &self,
+        url: &Url,
+        parameters: &[(&str, &str)],
+        proof: Option<&str>,
+        wait: Option<Duration>,
+    ) -> Result<Answer, NoAnswer> {
         *self.last_form.lock().unwrap() =
             parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         self.proofs.lock().unwrap().push(proof.map(str::to_owned));
@@ -61,6 +81,9 @@ impl Transport for Script {
             return self.codes.lock().unwrap().pop_front().expect("one more code is asked than scripted");
         }
         self.polled_at.lock().unwrap().push(self.start.elapsed().as_secs());
+        self.waits.lock().unwrap().push(wait.map(|wait| wait.as_secs()));
+        let held_for = self.held_for.lock().unwrap().pop_front().unwrap_or_default();
+        tokio::time::sleep(Duration::from_secs(held_for)).await;
         self.polls.lock().unwrap().pop_front().expect("one more poll comes than scripted")
     }
 }
@@ -97,12 +120,27 @@ async fn run_script(script: &Script, max_codes: u32) -> (Result<Tokens, LoginErr
 
 /// The same with proofs of this key.
 async fn run_proving(script: &Script, max_codes: u32, key: Option<Key>) -> (Result<Tokens, LoginError>, Vec<String>) {
+    run_at(script, max_codes, key, None).await
+}
+
+/// One code, at a server that holds polls for so many seconds.
+async fn run_waiting(script: &Script, poll_wait: u64) -> (Result<Tokens, LoginError>, Vec<String>) {
+    run_at(script, 1, None, Some(Duration::from_secs(poll_wait))).await
+}
+
+async fn run_at(
+    script: &Script,
+    max_codes: u32,
+    key: Option<Key>,
+    poll_wait: Option<Duration>,
+) -> (Result<Tokens, LoginError>, Vec<String>) {
     let endpoints = Endpoints {
         device_authorization: "https://acme.example/code".parse().unwrap(),
         token: "https://acme.example/token".parse().unwrap(),
         revocation: None,
         userinfo: None,
         dpop: true,
+        poll_wait,
     };
     let options = Options {
         scope: Some("read write".to_owned()),
@@ -122,6 +160,37 @@ async fn run_proving(script: &Script, max_codes: u32, key: Option<Key>) -> (Resu
     };
     let result = run(script, &endpoints, &Possession::of(key, Clock::system()), &options, &mut reporter).await;
     (result, told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_holds_polls_is_asked_at_once_and_as_seldom_as_others() {
+    let polls = [error("authorization_pending"), error("authorization_pending"), error("slow_down"), tokens()];
+    let script = Script::new([code("A", 100, 5)], polls).held_for([30, 2, 0, 12]);
+    let (result, _) = run_waiting(&script, 30).await;
+    assert!(result.is_ok());
+    // Held for longer than the interval, for less, and then slowed down by five seconds.
+    assert_eq!(script.polled_at(), [0, 30, 35, 45]);
+    assert_eq!(script.waits(), [Some(30), Some(30), Some(30), Some(30)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_is_not_held_far_beyond_the_codes_life() {
+    let script = Script::new([code("A", 40, 5)], [error("authorization_pending"), error("expired_token")]);
+    let script = script.held_for([30, 10]);
+    let (result, _) = run_waiting(&script, 30).await;
+    assert!(matches!(result, Err(LoginError::Expired)));
+    assert_eq!(script.waits(), [Some(30), Some(10)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_held_poll_fails_the_next_ones_are_not_held() {
+    let script = Script::new([code("A", 900, 5)], [dropped(), error("authorization_pending"), tokens()]);
+    let script = script.held_for([20]);
+    let (result, told) = run_waiting(&script, 30).await;
+    assert!(result.is_ok());
+    assert_eq!(told, ["code A", "retrying in 10"]);
+    assert_eq!(script.polled_at(), [0, 30, 35]);
+    assert_eq!(script.waits(), [Some(30), None, None]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,6 +303,7 @@ async fn the_time_left_counts_down_by_the_second() {
         revocation: None,
         userinfo: None,
         dpop: true,
+        poll_wait: None,
     };
     let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
     let mut left = Vec::new();
@@ -256,6 +326,7 @@ async fn a_code_that_nobody_can_see_ends_the_login() {
         revocation: None,
         userinfo: None,
         dpop: false,
+        poll_wait: None,
     };
     let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
     let mut reporter = |_: &Event<'_>| -> io::Result<()> { Err(io::ErrorKind::BrokenPipe.into()) };
@@ -359,6 +430,7 @@ async fn run_typing(script: &Script, lines: &[&'static str]) -> (Result<Tokens, 
         revocation: None,
         userinfo: None,
         dpop: false,
+        poll_wait: None,
     };
     let options = Options::new("https://acme.example".parse().unwrap(), "acme-cli".to_owned());
     let mut typist = Typist(lines.iter().copied().collect(), Vec::new());

@@ -13,6 +13,7 @@ use super::secret::Secret;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 const DPOP: HeaderName = HeaderName::from_static("dpop");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Metadata and token answers are a few kilobytes.
 const LARGEST_BODY: usize = 256 * 1024;
@@ -21,8 +22,15 @@ const LARGEST_BODY: usize = 256 * 1024;
 pub(crate) trait Transport {
     /// GET, with an access token where one is given: as Bearer (RFC 6750 §2.1), with a proof as DPoP (RFC 9449 §7.1).
     async fn get(&self, url: &Url, access_token: Option<&Secret>, proof: Option<&str>) -> Result<Answer, NoAnswer>;
-    /// POST with an `application/x-www-form-urlencoded` body, and with a proof where one is given.
-    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)], proof: Option<&str>) -> Result<Answer, NoAnswer>;
+    /// POST with an `application/x-www-form-urlencoded` body, with a proof where one is given, and with the wish that the
+    /// server waits so long with its answer (RFC 7240 §4.3).
+    async fn post_form(
+        &self,
+        url: &Url,
+        parameters: &[(&str, &str)],
+        proof: Option<&str>,
+        wait: Option<Duration>,
+    ) -> Result<Answer, NoAnswer>;
 }
 
 /// An HTTP answer with any status.
@@ -112,8 +120,20 @@ impl Transport for Http {
         .await
     }
 
-    async fn post_form(&self, url: &Url, parameters: &[(&str, &str)], proof: Option<&str>) -> Result<Answer, NoAnswer> {
+    async fn post_form(
+        &self,
+        url: &Url,
+        parameters: &[(&str, &str)],
+        proof: Option<&str>,
+        wait: Option<Duration>,
+    ) -> Result<Answer, NoAnswer> {
         let request = self.0.post(url.clone()).form(parameters);
+        let request = match wait {
+            Some(wait) => {
+                request.header(PREFER, format!("wait={}", wait.as_secs())).timeout(TOTAL_TIMEOUT.saturating_add(wait))
+            }
+            None => request,
+        };
         self.send(match proof {
             Some(proof) => request.header(DPOP, proof),
             None => request,

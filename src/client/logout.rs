@@ -41,7 +41,7 @@ async fn revoke(login: &Login, tokens: &KeptTokens) -> Result<(), String> {
     };
     let parameters =
         [("token", token.expose()), ("token_type_hint", hint), ("client_id", login.key.client_id.as_str())];
-    let answer = server.http.post_form(address, &parameters, None).await;
+    let answer = server.http.post_form(address, &parameters, None, None).await;
     let answer = answer.map_err(|error| LoginError::unreachable(address, error).to_string())?;
     match (answer.status, OAuthError::read(&answer.body)) {
         (200..=299, _) => Ok(()),

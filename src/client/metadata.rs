@@ -1,5 +1,7 @@
 //! Where a server's endpoints are: authorization server metadata (RFC 8414), or OpenID Connect's discovery document.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use url::Url;
 
@@ -7,6 +9,9 @@ use super::error::LoginError;
 use super::http::{Answer, Transport};
 use super::issuer::{Issuer, is_protected};
 use super::printable::printable;
+
+/// A poll isn't held for longer, in seconds: proxies between have less patience than servers.
+const LONGEST_WAIT: u64 = 45;
 
 const OAUTH: &str = "oauth-authorization-server";
 const OPENID: &str = "openid-configuration";
@@ -24,6 +29,8 @@ pub(crate) struct Endpoints {
     pub(crate) userinfo: Option<Url>,
     /// Whether proofs of a P-256 key are taken (RFC 9449 §5.1).
     pub(crate) dpop: bool,
+    /// How long the token endpoint holds a poll that asks for it. `None`: it doesn't say that it would.
+    pub(crate) poll_wait: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +42,7 @@ struct Document {
     userinfo_endpoint: Option<String>,
     #[serde(default)]
     dpop_signing_alg_values_supported: Vec<String>,
+    device_poll_wait_max: Option<u64>,
 }
 
 /// Asks the well-known addresses in turn until one answers with the metadata of this very issuer.
@@ -106,6 +114,10 @@ fn read(answer: &Answer, issuer: &Issuer, insecure_http: bool) -> Result<Option<
         revocation: safe(document.revocation_endpoint),
         userinfo: safe(document.userinfo_endpoint),
         dpop: document.dpop_signing_alg_values_supported.iter().any(|algorithm| algorithm == "ES256"),
+        poll_wait: document
+            .device_poll_wait_max
+            .filter(|max| *max > 0)
+            .map(|max| Duration::from_secs(max.min(LONGEST_WAIT))),
     }))
 }
 

@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -130,16 +131,17 @@ impl Possession {
         self.key.as_ref()
     }
 
-    /// Sends a form with a proof, twice if the server wants its nonce in it.
+    /// Sends a form with a proof, twice if the server wants its nonce in it. The answer may be waited for as long as said.
     pub(crate) async fn post_form(
         &self,
         transport: &impl Transport,
         url: &Url,
         parameters: &[(&str, &str)],
+        wait: Option<Duration>,
     ) -> Result<Answer, NoAnswer> {
         let send = async || {
             let proof = self.proof("POST", url, None)?;
-            transport.post_form(url, parameters, proof.as_deref()).await
+            transport.post_form(url, parameters, proof.as_deref(), wait).await
         };
         let answer = send().await?;
         if self.is_asked_for_a_nonce(&answer) { send().await } else { Ok(answer) }

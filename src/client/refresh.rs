@@ -78,7 +78,7 @@ async fn attempt(
     let parameters =
         [("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose()), ("client_id", client_id)];
     let address = &endpoints.token;
-    let answer = match timeout(ATTEMPT, possession.post_form(transport, address, &parameters)).await {
+    let answer = match timeout(ATTEMPT, possession.post_form(transport, address, &parameters, None)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if !error.sent => return Attempt::Failed(LoginError::unreachable(address, error)),
         Ok(Err(error)) => return Attempt::Lost(LoginError::unreachable(address, error)),

@@ -22,7 +22,13 @@ impl Transport for Script {
         unreachable!("the endpoints are known")
     }
 
-    async fn post_form(&self, _: &Url, parameters: &[(&str, &str)], _: Option<&str>) -> Result<Answer, NoAnswer> {
+    async fn post_form(
+        &self,
+        _: &Url,
+        parameters: &[(&str, &str)],
+        _: Option<&str>,
+        _: Option<Duration>,
+    ) -> Result<Answer, NoAnswer> {
         assert_eq!(parameters[1], ("refresh_token", "csr_1"));
         self.asked_at.lock().unwrap().push(self.start.elapsed().as_secs());
         let (seconds, answer) = self.answers.lock().unwrap().pop_front().expect("one more attempt than scripted");
@@ -53,6 +59,7 @@ async fn refresh_proving(
         revocation: None,
         userinfo: None,
         dpop: false,
+        poll_wait: None,
     };
     let result =
         refresh(&script, &endpoints, &Possession::of(key, Clock::system()), "acme-cli", &"csr_1".to_owned().into())

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::directory::fresh_proof::FreshProof;
+use crate::directory::user::Profile;
 use crate::ids::{BrowserSessionId, GrantId, OrganizationId, ServiceId, SessionId, UserId};
 
 use super::codes::Length;
@@ -116,6 +117,8 @@ pub enum State {
 pub struct Approval {
     /// As whom the device will act.
     pub user_id: UserId,
+    /// What tokens say of them.
+    pub person: Profile,
     /// When they signed in.
     pub auth_time: DateTime<Utc>,
     /// How (RFC 8176).
@@ -213,6 +216,7 @@ mod tests {
     fn approved() -> State {
         State::Approved(Approval {
             user_id: uuid::Uuid::nil().into(),
+            person: Profile { email: None, email_verified: false, name: String::new() },
             auth_time: at(0),
             amr: vec![],
             scopes: vec![],

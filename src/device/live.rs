@@ -130,6 +130,12 @@ impl LiveCodes {
         Self(Arc::new(Inner { limits, seen: Mutex::new(seen), counting: tokio::sync::Mutex::default() }))
     }
 
+    /// Whether it is time to [count](Self::look).
+    #[must_use]
+    pub fn is_due(&self, now: DateTime<Utc>) -> bool {
+        !self.seen().is_good(now)
+    }
+
     /// Counts, if it is time for it. One request does; the others go on with what is known, unless that is too old.
     pub async fn look(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         if self.seen().is_good(now) {

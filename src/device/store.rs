@@ -1,13 +1,17 @@
 //! The SQL of device grants. Each step is one conditional UPDATE whose WHERE repeats the precondition, so that however
 //! many arrive at once, the database lets one through.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
+use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::audit::Kind;
 use crate::directory::fresh_proof::FreshProof;
-use crate::directory::service::Service;
-use crate::ids::{BrowserSessionId, GrantId, SessionId, UserId};
+use crate::directory::user::Profile;
+use crate::ids::{BrowserSessionId, EventId, GrantId, OrganizationId, ServiceId, UserId};
 use crate::postgres::{self, PgConnection};
 
 use super::codes::Length;
@@ -20,60 +24,123 @@ pub const DECISIONS: &str = "countersign_decision";
 
 /// A grant to be written.
 #[derive(Clone, Debug)]
-pub struct NewGrant<'a> {
+pub struct NewGrant {
     /// Its id, from which its codes are made.
     pub id: GrantId,
+    /// That of the event which says that it was asked for.
+    pub event: EventId,
+    /// Whose users may approve it.
+    pub organization: OrganizationId,
     /// What asks.
-    pub service: &'a Service,
+    pub service: ServiceId,
     /// MAC of its user code.
     pub user_code_mac: Vec<u8>,
     /// How its user code is drawn.
     pub user_code_length: Length,
     /// What is asked for.
-    pub scopes: &'a [String],
+    pub scopes: Vec<String>,
     /// For which APIs (RFC 8707).
-    pub resources: &'a [String],
+    pub resources: Vec<String>,
     /// The thumbprint of the key to which it is bound (RFC 9449).
-    pub dpop_jkt: Option<&'a str>,
+    pub dpop_jkt: Option<String>,
+    /// Seconds between polls.
+    pub poll_interval: u8,
     /// What is known of the device.
-    pub device: &'a Device,
+    pub device: Device,
     /// Now.
     pub created_at: DateTime<Utc>,
     /// When it ends.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Writes a pending grant. `false`: its user code is somebody's already, draw another.
-pub async fn insert(conn: &mut PgConnection, grant: &NewGrant<'_>) -> Result<bool, sqlx::Error> {
-    let written = sqlx::query!(
-        "INSERT INTO device_grant (id, organization_id, service_id, user_code_mac, user_code_length, scopes,
-             poll_interval_seconds, created_at, expires_at, device_name, user_agent, ip, resources, dpop_jkt)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-         ON CONFLICT (user_code_mac) WHERE state IN ('pending', 'claimed') DO NOTHING",
-        grant.id.0,
-        grant.service.organization_id.0,
-        grant.service.id.0,
-        grant.user_code_mac,
-        i16::try_from(grant.user_code_length.letters()).unwrap_or(8),
-        grant.scopes,
-        i16::from(grant.service.poll_interval),
-        grant.created_at,
-        grant.expires_at,
-        grant.device.name,
-        grant.device.user_agent,
-        IpNet::from(grant.device.ip),
-        grant.resources,
-        grant.dpop_jkt,
+/// Writes pending grants, each with its event, and says of each whether it was written. `false`: its user code is somebody's
+/// already, draw another. One statement: it needs no transaction around it.
+///
+/// Of scopes and resources each list travels as one text: neither a scope (RFC 6749 §3.3) nor a URI has a space in it.
+/// Codes are written in the order of their MACs, so that two nodes that have two codes in common don't lock each other out.
+pub async fn insert(conn: &mut PgConnection, grants: &[NewGrant]) -> Result<Vec<bool>, sqlx::Error> {
+    fn column<'a, T>(grants: &'a [NewGrant], of: impl Fn(&'a NewGrant) -> T) -> Vec<T> {
+        grants.iter().map(of).collect()
+    }
+    let written = sqlx::query_scalar!(
+        "WITH asked AS (
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bytea[], $6::smallint[], $7::text[],
+                 $8::text[], $9::text[], $10::smallint[], $11::timestamptz[], $12::timestamptz[], $13::text[],
+                 $14::text[], $15::inet[])
+             AS asked (id, event_id, organization_id, service_id, user_code_mac, user_code_length, scopes,
+                 resources, dpop_jkt, poll_interval_seconds, created_at, expires_at, device_name,
+                 user_agent, ip)),
+         made AS (
+             INSERT INTO device_grant (id, organization_id, service_id, user_code_mac, user_code_length, scopes, resources,
+                 dpop_jkt, poll_interval_seconds, created_at, expires_at, device_name, user_agent, ip)
+             SELECT id, organization_id, service_id, user_code_mac, user_code_length, string_to_array(scopes, ' '),
+                 string_to_array(resources, ' '), dpop_jkt, poll_interval_seconds, created_at, expires_at, device_name,
+                 user_agent, ip
+             FROM asked ORDER BY user_code_mac
+             ON CONFLICT (user_code_mac) WHERE state IN ('pending', 'claimed') DO NOTHING
+             RETURNING id),
+         noted AS (
+             INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, ip, user_agent)
+             SELECT event_id, created_at, $16, organization_id, service_id, id, ip, user_agent
+             FROM asked JOIN made USING (id))
+         SELECT id FROM made",
+        &column(grants, |grant| grant.id.0),
+        &column(grants, |grant| grant.event.0),
+        &column(grants, |grant| grant.organization.0),
+        &column(grants, |grant| grant.service.0),
+        &column(grants, |grant| grant.user_code_mac.as_slice()) as &[&[u8]],
+        &column(grants, |grant| i16::try_from(grant.user_code_length.letters()).unwrap_or(8)),
+        &column(grants, |grant| grant.scopes.join(" ")),
+        &column(grants, |grant| grant.resources.join(" ")),
+        &column(grants, |grant| grant.dpop_jkt.as_deref()) as &[Option<&str>],
+        &column(grants, |grant| i16::from(grant.poll_interval)),
+        &column(grants, |grant| grant.created_at),
+        &column(grants, |grant| grant.expires_at),
+        &column(grants, |grant| grant.device.name.as_deref()) as &[Option<&str>],
+        &column(grants, |grant| grant.device.user_agent.as_deref()) as &[Option<&str>],
+        &column(grants, |grant| IpNet::from(grant.device.ip)),
+        Kind::Requested.as_str(),
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(written.rows_affected() == 1)
+    let written: HashSet<Uuid> = written.into_iter().collect();
+    grants.iter().for_each(|grant| {
+        if written.contains(&grant.id.0) {
+            Kind::Requested.count();
+        }
+    });
+    Ok(column(grants, |grant| written.contains(&grant.id.0)))
 }
 
-/// Finds a grant by id.
+/// Finds a grant by id, and who approved it, if somebody did.
 pub async fn by_id(conn: &mut PgConnection, id: GrantId) -> Result<Option<Grant>, sqlx::Error> {
-    let row = sqlx::query_as!(Row, "SELECT * FROM device_grant WHERE id = $1", id.0).fetch_optional(conn).await?;
-    row.map(Grant::try_from).transpose()
+    Ok(by_ids(conn, &[id]).await?.pop())
+}
+
+/// Finds these grants, each once, in any order, and who approved each, if somebody did.
+pub async fn by_ids(conn: &mut PgConnection, ids: &[GrantId]) -> Result<Vec<Grant>, sqlx::Error> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT g.*, (SELECT jsonb_build_object('email', u.email, 'email_verified', u.email_verified, 'name', u.name)
+                        FROM app_user u WHERE u.id = g.user_id) AS "person: _"
+           FROM device_grant g WHERE g.id = ANY($1)"#,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Grant::try_from).collect()
+}
+
+/// Which of these grants aren't open any more: decided, or gone.
+pub async fn not_open(conn: &mut PgConnection, grants: &[GrantId]) -> Result<Vec<GrantId>, sqlx::Error> {
+    let ids: Vec<_> = grants.iter().map(|grant| grant.0).collect();
+    let gone = sqlx::query_scalar!(
+        r#"SELECT held AS "held!" FROM unnest($1::uuid[]) held
+           WHERE NOT EXISTS (SELECT FROM device_grant WHERE id = held AND state IN ('pending', 'claimed'))"#,
+        &ids,
+    );
+    Ok(gone.fetch_all(conn).await?.into_iter().map(GrantId).collect())
 }
 
 /// Finds the grant whose user code can still be typed, by anybody or by the browser that claimed it.
@@ -85,9 +152,9 @@ pub async fn by_user_code(
 ) -> Result<Option<Grant>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT g.* FROM device_grant g
-         WHERE g.user_code_mac = ANY($1) AND g.expires_at > $3
-           AND (g.state = 'pending' OR (g.state = 'claimed' AND g.claimed_by = $2))",
+        r#"SELECT g.*, NULL::jsonb AS "person: _" FROM device_grant g
+           WHERE g.user_code_mac = ANY($1) AND g.expires_at > $3
+             AND (g.state = 'pending' OR (g.state = 'claimed' AND g.claimed_by = $2))"#,
         macs,
         browser.map(|id| id.0),
         now,
@@ -124,12 +191,12 @@ pub async fn claim(
 ) -> Result<Option<(Grant, Claim)>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
-        "UPDATE device_grant g SET state = 'claimed', claimed_by = $2, claimed_at = $3,
-             max_age_seconds = asked_max_age(s, g.scopes), factor = asked_factor(s, g.scopes)
-         FROM service s JOIN organization o ON o.id = s.organization_id
-         WHERE g.user_code_mac = ANY($1) AND g.state = 'pending' AND g.expires_at > $3
-           AND s.id = g.service_id AND s.device_login AND o.status = 'active'
-         RETURNING g.*",
+        r#"UPDATE device_grant g SET state = 'claimed', claimed_by = $2, claimed_at = $3,
+               max_age_seconds = asked_max_age(s, g.scopes), factor = asked_factor(s, g.scopes)
+           FROM service s JOIN organization o ON o.id = s.organization_id
+           WHERE g.user_code_mac = ANY($1) AND g.state = 'pending' AND g.expires_at > $3
+             AND s.id = g.service_id AND s.device_login AND o.status = 'active'
+           RETURNING g.*, NULL::jsonb AS "person: _""#,
         macs,
         browser.0,
         now,
@@ -205,24 +272,25 @@ pub async fn approve(
 ) -> Result<Option<Grant>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
-        "UPDATE device_grant g
-         SET state = 'approved', user_id = $3, granted_scopes = $4, decided_at = $5, auth_time = b.auth_time,
-             amr = CASE WHEN g.mfa_user_id = $3
-                   THEN b.amr || ARRAY(SELECT m FROM unnest(g.mfa_amr) m WHERE m <> ALL (b.amr)) ELSE b.amr END,
-             verification_number = CASE s.verification WHEN 'number' THEN $6::smallint END,
-             expires_at = greatest(g.expires_at, $5 + make_interval(secs => greatest(
-                 3 * g.poll_interval_seconds, CASE s.verification WHEN 'number' THEN 120 ELSE 0 END))),
-             approved_from_afar = $8, proven_at = b.proven_at, proven_for = b.grant_id
-         FROM (SELECT * FROM browser_sign_in WHERE browser_session_id = $2 AND user_id = $3 FOR SHARE) b
-              JOIN app_user u ON u.id = b.user_id
-              JOIN organization o ON o.id = b.organization_id
-              JOIN service s ON s.organization_id = o.id
-         WHERE g.id = $1 AND g.state = 'claimed' AND g.claimed_by = $2 AND g.expires_at > $5 AND $4 <@ g.scopes
-           AND s.id = g.service_id AND s.device_login AND o.status = 'active' AND u.status = 'active'
-           AND (s.proximity <> 'block' OR $7)
-           AND b.browser_session_id = $2 AND b.organization_id = g.organization_id AND b.user_id = $3
-           AND proven_as_asked(g, s, o.mfa, u.id, b.proven_at, b.grant_id, $5)
-         RETURNING g.*",
+        r#"UPDATE device_grant g
+           SET state = 'approved', user_id = $3, granted_scopes = $4, decided_at = $5, auth_time = b.auth_time,
+               amr = CASE WHEN g.mfa_user_id = $3
+                     THEN b.amr || ARRAY(SELECT m FROM unnest(g.mfa_amr) m WHERE m <> ALL (b.amr)) ELSE b.amr END,
+               verification_number = CASE s.verification WHEN 'number' THEN $6::smallint END,
+               expires_at = greatest(g.expires_at, $5 + make_interval(secs => greatest(
+                   3 * g.poll_interval_seconds, CASE s.verification WHEN 'number' THEN 120 ELSE 0 END))),
+               approved_from_afar = $8, proven_at = b.proven_at, proven_for = b.grant_id
+           FROM (SELECT * FROM browser_sign_in WHERE browser_session_id = $2 AND user_id = $3 FOR SHARE) b
+                JOIN app_user u ON u.id = b.user_id
+                JOIN organization o ON o.id = b.organization_id
+                JOIN service s ON s.organization_id = o.id
+           WHERE g.id = $1 AND g.state = 'claimed' AND g.claimed_by = $2 AND g.expires_at > $5 AND $4 <@ g.scopes
+             AND s.id = g.service_id AND s.device_login AND o.status = 'active' AND u.status = 'active'
+             AND (s.proximity <> 'block' OR $7)
+             AND b.browser_session_id = $2 AND b.organization_id = g.organization_id AND b.user_id = $3
+             AND proven_as_asked(g, s, o.mfa, u.id, b.proven_at, b.grant_id, $5)
+           RETURNING g.*, jsonb_build_object(
+               'email', u.email, 'email_verified', u.email_verified, 'name', u.name) AS "person: _""#,
         grant.0,
         browser.0,
         user.0,
@@ -288,35 +356,6 @@ pub async fn wrong_number(
     .await
 }
 
-/// `approved → redeemed`, if organization, service, user and what was proven when it was decided still are as the approval
-/// needs them, and the number is the one that the page showed, if it showed one.
-/// Exactly one of any number of callers is told `true`.
-pub async fn redeem(
-    conn: &mut PgConnection,
-    grant: GrantId,
-    session: SessionId,
-    number: Option<Number>,
-    now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    let redeemed = sqlx::query!(
-        "UPDATE device_grant g SET state = 'redeemed', redeemed_at = $3, session_id = $2
-         FROM service s, organization o, app_user u
-         WHERE g.id = $1 AND g.state = 'approved' AND g.expires_at > $3
-           AND s.id = g.service_id AND s.device_login
-           AND o.id = g.organization_id AND o.status = 'active'
-           AND u.id = g.user_id AND u.status = 'active'
-           AND (g.verification_number IS NULL OR g.verification_number = $4)
-           AND proven_as_asked(g, s, o.mfa, u.id, g.proven_at, g.proven_for, g.decided_at)",
-        grant.0,
-        session.0,
-        now,
-        number.map(Number::get),
-    )
-    .execute(conn)
-    .await?;
-    Ok(redeemed.rows_affected() == 1)
-}
-
 /// Sent when the transaction commits, and only then.
 pub(super) async fn notify(conn: &mut PgConnection, grant: GrantId) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_notify($1, $2)", DECISIONS, grant.to_string()).execute(conn).await?;
@@ -368,19 +407,22 @@ struct Row {
     proven_at: Option<DateTime<Utc>>,
     #[expect(dead_code, reason = "rows are read whole")]
     proven_for: Option<Uuid>,
+    /// Who approved it.
+    person: Option<Json<Profile>>,
 }
 
 impl TryFrom<Row> for Grant {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        let state = match (row.state.as_str(), row.user_id, row.auth_time, row.granted_scopes) {
+        let approved = (row.user_id, row.person, row.auth_time, row.granted_scopes);
+        let state = match (row.state.as_str(), approved) {
             ("pending", ..) => State::Pending,
             ("claimed", ..) => State::Claimed,
             ("denied", ..) => State::Denied { by_numbers: row.wrong_numbers >= TRIES },
-            ("approved", Some(user), Some(auth_time), Some(scopes)) => {
+            ("approved", (Some(user), Some(Json(person)), Some(auth_time), Some(scopes))) => {
                 let number = row.verification_number.and_then(Number::stored).map(|number| (number, row.wrong_numbers));
-                State::Approved(Approval { user_id: user.into(), auth_time, amr: row.amr, scopes, number })
+                State::Approved(Approval { user_id: user.into(), person, auth_time, amr: row.amr, scopes, number })
             }
             ("redeemed", ..) => match (row.redeemed_at, row.session_id) {
                 (Some(at), Some(session)) => State::Redeemed { at, session: session.into() },

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod fresh_proof;
+pub mod known;
 pub mod organization;
 pub mod provider;
 pub mod service;

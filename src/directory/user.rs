@@ -38,6 +38,17 @@ pub struct User {
     pub password_hash: Option<String>,
 }
 
+/// What tokens say of a person, as far as their scopes allow.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct Profile {
+    /// Lower case; none when no provider verified one.
+    pub email: Option<String>,
+    /// Whether somebody has verified it.
+    pub email_verified: bool,
+    /// As they are called; may be empty.
+    pub name: String,
+}
+
 /// What a person may administer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {

@@ -187,8 +187,15 @@ impl OAuthError {
 impl From<sqlx::Error> for OAuthError {
     /// The database is away, or a query is at fault; the log says which, the client only what to do.
     fn from(error: sqlx::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&sqlx::Error> for OAuthError {
+    /// The same, of an error that several requests share.
+    fn from(error: &sqlx::Error) -> Self {
         tracing::error!(%error, "the database did not answer a request");
-        if is_away(&error) { Self::temporarily_unavailable() } else { Self::server_error() }
+        if is_away(error) { Self::temporarily_unavailable() } else { Self::server_error() }
     }
 }
 

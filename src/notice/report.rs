@@ -86,14 +86,14 @@ pub async fn find(conn: &mut PgConnection, grant: GrantId) -> Result<Option<Appr
     }))
 }
 
-/// Ends what came of an approval, in the caller's transaction, and says what that was; `None` when somebody has said it
-/// before.
+/// Ends what came of an approval, in the caller's transaction, and says what that was, and which logins were denied for
+/// it; `None` when somebody has said it before.
 pub async fn report(
     conn: &mut PgConnection,
     (installation, notices, places): (&Installation, &Notices, &Places),
     approved: &Approved,
     caller: &Caller,
-) -> Result<Option<Ended>, sqlx::Error> {
+) -> Result<Option<(Ended, Vec<GrantId>)>, sqlx::Error> {
     let (grant, now) = (approved.grant, installation.clock.now());
     if approved.reported_at.is_some() {
         return Ok(None);
@@ -129,13 +129,13 @@ pub async fn report(
         let revoked = event(Kind::Revoked).service(approved.service_id).grant(grant).session(session);
         revoked.detail(because).append(conn).await?;
     }
-    for (grant, service) in denied {
+    for &(grant, service) in &denied {
         let because = json!({ "because": "another approval was reported" });
         let because = if grant == approved.grant { json!({ "because": "it was reported" }) } else { because };
         event(Kind::Denied).service(service).grant(grant).detail(because).append(conn).await?;
     }
     reported.append(conn).await?;
-    Ok(Some(ended))
+    Ok(Some((ended, denied.into_iter().map(|(grant, _)| grant).collect())))
 }
 
 /// The person, whom nobody locks or signs out meanwhile.

@@ -4,12 +4,15 @@
 //! secret by `client_secret_basic` or `client_secret_post`. Clients differ in whether they form-encode before they
 //! base64-encode: the decoded value counts, then the raw one.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
 use crate::device::pacing::AuthStyle;
+use crate::directory::known::Snapshot;
 use crate::directory::service::{self, Service};
 use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
@@ -73,8 +76,7 @@ impl Credentials {
         for (client_id, secret) in &self.candidates {
             let Some(service) = service::by_client_id(conn, client_id).await? else { continue };
             known = true;
-            let proven = secret.as_ref().is_some_and(|secret| service.has_secret(keyring, secret));
-            if proven || !service.is_confidential() {
+            if is_proven(&service, secret.as_ref(), keyring) {
                 return Ok(service);
             }
         }
@@ -86,10 +88,21 @@ impl Credentials {
         }))
     }
 
+    /// The service of these credentials among those that are known. `None`: the database has to say.
+    pub fn among<'a>(&self, known: &'a Snapshot, keyring: &Keyring) -> Option<&'a Arc<Service>> {
+        let mut services = self.candidates.iter().filter_map(|(id, secret)| Some((known.get(id)?, secret)));
+        services.find(|(service, secret)| is_proven(service, secret.as_ref(), keyring)).map(|(service, _)| service)
+    }
+
     fn refuse(&self, description: &'static str) -> OAuthError {
         let error = OAuthError::invalid_client(description);
         if self.challenge { error.with_basic_challenge() } else { error }
     }
+}
+
+/// Whether whoever sends this secret, or none, is the client.
+fn is_proven(service: &Service, secret: Option<&SecretText>, keyring: &Keyring) -> bool {
+    !service.is_confidential() || secret.is_some_and(|secret| service.has_secret(keyring, secret))
 }
 
 type Pair = (String, Option<SecretText>);

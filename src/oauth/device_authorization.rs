@@ -5,19 +5,19 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use chrono::TimeDelta;
 use serde::Serialize;
-use sqlx::Connection as _;
 
-use crate::audit;
 use crate::device::codes::{self, UserCode};
 use crate::device::grant::Device;
 use crate::device::name;
 use crate::device::store::{self, NewGrant};
+use crate::device::waiting::Open;
 use crate::directory::organization::Status;
 use crate::directory::service::Service;
+use crate::dpop::Proof;
 use crate::http::client_address::{Caller, subscriber};
 use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
-use crate::ids::GrantId;
+use crate::ids::{EventId, GrantId};
 
 use super::client_auth::Credentials;
 use super::openapi::{refusals, requests};
@@ -77,57 +77,64 @@ pub async fn handle(
     let address = subscriber(caller.ip);
     endpoints.requests.by_address(&caller, now)?;
     let credentials = Credentials::read(&headers, &parameters)?;
-    let mut conn = installation.pool.acquire().await?;
-    let service = credentials.authenticate(&mut conn, &installation.keyring).await?;
+    let service = endpoints.client(&credentials).await?;
     may_log_in(&service)?;
-    let length = limits::admit(&endpoints, &mut conn, service.id, address, now).await?;
-    let mut tx = conn.begin().await?;
+    // No connection is held while others write: those who wait would take them from those for whom they wait.
+    let length = limits::admit(&endpoints, service.id, address, now).await?;
     is_named(&service, &parameters)?;
     let scopes = scopes(&service, parameters.get("scope"))?;
     let resources = resources::asked(&parameters, &service.resources)?;
     // With a proof the login is bound to this key from here on: polls and refreshes have to prove it again.
     let possession = Possession::of_post(installation, &headers, "/auth/device/code");
     let proof = possession.early_proof(&service)?;
-    if let Some(proof) = proof {
-        possession::spend(&mut tx, installation, proof).await?;
-    }
     let device = Device {
         name: device_name(parameters.get("device_name"))?,
         user_agent: caller.user_agent.clone(),
         ip: caller.ip,
     };
-
     let lifetime = TimeDelta::from_std(service.code_lifetime).unwrap_or(TimeDelta::minutes(15));
     for _ in 0..DRAWS {
         let id = GrantId::new(now, &installation.random.bytes());
         let user_code = UserCode::draw(&installation.keyring, id, length);
         let grant = NewGrant {
             id,
-            service: &service,
+            event: EventId::new(now, &installation.random.bytes()),
+            organization: service.organization_id,
+            service: service.id,
             user_code_mac: user_code.mac(&installation.keyring),
             user_code_length: length,
-            scopes: &scopes,
-            resources: &resources,
-            dpop_jkt: proof.map(|proof| &*proof.jkt),
-            device: &device,
+            scopes: scopes.clone(),
+            resources: resources.clone(),
+            dpop_jkt: proof.map(|proof| proof.jkt.clone()),
+            poll_interval: service.poll_interval,
+            device: device.clone(),
             created_at: now,
             expires_at: now + lifetime,
         };
-        if store::insert(&mut tx, &grant).await? {
-            audit::Event::new(audit::Kind::Requested, &installation.clock, &installation.random)
-                .of(service.organization_id)
-                .service(service.id)
-                .grant(id)
-                .caller(&caller)
-                .append(&mut tx)
-                .await?;
-            tx.commit().await?;
+        let (since, open) = (endpoints.waiting.glimpse(id), Open::from(&grant));
+        if write(&endpoints, grant, proof).await? {
+            // From here on the grant is committed, and its device code is nobody's until it is answered.
+            endpoints.waiting.remember(id, since, open);
             endpoints.live.made(length, service.id, address);
             return Ok(Json(answer(&endpoints, &service, id, &user_code)));
         }
     }
     tracing::error!("no free user code in {DRAWS} draws");
     Err(OAuthError::temporarily_unavailable())
+}
+
+/// Writes a grant and its event, and returns after the commit; `false`: its user code is somebody's. With others, but for one
+/// that a proof binds: the proof is used up if the grant is written, and only then.
+async fn write(endpoints: &Endpoints, grant: NewGrant, proof: Option<&Proof>) -> Result<bool, OAuthError> {
+    let installation = &endpoints.installation;
+    let Some(proof) = proof else { return endpoints.intake.write(grant).await.map_err(super::undone) };
+    let mut tx = installation.pool.begin().await?;
+    possession::spend(&mut tx, installation, proof).await?;
+    let written = store::insert(&mut tx, std::slice::from_ref(&grant)).await?.contains(&true);
+    if written {
+        tx.commit().await?;
+    }
+    Ok(written)
 }
 
 /// Whether anybody can log in to the service, and where to change it if not.

@@ -16,7 +16,6 @@ use crate::device::rates::Rates;
 use crate::http::client_address::{Caller, subscriber};
 use crate::http::oauth_error::OAuthError;
 use crate::ids::ServiceId;
-use crate::postgres::PgConnection;
 
 use super::Endpoints;
 
@@ -63,13 +62,15 @@ fn too_many_requests(whose: &str, limit: u32, wait: Duration) -> OAuthError {
 /// Counts a request of a client from an address, and says how long its code has to be, or that there is none for it now.
 pub(super) async fn admit(
     endpoints: &Endpoints,
-    conn: &mut PgConnection,
     client: ServiceId,
     address: IpNet,
     now: DateTime<Utc>,
 ) -> Result<Length, OAuthError> {
     endpoints.requests.by_client(client, now)?;
-    endpoints.live.look(conn, now).await?;
+    if endpoints.live.is_due(now) {
+        let mut conn = endpoints.installation.pool.acquire().await?;
+        endpoints.live.look(&mut conn, now).await?;
+    }
     match endpoints.live.full(client, address) {
         Some(full) => Err(too_many_codes(full)),
         None => Ok(endpoints.live.length()),

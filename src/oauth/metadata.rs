@@ -10,6 +10,7 @@ use crate::directory::service::COMMON_SCOPES;
 use crate::dpop;
 
 use super::openapi::{answers, refusals};
+use super::token::LONGEST_WAIT;
 use super::{DEVICE_CODE_GRANT, Endpoints};
 
 /// How long a client may keep these answers. Short beside the life of a key, which is published before it signs.
@@ -47,6 +48,7 @@ pub async fn metadata(State(endpoints): State<Endpoints>) -> Response {
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "device_verification_methods_supported": ["number"],
+        "device_poll_wait_max": LONGEST_WAIT.as_secs(),
         "code_challenge_methods_supported": ["S256"],
         "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "sid", "org", "service", "email", "email_verified", "name"],
     });

@@ -8,12 +8,15 @@ mod limits;
 mod metadata;
 pub mod openapi;
 mod possession;
+mod redemption;
 mod refresh;
 mod resources;
 mod revoke;
 mod token;
 mod userinfo;
 mod verification;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderName, Method, StatusCode, header};
@@ -24,13 +27,20 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::clock::Clock;
+use crate::device::intake::Intake;
 use crate::device::live::LiveCodes;
+use crate::device::lookup::Lookups;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
+use crate::directory::known::KnownServices;
+use crate::directory::service::Service;
+use crate::grouping::Undone;
 use crate::http::oauth_error::{self, OAuthError};
-use crate::installation::Installation;
+use crate::installation::{Installation, Parts};
 use crate::session::signing_keys::SigningKeys;
 use crate::telemetry::metrics;
+
+use client_auth::Credentials;
 
 pub use limits::Requests;
 
@@ -41,7 +51,9 @@ pub struct Endpoints {
     pub installation: Installation,
     /// What signs tokens.
     pub signing_keys: SigningKeys,
-    /// Polls that wait.
+    /// The services that this node has looked up.
+    pub services: KnownServices,
+    /// Open grants, and polls that wait.
     pub waiting: Waiting,
     /// How fast polls may come.
     pub pacing: Pacing,
@@ -49,6 +61,39 @@ pub struct Endpoints {
     pub requests: Requests,
     /// How many codes are open.
     pub live: LiveCodes,
+    /// Where new grants are written.
+    pub intake: Intake,
+    /// Where grants are looked up.
+    pub lookups: Lookups,
+}
+
+impl Endpoints {
+    /// The client with these credentials: from memory where this node hears of changes, otherwise from the database.
+    async fn client(&self, credentials: &Credentials) -> Result<Arc<Service>, OAuthError> {
+        let Parts { pool, keyring, .. } = &*self.installation;
+        let known = self.services.now();
+        if let Some(service) = credentials.among(&known, keyring).filter(|_| known.is_current()) {
+            return Ok(Arc::clone(service));
+        }
+        drop(known);
+        let turn = self.services.turn();
+        let mut conn = pool.acquire().await?;
+        let service = Arc::new(credentials.authenticate(&mut conn, keyring).await?);
+        self.services.remember(turn, &service);
+        Ok(service)
+    }
+}
+
+/// The answer when what was to be done together with others wasn't done.
+fn undone(why: Undone<Arc<sqlx::Error>>) -> OAuthError {
+    match why {
+        Undone::Failed(error) => OAuthError::from(&*error),
+        Undone::TooLong | Undone::TooMany => {
+            tracing::error!(%why, "the database did not answer a request");
+            OAuthError::temporarily_unavailable()
+        }
+        Undone::Lost => OAuthError::server_error(),
+    }
 }
 
 /// The device grant's name (RFC 8628 §3.4).

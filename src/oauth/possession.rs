@@ -32,10 +32,15 @@ impl Possession {
         Self(Proof::of(headers, target, &installation.keyring, installation.clock.now()))
     }
 
+    /// Whether nothing is said of a key.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.0, Ok(None))
+    }
+
     /// The proof that came with a device authorization request, to bind the login at once. None needs to come, even where
     /// tokens are always bound: clients prove their key where RFC 9449 §5 names it, at the token endpoint.
     pub fn early_proof(&self, service: &Service) -> Result<Option<&Proof>, OAuthError> {
-        if matches!(self.0, Ok(None)) { Ok(None) } else { self.proof(service, false) }
+        if self.is_absent() { Ok(None) } else { self.proof(service, false) }
     }
 
     /// The proof as it counts for this service; `None` when none came and none is needed, or the service ignores them.

@@ -5,15 +5,19 @@
 //! that is proven for it.
 
 use axum::http::HeaderMap;
+use chrono::{DateTime, Utc};
+use sqlx::Connection as _;
 
 use crate::audit;
 use crate::directory::service::{Refresh, Service};
-use crate::directory::user;
+use crate::directory::user::Profile;
+use crate::dpop::Proof;
 use crate::http::client_address::Caller;
 use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
+use crate::ids::{EventId, SessionId};
 use crate::postgres::PgConnection;
-use crate::session::store::{self, Rotation};
+use crate::session::store::{self, Rotation, Standing, Use};
 use crate::session::tokens::{self, TokenAnswer};
 use crate::session::{Session, refresh_token};
 
@@ -22,7 +26,14 @@ use super::client_auth::Credentials;
 use super::possession::{self, Possession};
 use super::resources;
 
+/// How often a session is looked at that others change meanwhile: a second refresh, or whoever changes the account.
+const LOOKS: usize = 5;
+
 /// Handles a refresh.
+///
+/// Everything is checked and the tokens are minted before anything is written, so that a request which asks too much or can't
+/// prove its key leaves the token current. What is written is written if the session is still as it was looked at; if it
+/// isn't, it is looked at again.
 pub async fn handle(
     endpoints: &Endpoints,
     caller: &Caller,
@@ -32,81 +43,170 @@ pub async fn handle(
     let installation = &endpoints.installation;
     let token = parameters.required("refresh_token")?;
     let credentials = Credentials::read(headers, parameters)?;
-    let mut tx = installation.pool.begin().await?;
-    let service = credentials.authenticate(&mut tx, &installation.keyring).await?;
-    let unknown = || OAuthError::invalid_grant("This refresh token is not known here, or was given to another client.");
+    let mut conn = installation.pool.acquire().await?;
+    let service = credentials.authenticate(&mut conn, &installation.keyring).await?;
     let presented = refresh_token::read(&installation.keyring, token).ok_or_else(unknown)?;
     if service.refresh == Refresh::Never {
         return Err(OAuthError::invalid_grant("Sessions of this service are not refreshed any more: log in again."));
     }
-    let now = installation.clock.now();
-    let rotation = store::rotate(&mut tx, presented, service.id, service.refresh_idle, caller, now).await?;
-    // Without the key nothing happens, not even to a token that was used before: the rotation is rolled back.
     let possession = Possession::of_post(installation, headers, "/auth/token");
-    let jkt = match &rotation {
-        Rotation::Rotated(session) | Rotation::Repeated(session) | Rotation::Reused(session) => {
-            prove(&mut tx, endpoints, &possession, &service, session).await?
+    let request = Request { endpoints, caller, parameters, service: &service, possession: &possession };
+    for _ in 0..LOOKS {
+        if let Some(answer) = request.look(&mut conn, presented).await? {
+            return Ok(answer);
         }
-        Rotation::Ended(_) | Rotation::Unknown => None,
-    };
-    let (session, event) = match rotation {
-        Rotation::Rotated(session) => (session, Some(audit::Kind::Refreshed)),
-        Rotation::Repeated(session) => (session, None),
-        Rotation::Reused(session) => {
-            append(&mut tx, endpoints, caller, &session, audit::Kind::ReuseDetected).await?;
-            tx.commit().await?;
-            return Err(OAuthError::invalid_grant(
-                "This refresh token was replaced before. Because it was used again, its session has been ended: log in again.",
-            ));
-        }
-        Rotation::Ended(because) => {
-            return Err(OAuthError::invalid_grant(format!("This device was signed out: {because}. Log in again.")));
-        }
-        Rotation::Unknown => return Err(unknown()),
-    };
-    // Asked too much: the rotation is rolled back, and the token is still the current one.
-    let scopes = narrowed(&session, parameters.get("scope"))?;
-    let resources = resources::narrowed(parameters, &session.resources)?;
-    if let Some(kind) = event {
-        append(&mut tx, endpoints, caller, &session, kind).await?;
     }
-    let user = user::by_id(&mut tx, session.user_id).await?.ok_or_else(OAuthError::server_error)?;
-    let given = tokens::Grant {
-        session: &session,
-        service: &service,
-        user: &user,
-        scopes: &scopes,
-        resources: &resources,
-        jkt,
-        refreshable: true,
-    };
-    let answer = tokens::mint(installation, &endpoints.signing_keys, &given, now).map_err(|error| {
-        tracing::error!(%error, session = %session.id, "tokens can't be minted");
-        OAuthError::server_error()
-    })?;
-    tx.commit().await?;
-    Ok(answer)
+    Err(OAuthError::temporarily_unavailable())
 }
 
-/// The thumbprint of the key that the sender proved to hold, for the new access token; `None` for a bearer token.
-async fn prove<'a>(
-    conn: &mut PgConnection,
-    endpoints: &Endpoints,
+/// A refresh whose client is known.
+struct Request<'a> {
+    endpoints: &'a Endpoints,
+    caller: &'a Caller,
+    parameters: &'a Parameters,
+    service: &'a Service,
     possession: &'a Possession,
-    service: &Service,
-    session: &Session,
-) -> Result<Option<&'a str>, OAuthError> {
-    let bound_to = session.dpop_jkt.as_deref();
-    let Some(proof) = possession.proof(service, bound_to.is_some())? else { return Ok(None) };
-    if !service.is_confidential() {
-        match bound_to {
-            Some(jkt) if jkt == proof.jkt => {}
-            Some(_) => return Err(OAuthError::invalid_grant("This login is bound to another key than the proof's.")),
-            None => store::bind(conn, session.id, &proof.jkt).await?,
+}
+
+impl Request<'_> {
+    /// Looks at the session and answers for it; `None`: it was changed meanwhile.
+    async fn look(
+        &self,
+        conn: &mut PgConnection,
+        (id, generation): (SessionId, i32),
+    ) -> Result<Option<TokenAnswer>, OAuthError> {
+        let now = self.endpoints.installation.clock.now();
+        let standing = store::by_id(conn, id, now).await?;
+        let standing =
+            standing.filter(|standing| standing.session.service_id == self.service.id).ok_or_else(unknown)?;
+        let used = standing.use_of(generation, now);
+        match used {
+            Use::Ended(because) => {
+                Err(OAuthError::invalid_grant(format!("This device was signed out: {because}. Log in again.")))
+            }
+            Use::Unknown => Err(unknown()),
+            Use::Reused => self.end(conn, &standing.session, now).await,
+            Use::Current => {
+                let proof = self.prove(&standing.session)?;
+                let next = Session { generation: generation.saturating_add(1), ..standing.session.clone() };
+                let answer = self.mint(&next, &standing.person, proof, now)?;
+                let rotated = self.rotate(conn, &standing, proof, now).await?;
+                Ok(rotated.then_some(answer))
+            }
+            Use::Repeated => {
+                let proof = self.prove(&standing.session)?;
+                let answer = self.mint(&standing.session, &standing.person, proof, now)?;
+                let Some(proof) = proof else { return Ok(Some(answer)) };
+                let mut tx = conn.begin().await?;
+                if let Some(jkt) = self.binds_to(&standing.session, Some(proof))
+                    && !store::bind(&mut tx, id, jkt).await?
+                {
+                    return Ok(None);
+                }
+                possession::spend(&mut tx, &self.endpoints.installation, proof).await?;
+                tx.commit().await?;
+                Ok(Some(answer))
+            }
         }
     }
-    possession::spend(conn, &endpoints.installation, proof).await?;
-    Ok(Some(&proof.jkt))
+
+    /// The proof by the key that the session needs, or that the new access token is bound to; `None` for a bearer token.
+    fn prove(&self, session: &Session) -> Result<Option<&Proof>, OAuthError> {
+        let bound_to = session.dpop_jkt.as_deref();
+        let Some(proof) = self.possession.proof(self.service, bound_to.is_some())? else { return Ok(None) };
+        if !self.service.is_confidential() && bound_to.is_some_and(|jkt| jkt != proof.jkt) {
+            return Err(OAuthError::invalid_grant("This login is bound to another key than the proof's."));
+        }
+        Ok(Some(proof))
+    }
+
+    /// The key to which the session is bound by this request.
+    fn binds_to<'p>(&self, session: &Session, proof: Option<&'p Proof>) -> Option<&'p str> {
+        let binds = session.dpop_jkt.is_none() && !self.service.is_confidential();
+        proof.filter(|_| binds).map(|proof| &*proof.jkt)
+    }
+
+    /// Without a proof, one statement. A proof is used up if the rotation is made, and only then.
+    async fn rotate(
+        &self,
+        conn: &mut PgConnection,
+        standing: &Standing,
+        proof: Option<&Proof>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, OAuthError> {
+        let installation = &self.endpoints.installation;
+        let jkt = self.binds_to(&standing.session, proof).or(standing.session.dpop_jkt.as_deref());
+        let event = EventId::new(now, &installation.random.bytes());
+        let rotation = Rotation { idle: self.service.refresh_idle, jkt, caller: self.caller, event };
+        let Some(proof) = proof else { return Ok(store::rotate(conn, standing, rotation, now).await?) };
+        let mut tx = conn.begin().await?;
+        let rotated = store::rotate(&mut tx, standing, rotation, now).await?;
+        if rotated {
+            possession::spend(&mut tx, installation, proof).await?;
+            tx.commit().await?;
+        }
+        Ok(rotated)
+    }
+
+    /// Ends a session whose token is in two hands. Without the key nothing happens, not even to that.
+    async fn end(
+        &self,
+        conn: &mut PgConnection,
+        session: &Session,
+        now: DateTime<Utc>,
+    ) -> Result<Option<TokenAnswer>, OAuthError> {
+        let proof = self.prove(session)?;
+        let installation = &self.endpoints.installation;
+        let mut tx = conn.begin().await?;
+        let because = "an old refresh token of it was used: somebody may have copied it";
+        if !store::revoke(&mut tx, session.id, because, now).await? {
+            return Ok(None);
+        }
+        if let Some(proof) = proof {
+            possession::spend(&mut tx, installation, proof).await?;
+        }
+        audit::Event::new(audit::Kind::ReuseDetected, &installation.clock, &installation.random)
+            .of(session.organization_id)
+            .service(session.service_id)
+            .grant(session.grant_id)
+            .session(session.id)
+            .user(session.user_id)
+            .caller(self.caller)
+            .append(&mut tx)
+            .await?;
+        tx.commit().await?;
+        Err(OAuthError::invalid_grant(
+            "This refresh token was replaced before. Because it was used again, its session has been ended: log in again.",
+        ))
+    }
+
+    fn mint(
+        &self,
+        session: &Session,
+        person: &Profile,
+        proof: Option<&Proof>,
+        now: DateTime<Utc>,
+    ) -> Result<TokenAnswer, OAuthError> {
+        let scopes = narrowed(session, self.parameters.get("scope"))?;
+        let resources = resources::narrowed(self.parameters, &session.resources)?;
+        let given = tokens::Grant {
+            session,
+            service: self.service,
+            person,
+            scopes: &scopes,
+            resources: &resources,
+            jkt: proof.map(|proof| &*proof.jkt),
+            refreshable: true,
+        };
+        tokens::mint(&self.endpoints.installation, &self.endpoints.signing_keys, &given, now).map_err(|error| {
+            tracing::error!(%error, session = %session.id, "tokens can't be minted");
+            OAuthError::server_error()
+        })
+    }
+}
+
+fn unknown() -> OAuthError {
+    OAuthError::invalid_grant("This refresh token is not known here, or was given to another client.")
 }
 
 /// The scopes of the new access token: the session's, or fewer when fewer are asked (RFC 6749 §6).
@@ -119,22 +219,4 @@ fn narrowed(session: &Session, asked: Option<&str>) -> Result<Vec<String>, OAuth
     } else {
         Err(OAuthError::invalid_scope("A refresh can't ask for more than was granted at the login."))
     }
-}
-
-async fn append(
-    conn: &mut PgConnection,
-    endpoints: &Endpoints,
-    caller: &Caller,
-    session: &Session,
-    kind: audit::Kind,
-) -> Result<(), OAuthError> {
-    let installation = &endpoints.installation;
-    let event = audit::Event::new(kind, &installation.clock, &installation.random)
-        .of(session.organization_id)
-        .service(session.service_id)
-        .grant(session.grant_id)
-        .session(session.id)
-        .user(session.user_id)
-        .caller(caller);
-    Ok(event.append(conn).await?)
 }

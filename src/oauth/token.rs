@@ -3,55 +3,53 @@
 //! A poll never fails for our reasons: a device that is told "server error" gives up, and the person approves into the
 //! void. While the database is away, a genuine code that may be alive is pending.
 //!
+//! A poll of a grant that this node holds in memory ([`waiting`](crate::device::waiting)) is answered from there. One of a
+//! grant that it doesn't is looked up; if that is still open, it is held from then on. A proof of a key is spent in the
+//! database, with each poll.
+//!
 //! A grant that its request bound to a key is redeemed with a proof of that key only (RFC 9449 §5). One that was bound to
 //! none is redeemed with or without: with a proof, its tokens are bound to that key from then on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::pool::PoolConnection;
-use sqlx::{Connection as _, Postgres};
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::audit;
 use crate::device::codes;
-use crate::device::grant::{self, Answer, Approval, Grant};
-use crate::device::store;
-use crate::device::verification::Number;
-use crate::device::waiting::Place;
-use crate::directory::service::Service;
-use crate::directory::user;
+use crate::device::grant::{self, Answer, Grant};
+use crate::device::lookup::PATIENCE;
+use crate::device::waiting::{Glimpse, Open, Place};
+use crate::directory::service::{Dpop, Service};
 use crate::dpop::{Proof, replay};
 use crate::http::client_address::Caller;
 use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
 use crate::http::preference;
 use crate::ids::{GrantId, SessionId};
-use crate::postgres::PgConnection;
-use crate::session::tokens::{self, TokenAnswer};
-use crate::session::{self, Session};
+use crate::session;
+use crate::session::tokens::TokenAnswer;
 use crate::telemetry::metrics;
 
 use super::client_auth::Credentials;
 use super::device_authorization::may_log_in;
 use super::openapi::{refusals, requests};
 use super::possession::{self, Possession};
+use super::redemption::{self, Approved, Given};
 use super::verification::{self, Verified};
 use super::{DEVICE_CODE_GRANT, Endpoints};
 use super::{refresh, resources};
 
-/// The longest that a poll may ask to be held (SPEC §2.3).
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The longest that a poll may ask to be held.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Seconds between looks while nothing is known of the grant.
 const USUAL_INTERVAL: i16 = 5;
-
-/// How long a poll waits for the database before it says that nothing is decided as far as is known.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Handles a token request.
 #[utoipa::path(
@@ -120,16 +118,6 @@ struct Poll<'a> {
     spent: bool,
 }
 
-/// What a poll that redeems came with.
-struct Given<'a> {
-    /// The APIs that the first access token is for.
-    resources: &'a [String],
-    /// The thumbprint of the key that the session is bound to.
-    jkt: Option<String>,
-    /// The number that the page showed.
-    number: Option<Number>,
-}
-
 /// What a look at the database said.
 enum Look {
     Decided(Box<Result<TokenAnswer, OAuthError>>),
@@ -155,29 +143,53 @@ impl<'a> Poll<'a> {
 
     async fn answer(mut self, wait: Option<Duration>) -> Result<TokenAnswer, OAuthError> {
         let until = Instant::now() + wait.unwrap_or_default();
-        let place = self.grant.map(|grant| self.endpoints.waiting.take_place(grant));
+        let waiting = &self.endpoints.waiting;
+        let place = wait.and(self.grant).map(|grant| waiting.take_place(grant));
         loop {
-            // From here on no decision is missed: it either is in the database or wakes this place.
+            // From here on no decision is missed: it either is known where this looks, or wakes this place.
             let decision = place.as_ref().map(Place::decision);
-            let (undecided, interval) = match self.look().await {
-                Ok(Look::Decided(answer)) => return *answer,
-                Ok(Look::Undecided(grant)) => (not_yet(&grant), grant.poll_interval),
-                Err(_) => (self.while_away(), USUAL_INTERVAL),
+            let (undecided, look_again) = match self.from_memory() {
+                Some(undecided) => (undecided, None),
+                None => match self.look().await {
+                    Ok(Look::Decided(answer)) => return *answer,
+                    Ok(Look::Undecided(grant)) => {
+                        let held = waiting.open(grant.id).is_some();
+                        (not_yet(grant.poll_interval), (!held).then_some(grant.poll_interval))
+                    }
+                    Err(_) => (self.while_away(), Some(USUAL_INTERVAL)),
+                },
             };
             let left = until.saturating_duration_since(Instant::now());
-            let held = !left.is_zero() && undecided.is_pending() && !self.endpoints.waiting.is_closed();
-            let Some(decision) = decision.filter(|_| held) else { return Err(undecided) };
-            // Looked at again after an interval even if nobody calls: the listening connection may be down.
-            let interval = Duration::from_secs(u64::from(interval.unsigned_abs()));
-            let _either = tokio::time::timeout(left.min(interval), decision).await;
+            let waits = !left.is_zero() && undecided.is_pending() && !waiting.is_closed();
+            let Some(decision) = decision.filter(|_| waits) else { return Err(undecided) };
+            // What isn't held here is looked at again after an interval, even if nobody calls.
+            let seconds = look_again.map(|seconds| Duration::from_secs(u64::from(seconds.unsigned_abs())));
+            let _either = tokio::time::timeout(seconds.map_or(left, |interval| left.min(interval)), decision).await;
         }
     }
 
+    /// The answer to a poll of a grant that is open for all that is known here, and whose client is known; `None`: the
+    /// database has to say.
+    fn from_memory(&mut self) -> Option<OAuthError> {
+        let grant = self.grant?;
+        let Endpoints { installation, services, waiting, .. } = self.endpoints;
+        let open = waiting.open(grant).filter(|open| !open.bound && installation.clock.now() < open.expires_at)?;
+        let known = services.now();
+        let service = self.credentials.among(&known, &installation.keyring)?;
+        let narrows = ["resource", "audience"].into_iter().any(|name| self.parameters.all(name).next().is_some());
+        let proves = !self.possession.is_absent() || service.dpop == Dpop::Required;
+        if open.service != service.id || narrows || proves || may_log_in(service).is_err() {
+            return None;
+        }
+        let flood = self.is_flood(grant, open.interval, open.expires_at);
+        Some(if flood { slow_down(open.interval) } else { not_yet(open.interval) })
+    }
+
     /// Whether this poll comes too fast. It counts once, however often it looks.
-    fn is_flood(&mut self, grant: &Grant) -> bool {
+    fn is_flood(&mut self, grant: GrantId, interval: i16, expires_at: DateTime<Utc>) -> bool {
         let style = self.credentials.style;
         !std::mem::replace(&mut self.counted, true)
-            && !self.endpoints.pacing.take(grant.id, style, grant.poll_interval, grant.expires_at, self.at)
+            && !self.endpoints.pacing.take(grant, style, interval, expires_at, self.at)
     }
 
     /// The proof of this poll as it counts for the grant. Whoever has the code but not the key learns nothing of the
@@ -194,11 +206,12 @@ impl<'a> Poll<'a> {
     }
 
     /// Uses the proof up, once for all looks of this poll; `false` when it had been used before.
-    async fn spend(&mut self, conn: &mut PgConnection, proof: Option<&Proof>) -> Result<bool, sqlx::Error> {
+    async fn spend(&mut self, proof: Option<&Proof>) -> Result<bool, sqlx::Error> {
         if let Some(proof) = proof.filter(|_| !self.spent) {
             // After a try that failed nobody knows whether it was written: what stands there is then taken for ours.
             let unsure = std::mem::replace(&mut self.tried, true);
-            self.spent = replay::spend(conn, proof, self.at).await? || unsure;
+            let mut conn = self.endpoints.installation.pool.acquire().await?;
+            self.spent = replay::spend(&mut conn, proof, self.at).await? || unsure;
             return Ok(self.spent);
         }
         Ok(true)
@@ -218,9 +231,10 @@ impl<'a> Poll<'a> {
 
     /// Looks at the client and the grant. An error is the database's, or the refusal of a client without a genuine code.
     async fn look(&mut self) -> Result<Look, OAuthError> {
+        let since = self.grant.map(|grant| self.endpoints.waiting.glimpse(grant));
         // Reading can be given up at any moment; a redemption that was begun is seen through.
         let found = tokio::time::timeout(PATIENCE, self.find()).await;
-        let (mut conn, service, grant) = match found.map_err(|_| OAuthError::temporarily_unavailable())? {
+        let (service, grant) = match found.map_err(|_| OAuthError::temporarily_unavailable())? {
             Ok(found) => found,
             Err(error) if error.is_of_the_server() => return Err(error),
             Err(refusal) => return Ok(Look::decided(Err(refusal))),
@@ -234,24 +248,32 @@ impl<'a> Poll<'a> {
         let refusal = match (grant.answer(now), wanted) {
             (Answer::Pending | Answer::Approved(_), Err(refusal)) => refusal,
             (Answer::Pending, Ok(_)) => match may_log_in(&service) {
-                Ok(()) if self.is_flood(&grant) => slow_down(&grant),
-                Ok(()) if self.spend(&mut conn, proof.as_ref()).await? => {
+                Ok(()) if self.is_flood(grant.id, grant.poll_interval, grant.expires_at) => {
+                    slow_down(grant.poll_interval)
+                }
+                Ok(()) if self.spend(proof.as_ref()).await? => {
+                    self.hold(&grant, since);
                     return Ok(Look::Undecided(Box::new(grant)));
                 }
                 Ok(()) => possession::used_before(),
                 Err(refusal) => refusal,
             },
             (Answer::Approved(approval), Ok(resources)) => {
-                if self.spend(&mut conn, proof.as_ref()).await? {
+                if self.spend(proof.as_ref()).await? {
+                    let mut conn = self.endpoints.installation.pool.acquire().await?;
                     let (caller, installation) = (self.caller, &self.endpoints.installation);
                     let decided = (&grant, approval);
                     match verification::check(&mut conn, installation, decided, self.parameters, caller).await? {
                         Verified::Yes(number) => {
-                            drop(conn);
-                            let given = Given { resources: &resources, jkt: proof.map(|proof| proof.jkt), number };
-                            return self.redeem(&grant, approval, &service, given).await;
+                            let jkt = proof.map(|proof| proof.jkt);
+                            let given = Given { caller, resources: &resources, jkt, number };
+                            let approved = Approved { grant: &grant, approval, service: &service };
+                            let answer = redemption::redeem(&mut conn, self.endpoints, approved, given).await;
+                            return answer.map(Look::decided);
                         }
-                        Verified::Missing(_) if self.is_flood(&grant) => slow_down(&grant),
+                        Verified::Missing(_) if self.is_flood(grant.id, grant.poll_interval, grant.expires_at) => {
+                            slow_down(grant.poll_interval)
+                        }
                         Verified::Missing(refusal) | Verified::No(refusal) => refusal,
                     }
                 } else {
@@ -265,7 +287,7 @@ impl<'a> Poll<'a> {
             (Answer::Forgotten, _) => unknown_code(),
             (Answer::Redeemed, _) => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
             (Answer::Replayed(session), _) => {
-                self.replayed(&mut conn, &grant, session).await?;
+                self.replayed(&grant, session).await?;
                 OAuthError::invalid_grant(
                     "This code was redeemed before. Because it was used again, its session has been ended.",
                 )
@@ -274,108 +296,25 @@ impl<'a> Poll<'a> {
         Ok(Look::decided(Err(refusal)))
     }
 
-    /// The client and its grant, and the connection that they were read on.
-    async fn find(&self) -> Result<(PoolConnection<Postgres>, Service, Grant), OAuthError> {
-        let installation = &self.endpoints.installation;
-        let mut conn = installation.pool.acquire().await?;
-        let service = self.credentials.authenticate(&mut conn, &installation.keyring).await?;
-        let grant = store::by_id(&mut conn, self.grant.ok_or_else(unknown_code)?).await?;
+    /// Holds an open grant in memory, as it was looked up.
+    fn hold(&self, grant: &Grant, since: Option<Glimpse>) {
+        let open = Open::from(grant);
+        since.into_iter().for_each(|since| self.endpoints.waiting.remember(grant.id, since, open));
+    }
+
+    /// The client and its grant.
+    async fn find(&self) -> Result<(Arc<Service>, Grant), OAuthError> {
+        let service = self.endpoints.client(&self.credentials).await?;
+        let grant = self.endpoints.lookups.find(self.grant.ok_or_else(unknown_code)?).await.map_err(super::undone)?;
         let grant = grant.filter(|grant| grant.service_id == service.id).ok_or_else(unknown_code)?;
-        Ok((conn, service, grant))
-    }
-
-    /// Makes a session of an approved grant, once, and mints its tokens.
-    async fn redeem(
-        &self,
-        grant: &Grant,
-        approval: &Approval,
-        service: &Service,
-        given: Given<'_>,
-    ) -> Result<Look, OAuthError> {
-        let installation = &self.endpoints.installation;
-        let now = installation.clock.now();
-        let session = Session { dpop_jkt: given.jkt, ..self.session(grant, approval, service, now) };
-        let mut tx = installation.pool.begin().await?;
-        if !store::redeem(&mut tx, grant.id, session.id, given.number, now).await? {
-            return Ok(Look::decided(Err(self.why_not(&mut tx, grant, service).await?)));
-        }
-        session::store::insert(&mut tx, &session, now).await?;
-        audit::Event::new(audit::Kind::Redeemed, &installation.clock, &installation.random)
-            .of(grant.organization_id)
-            .service(service.id)
-            .grant(grant.id)
-            .session(session.id)
-            .user(approval.user_id)
-            .caller(self.caller)
-            .append(&mut tx)
-            .await?;
-        let user = user::by_id(&mut tx, approval.user_id).await?.ok_or_else(OAuthError::server_error)?;
-        // Minted before the commit: a key that can't sign leaves the grant approved, and the device polls on.
-        let minted = tokens::Grant {
-            session: &session,
-            service,
-            user: &user,
-            scopes: &session.scopes,
-            resources: given.resources,
-            jkt: session.dpop_jkt.as_deref(),
-            refreshable: service.gives_refresh_token(&session.scopes),
-        };
-        let minted = tokens::mint(installation, &self.endpoints.signing_keys, &minted, now);
-        let answer = minted.map_err(|error| {
-            tracing::error!(%error, grant = %grant.id, "tokens can't be minted");
-            OAuthError::server_error()
-        })?;
-        tx.commit().await?;
-        Ok(Look::decided(Ok(answer)))
-    }
-
-    fn session(&self, grant: &Grant, approval: &Approval, service: &Service, now: DateTime<Utc>) -> Session {
-        let after = |life| now + TimeDelta::from_std(life).unwrap_or(TimeDelta::days(90));
-        Session {
-            id: SessionId::new(now, &self.endpoints.installation.random.bytes()),
-            organization_id: grant.organization_id,
-            service_id: grant.service_id,
-            user_id: approval.user_id,
-            grant_id: grant.id,
-            scopes: approval.scopes.clone(),
-            resources: grant.resources.clone(),
-            dpop_jkt: grant.dpop_jkt.clone(),
-            auth_time: approval.auth_time,
-            amr: approval.amr.clone(),
-            name: grant.device.name.clone().unwrap_or_else(|| service.name.clone()),
-            user_agent: self.caller.user_agent.clone(),
-            ip: self.caller.ip,
-            generation: 0,
-            idle_expires_at: after(service.refresh_idle),
-            expires_at: after(service.refresh_absolute),
-        }
-    }
-
-    /// Why an approved grant could not be redeemed: another poll did, or something changed since the approval.
-    async fn why_not(
-        &self,
-        conn: &mut PgConnection,
-        grant: &Grant,
-        service: &Service,
-    ) -> Result<OAuthError, OAuthError> {
-        let now = self.endpoints.installation.clock.now();
-        let current = store::by_id(conn, grant.id).await?;
-        if current.is_none_or(|current| !matches!(current.answer(now), Answer::Approved(_))) {
-            return Ok(OAuthError::invalid_grant("The tokens of this code were sent to another poll."));
-        }
-        // An answer, and no error: that would be the database's.
-        Ok(may_log_in(service).err().unwrap_or_else(|| {
-            OAuthError::access_denied(
-                "The account was locked, or what is asked of it has changed since the approval: start again.",
-            )
-        }))
+        Ok((service, grant))
     }
 
     /// A code that was redeemed and comes again is in two hands: the session ends.
-    async fn replayed(&self, conn: &mut PgConnection, grant: &Grant, session: SessionId) -> Result<(), OAuthError> {
+    async fn replayed(&self, grant: &Grant, session: SessionId) -> Result<(), OAuthError> {
         let installation = &self.endpoints.installation;
         let now = installation.clock.now();
-        let mut tx = conn.begin().await?;
+        let mut tx = installation.pool.begin().await?;
         if session::store::revoke(&mut tx, session, "its device code was used again", now).await? {
             let event = audit::Event::new(audit::Kind::Replayed, &installation.clock, &installation.random)
                 .of(grant.organization_id)
@@ -401,10 +340,10 @@ fn unknown_code() -> OAuthError {
     OAuthError::invalid_grant("This device code is not known here, or was given to another client. Ask for a new one.")
 }
 
-fn not_yet(grant: &Grant) -> OAuthError {
-    OAuthError::authorization_pending(format!("Not approved yet: poll again in {} s.", grant.poll_interval))
+fn not_yet(interval: i16) -> OAuthError {
+    OAuthError::authorization_pending(format!("Not approved yet: poll again in {interval} s."))
 }
 
-fn slow_down(grant: &Grant) -> OAuthError {
-    OAuthError::slow_down(format!("Polls come too fast: one every {} s is enough.", grant.poll_interval))
+fn slow_down(interval: i16) -> OAuthError {
+    OAuthError::slow_down(format!("Polls come too fast: one every {interval} s is enough."))
 }

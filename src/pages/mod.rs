@@ -25,6 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::Phishing;
 use crate::device::live::LiveCodes;
+use crate::device::waiting::Waiting;
 use crate::geo::Places;
 use crate::http::page_headers;
 use crate::installation::Installation;
@@ -51,6 +52,8 @@ pub struct Pages {
     pub phishing: Phishing,
     /// What a guess of a user code costs.
     pub live: LiveCodes,
+    /// The polls that wait for a decision.
+    pub waiting: Waiting,
     /// Everything that tells people and programs what happened.
     pub notices: Notices,
 }

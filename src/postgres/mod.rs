@@ -1,6 +1,7 @@
 //! PostgreSQL: the pool, the embedded migrations, and what an error says.
 
 pub mod managed;
+pub mod notifications;
 pub mod roles;
 
 use std::collections::HashMap;
@@ -83,6 +84,14 @@ pub async fn has_every_migration(options: &PgConnectOptions) -> Result<bool, sql
 #[must_use]
 pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
     error.as_database_error().and_then(|error| error.constraint()) == Some(constraint)
+}
+
+/// Whether the database refused what a row holds (PostgreSQL's error classes 22 and 23). Without that row, a statement that
+/// writes several would have succeeded.
+#[must_use]
+pub fn is_of_a_row(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }
 
 /// A row that the schema's constraints don't allow: another program wrote it, or the schema is newer than this one.

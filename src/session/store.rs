@@ -1,4 +1,5 @@
-//! The SQL of sessions. A rotation is one conditional UPDATE: however many refreshes arrive at once, one rotates.
+//! The SQL of sessions. A rotation is one conditional UPDATE: however many refreshes arrive at once, one rotates. A session is
+//! made by the statement that redeems its grant (`oauth/redemption.rs`).
 
 use std::time::Duration;
 
@@ -6,8 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ipnet::IpNet;
 use uuid::Uuid;
 
+use crate::audit::Kind;
+use crate::directory::user::Profile;
 use crate::http::client_address::Caller;
-use crate::ids::{GrantId, ServiceId, SessionId};
+use crate::ids::{EventId, GrantId, SessionId};
 use crate::postgres::PgConnection;
 
 use super::Session;
@@ -15,36 +18,6 @@ use super::Session;
 /// How long after a rotation the token before is answered with the same successor: its answer may have been lost, or
 /// another process of the client asked at the same time (SPEC §2.3).
 const REPEATABLE: TimeDelta = TimeDelta::seconds(30);
-
-/// Writes a new session.
-pub async fn insert(conn: &mut PgConnection, session: &Session, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO session (id, organization_id, service_id, user_id, grant_id, scopes, resources, dpop_jkt,
-             auth_time, amr, name, user_agent, ip, last_ip, created_at, last_seen_at, generation, idle_expires_at,
-             expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, $14, $15, $16, $17)",
-        session.id.0,
-        session.organization_id.0,
-        session.service_id.0,
-        session.user_id.0,
-        session.grant_id.0,
-        &session.scopes,
-        &session.resources,
-        session.dpop_jkt,
-        session.auth_time,
-        &session.amr,
-        session.name,
-        session.user_agent,
-        IpNet::from(session.ip),
-        now,
-        session.generation,
-        session.idle_expires_at,
-        session.expires_at,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
 
 /// Ends a session; `false` when it had ended.
 pub async fn revoke(
@@ -82,12 +55,12 @@ pub async fn revoke_of_grant(
     Ok(revoked.map(SessionId))
 }
 
-/// Binds a session that was bound to no key to this one; from now on its refreshes need it.
-pub async fn bind(conn: &mut PgConnection, session: SessionId, jkt: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE session SET dpop_jkt = $2 WHERE id = $1 AND dpop_jkt IS NULL", session.0, jkt)
+/// Binds a session that was bound to no key to this one; from now on its refreshes need it. `false`: it was bound meanwhile.
+pub async fn bind(conn: &mut PgConnection, session: SessionId, jkt: &str) -> Result<bool, sqlx::Error> {
+    let bound = sqlx::query!("UPDATE session SET dpop_jkt = $2 WHERE id = $1 AND dpop_jkt IS NULL", session.0, jkt)
         .execute(conn)
         .await?;
-    Ok(())
+    Ok(bound.rows_affected() == 1)
 }
 
 /// A session and whether it goes on.
@@ -95,6 +68,8 @@ pub async fn bind(conn: &mut PgConnection, session: SessionId, jkt: &str) -> Res
 pub struct Standing {
     /// The session.
     pub session: Session,
+    /// What tokens say of its person.
+    pub person: Profile,
     /// When its current refresh token came to be.
     pub rotated_at: Option<DateTime<Utc>>,
     /// Why it doesn't go on, in words that end a sentence; `None` while it does.
@@ -109,7 +84,8 @@ pub async fn by_id(
 ) -> Result<Option<Standing>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
-        r#"SELECT s.*, u.status AS "user_status!", o.status AS "organization_status!"
+        r#"SELECT s.*, u.status AS "user_status!", u.email, u.email_verified AS "email_verified!", u.name AS "person_name!",
+                  o.status AS "organization_status!"
            FROM session s JOIN app_user u ON u.id = s.user_id JOIN organization o ON o.id = s.organization_id
            WHERE s.id = $1"#,
         id.0
@@ -119,68 +95,94 @@ pub async fn by_id(
     Ok(row.map(|row| row.standing(now)))
 }
 
-/// What became of a refresh token.
-#[derive(Clone, Debug)]
-pub enum Rotation {
-    /// It was the current one; the session holds its successor now.
-    Rotated(Session),
+/// What a refresh token of a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The current one.
+    Current,
     /// It was the current one a moment ago: the same successor again.
-    Repeated(Session),
-    /// It was replaced before: it is in two hands, and the session is over.
-    Reused(Session),
+    Repeated,
+    /// It was replaced before: it is in two hands.
+    Reused,
     /// The session is over, for this reason.
     Ended(String),
-    /// No session of this client has had it.
+    /// No session has had it: the database was restored from before it.
     Unknown,
 }
 
-/// Uses a refresh token: session and generation, of this client.
+impl Standing {
+    /// What the refresh token of this generation is.
+    #[must_use]
+    pub fn use_of(&self, generation: i32, now: DateTime<Utc>) -> Use {
+        let current = self.session.generation;
+        let repeatable = self.rotated_at.is_some_and(|at| now - at <= REPEATABLE);
+        match &self.ended_because {
+            Some(because) => Use::Ended(because.clone()),
+            None if generation == current => Use::Current,
+            None if generation == current - 1 && repeatable => Use::Repeated,
+            None if generation < current => Use::Reused,
+            None => Use::Unknown,
+        }
+    }
+}
+
+/// A session's next refresh token.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation<'a> {
+    /// How long the session goes on unused.
+    pub idle: Duration,
+    /// The thumbprint of the key that refreshes need from now on.
+    pub jkt: Option<&'a str>,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// That of the event which says so.
+    pub event: EventId,
+}
+
+/// Puts a session's next refresh token in the place of the current one, and appends the event, in one statement. `false`: the
+/// session, or what tokens say of its person, isn't any more as it was looked at. Of any number of callers one is told `true`.
 pub async fn rotate(
     conn: &mut PgConnection,
-    (id, generation): (SessionId, i32),
-    service: ServiceId,
-    idle: Duration,
-    caller: &Caller,
+    Standing { session, person, .. }: &Standing,
+    rotation: Rotation<'_>,
     now: DateTime<Utc>,
-) -> Result<Rotation, sqlx::Error> {
-    let rotated = sqlx::query_as!(
-        Row,
-        r#"UPDATE session s
-           SET generation = s.generation + 1, rotated_at = $4, idle_expires_at = $5, last_seen_at = $4, last_ip = $6
-           FROM app_user u, organization o
-           WHERE s.id = $1 AND s.service_id = $2 AND s.generation = $3
-             AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
-             AND u.id = s.user_id AND u.status = 'active' AND o.id = s.organization_id AND o.status = 'active'
-           RETURNING s.*, u.status AS "user_status!", o.status AS "organization_status!""#,
-        id.0,
-        service.0,
-        generation,
+) -> Result<bool, sqlx::Error> {
+    let rotated = sqlx::query_scalar!(
+        r#"WITH rotated AS (
+               UPDATE session s
+               SET generation = s.generation + 1, rotated_at = $3, idle_expires_at = $4, last_seen_at = $3, last_ip = $5,
+                   dpop_jkt = $6
+               FROM app_user u, organization o
+               WHERE s.id = $1 AND s.generation = $2 AND s.dpop_jkt IS NOT DISTINCT FROM $7
+                 AND s.revoked_at IS NULL AND s.idle_expires_at > $3 AND s.expires_at > $3
+                 AND u.id = s.user_id AND u.status = 'active' AND o.id = s.organization_id AND o.status = 'active'
+                 AND (u.email, u.email_verified, u.name) IS NOT DISTINCT FROM ($8::text, $9::boolean, $10::text)
+               RETURNING s.id, s.organization_id, s.service_id, s.grant_id, s.user_id),
+           noted AS (
+               INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, session_id, user_id, ip,
+                   user_agent)
+               SELECT $11, $3, $12, organization_id, service_id, grant_id, id, user_id, $5, $13 FROM rotated)
+           SELECT EXISTS (SELECT FROM rotated) AS "rotated!""#,
+        session.id.0,
+        session.generation,
         now,
-        now + TimeDelta::from_std(idle).unwrap_or(TimeDelta::days(30)),
-        caller.ip_net(),
+        now + TimeDelta::from_std(rotation.idle).unwrap_or(TimeDelta::days(30)),
+        rotation.caller.ip_net(),
+        rotation.jkt,
+        session.dpop_jkt,
+        person.email,
+        person.email_verified,
+        person.name,
+        rotation.event.0,
+        Kind::Refreshed.as_str(),
+        rotation.caller.user_agent,
     )
-    .fetch_optional(&mut *conn)
+    .fetch_one(conn)
     .await?;
-    if let Some(row) = rotated {
-        return Ok(Rotation::Rotated(row.standing(now).session));
+    if rotated {
+        Kind::Refreshed.count();
     }
-    let Some(standing) = by_id(conn, id, now).await?.filter(|standing| standing.session.service_id == service) else {
-        return Ok(Rotation::Unknown);
-    };
-    let current = standing.session.generation;
-    if let Some(because) = standing.ended_because {
-        return Ok(Rotation::Ended(because));
-    }
-    let repeatable = standing.rotated_at.is_some_and(|at| now - at <= REPEATABLE);
-    if generation == current - 1 && repeatable {
-        return Ok(Rotation::Repeated(standing.session));
-    }
-    if generation < current {
-        revoke(conn, id, "an old refresh token of it was used: somebody may have copied it", now).await?;
-        return Ok(Rotation::Reused(standing.session));
-    }
-    // A later generation than there is: the database was restored from before it.
-    Ok(Rotation::Unknown)
+    Ok(rotated)
 }
 
 /// A row as it is stored, with what decides on it.
@@ -211,6 +213,9 @@ struct Row {
     revoked_at: Option<DateTime<Utc>>,
     revoked_because: Option<String>,
     user_status: String,
+    email: Option<String>,
+    email_verified: bool,
+    person_name: String,
     organization_status: String,
 }
 
@@ -243,6 +248,7 @@ impl Row {
             idle_expires_at: self.idle_expires_at,
             expires_at: self.expires_at,
         };
-        Standing { session, rotated_at: self.rotated_at, ended_because }
+        let person = Profile { email: self.email, email_verified: self.email_verified, name: self.person_name };
+        Standing { session, person, rotated_at: self.rotated_at, ended_because }
     }
 }

@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde::Serialize;
 
 use crate::directory::service::Service;
-use crate::directory::user::User;
+use crate::directory::user::Profile;
 use crate::installation::Installation;
 
 use super::access_token::{Audience, Claims, Confirmation};
@@ -63,7 +63,7 @@ pub struct Grant<'a> {
     /// What acts.
     pub service: &'a Service,
     /// As whom.
-    pub user: &'a User,
+    pub person: &'a Profile,
     /// What these tokens may be used for: the session's scopes or fewer.
     pub scopes: &'a [String],
     /// For which APIs they are: the session's resources or fewer.
@@ -81,16 +81,16 @@ pub fn mint(
     grant: &Grant<'_>,
     now: DateTime<Utc>,
 ) -> Result<TokenAnswer, SigningKeysError> {
-    let Grant { session, service, user, .. } = grant;
+    let Grant { session, service, person, .. } = grant;
     let granted = |scope: &str| grant.scopes.iter().any(|granted| granted == scope);
-    let email = user.email.as_deref().filter(|_| granted("email"));
+    let email = person.email.as_deref().filter(|_| granted("email"));
     let lifetime = service.access_token_lifetime.as_secs();
     let expires_at = now.timestamp() + i64::try_from(lifetime).unwrap_or(i64::from(i32::MAX));
     let scope = grant.scopes.join(" ");
     let issuer = installation.public_url.issuer();
     let claims = Claims {
         iss: issuer.to_owned(),
-        sub: user.id.0,
+        sub: session.user_id.0,
         aud: Audience::of(grant.resources, &service.client_id),
         client_id: service.client_id.clone(),
         iat: now.timestamp(),
@@ -110,7 +110,7 @@ pub fn mint(
         let algorithm = id_token_algorithm(service);
         let claims = IdTokenClaims {
             iss: issuer,
-            sub: user.id.to_string(),
+            sub: session.user_id.to_string(),
             aud: &service.client_id,
             iat: now.timestamp(),
             exp: expires_at,
@@ -121,8 +121,8 @@ pub fn mint(
             org: &service.organization_slug,
             service: &service.slug,
             email,
-            email_verified: email.map(|_| user.email_verified),
-            name: Some(user.name.as_str()).filter(|name| !name.is_empty() && granted("profile")),
+            email_verified: email.map(|_| person.email_verified),
+            name: Some(person.name.as_str()).filter(|name| !name.is_empty() && granted("profile")),
         };
         Some(keys.sign(algorithm, "JWT", &claims, now)?)
     } else {

@@ -248,6 +248,17 @@ pub fn panicked() {
     });
 }
 
+/// The same future, which counts for the server at work here when it is a task of its own.
+pub fn at_the_same_work<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
+    let metrics = AT_WORK.try_with(Clone::clone).ok();
+    async move {
+        match metrics {
+            Some(metrics) => metrics.at_work(future).await,
+            None => future.await,
+        }
+    }
+}
+
 /// Counts something for the server at work. Elsewhere nobody asks.
 fn count(what: impl FnOnce(&Parts)) {
     let _nobody_counts = AT_WORK.try_with(|metrics| what(&metrics.0));

@@ -24,6 +24,7 @@ async fn the_metadata_is_the_same_at_both_addresses() {
         "S256"
       ],
       "device_authorization_endpoint": "https://auth.acme.example/auth/device/code",
+      "device_poll_wait_max": 30,
       "device_verification_methods_supported": [
         "number"
       ],

@@ -11,6 +11,7 @@ use axum::http::{Request, StatusCode};
 use axum::routing::get;
 use countersign::config::{Limits, Phishing};
 use countersign::device::live::LiveCodes;
+use countersign::device::waiting::Waiting;
 use countersign::geo::Places;
 use countersign::pages::{self, Pages};
 use countersign::telemetry::metrics::Metrics;
@@ -32,6 +33,7 @@ fn pages(app: &App) -> Pages {
         places: Places::default(),
         phishing: Phishing::default(),
         live: LiveCodes::new(Limits::default()),
+        waiting: Waiting::default(),
         notices: app.notices.clone(),
     }
 }

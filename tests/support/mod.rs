@@ -5,6 +5,7 @@ pub mod app;
 pub mod database;
 pub mod dpop;
 pub mod github;
+pub mod held;
 pub mod hook;
 pub mod mail_server;
 pub mod mmdb;
@@ -13,6 +14,7 @@ pub mod remote;
 
 pub use actors::{Browser, Device, Page};
 pub use app::App;
+pub use held::Held;
 pub use remote::Remote;
 
 #[test]

@@ -141,6 +141,8 @@ pub struct Metadata {
     pub dpop_signing_alg_values_supported: Vec<String>,
     /// How a device may be asked whether the approver is at it.
     pub device_verification_methods_supported: Vec<String>,
+    /// For how many seconds a poll may ask to be held (`Prefer: wait=N`, RFC 7240 §4.3).
+    pub device_poll_wait_max: u64,
     /// For clients that insist.
     pub code_challenge_methods_supported: Vec<String>,
     /// Claims.

@@ -1,4 +1,5 @@
 mod device;
+mod interrupted;
 mod token;
 mod tokens;
 mod waiting;

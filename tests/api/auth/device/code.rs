@@ -165,7 +165,8 @@ async fn a_user_code_that_somebody_has_is_drawn_again() {
         .await
         .unwrap();
 
-    foreseen.lock().unwrap().extend([first, second]);
+    // Each draw takes one for the grant and one for its event.
+    foreseen.lock().unwrap().extend([first, [3; 10], second, [4; 10]]);
     let device = Device::ask(&app, "read").await;
     assert!(foreseen.lock().unwrap().is_empty());
     assert_eq!(device.user_code, draw(second).to_string());
@@ -173,7 +174,7 @@ async fn a_user_code_that_somebody_has_is_drawn_again() {
     assert_eq!(device.poll().await.error(), "authorization_pending");
 
     // Always somebody's: no codes, and nothing half done.
-    foreseen.lock().unwrap().extend([first; 8]);
+    foreseen.lock().unwrap().extend([first; 16]);
     is_refused(&ask(&app, &[]).await, 503, "temporarily_unavailable");
     assert_eq!(app.audit().await["requested"], 2);
 }

@@ -1,5 +1,6 @@
 mod client;
 mod code;
+mod crowd;
 mod limits;
 mod request;
 mod verify;

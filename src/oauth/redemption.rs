@@ -1,0 +1,185 @@
+//! One poll redeems an approved grant: it becomes a session, and the session's first tokens are sent (SPEC §2.3).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ipnet::IpNet;
+
+use crate::audit;
+use crate::device::grant::{Answer, Approval, Grant};
+use crate::device::store;
+use crate::device::verification::Number;
+use crate::directory::service::Service;
+use crate::directory::user::Profile;
+use crate::http::client_address::Caller;
+use crate::http::oauth_error::OAuthError;
+use crate::ids::{EventId, SessionId};
+use crate::postgres::PgConnection;
+use crate::session::Session;
+use crate::session::tokens::{self, TokenAnswer};
+
+use super::Endpoints;
+use super::device_authorization::may_log_in;
+
+/// What a look at the database found to be approved.
+#[derive(Clone, Copy)]
+pub struct Approved<'a> {
+    /// The login.
+    pub grant: &'a Grant,
+    /// What the person approved.
+    pub approval: &'a Approval,
+    /// What asked.
+    pub service: &'a Service,
+}
+
+/// What a poll that redeems came with.
+pub struct Given<'a> {
+    /// Who sent it.
+    pub caller: &'a Caller,
+    /// The APIs that the first access token is for.
+    pub resources: &'a [String],
+    /// The thumbprint of the key that the session is bound to.
+    pub jkt: Option<String>,
+    /// The number that the page showed.
+    pub number: Option<Number>,
+}
+
+/// Makes a session of an approved grant, once, and mints its tokens. An error is the database's, or a fault of ours.
+///
+/// The tokens are minted first: a key that can't sign leaves the grant approved, and the device polls on. Whoever doesn't get
+/// to redeem it throws them away; nobody has seen them, and there is no session that they would be good for.
+pub async fn redeem(
+    conn: &mut PgConnection,
+    endpoints: &Endpoints,
+    approved: Approved<'_>,
+    given: Given<'_>,
+) -> Result<Result<TokenAnswer, OAuthError>, OAuthError> {
+    let installation = &endpoints.installation;
+    let Approved { grant, approval, service } = approved;
+    let now = installation.clock.now();
+    let session = Session { dpop_jkt: given.jkt, ..session(endpoints, approved, given.caller, now) };
+    let minted = tokens::Grant {
+        session: &session,
+        service,
+        person: &approval.person,
+        scopes: &session.scopes,
+        resources: given.resources,
+        jkt: session.dpop_jkt.as_deref(),
+        refreshable: service.gives_refresh_token(&session.scopes),
+    };
+    let minted = tokens::mint(installation, &endpoints.signing_keys, &minted, now);
+    let answer = minted.map_err(|error| {
+        tracing::error!(%error, grant = %grant.id, "tokens can't be minted");
+        OAuthError::server_error()
+    })?;
+    let event = EventId::new(now, &installation.random.bytes());
+    if write(conn, &session, &approval.person, given.number, event, now).await? {
+        return Ok(Ok(answer));
+    }
+    Ok(Err(why_not(conn, approved, now).await?))
+}
+
+/// `approved → redeemed`, the session and the event, in one statement: if organization, service, user and what was proven
+/// when it was decided still are as the approval needs them, the number is the one that the page showed, if it showed one,
+/// and the person is called what the tokens say. Exactly one of any number of callers is told `true`.
+async fn write(
+    conn: &mut PgConnection,
+    session: &Session,
+    person: &Profile,
+    number: Option<Number>,
+    event: EventId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let redeemed = sqlx::query_scalar!(
+        r#"WITH redeemed AS (
+               UPDATE device_grant g SET state = 'redeemed', redeemed_at = $3, session_id = $2
+               FROM service s, organization o, app_user u
+               WHERE g.id = $1 AND g.state = 'approved' AND g.expires_at > $3
+                 AND s.id = g.service_id AND s.device_login
+                 AND o.id = g.organization_id AND o.status = 'active'
+                 AND u.id = g.user_id AND u.status = 'active'
+                 AND (u.email, u.email_verified, u.name) IS NOT DISTINCT FROM ($5::text, $6::boolean, $7::text)
+                 AND (g.verification_number IS NULL OR g.verification_number = $4)
+                 AND proven_as_asked(g, s, o.mfa, u.id, g.proven_at, g.proven_for, g.decided_at)
+               RETURNING g.*),
+           made AS (
+               INSERT INTO session (id, organization_id, service_id, user_id, grant_id, scopes, resources, dpop_jkt,
+                   auth_time, amr, name, user_agent, ip, last_ip, created_at, last_seen_at, generation,
+                   idle_expires_at, expires_at)
+               SELECT session_id, organization_id, service_id, user_id, id, granted_scopes, resources, $8,
+                   auth_time, amr, $9, $10, $11, $11, $3, $3, $12, $13, $14 FROM redeemed),
+           noted AS (
+               INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, session_id, user_id, ip,
+                   user_agent)
+               SELECT $15, $3, $16, organization_id, service_id, id, session_id, user_id, $11, $10 FROM redeemed)
+           SELECT EXISTS (SELECT FROM redeemed) AS "redeemed!""#,
+        session.grant_id.0,
+        session.id.0,
+        now,
+        number.map(Number::get),
+        person.email,
+        person.email_verified,
+        person.name,
+        session.dpop_jkt,
+        session.name,
+        session.user_agent,
+        IpNet::from(session.ip),
+        session.generation,
+        session.idle_expires_at,
+        session.expires_at,
+        event.0,
+        audit::Kind::Redeemed.as_str(),
+    )
+    .fetch_one(conn)
+    .await?;
+    if redeemed {
+        audit::Kind::Redeemed.count();
+    }
+    Ok(redeemed)
+}
+
+fn session(
+    endpoints: &Endpoints,
+    Approved { grant, approval, service }: Approved<'_>,
+    caller: &Caller,
+    now: DateTime<Utc>,
+) -> Session {
+    let after = |life| now + TimeDelta::from_std(life).unwrap_or(TimeDelta::days(90));
+    Session {
+        id: SessionId::new(now, &endpoints.installation.random.bytes()),
+        organization_id: grant.organization_id,
+        service_id: grant.service_id,
+        user_id: approval.user_id,
+        grant_id: grant.id,
+        scopes: approval.scopes.clone(),
+        resources: grant.resources.clone(),
+        dpop_jkt: grant.dpop_jkt.clone(),
+        auth_time: approval.auth_time,
+        amr: approval.amr.clone(),
+        name: grant.device.name.clone().unwrap_or_else(|| service.name.clone()),
+        user_agent: caller.user_agent.clone(),
+        ip: caller.ip,
+        generation: 0,
+        idle_expires_at: after(service.refresh_idle),
+        expires_at: after(service.refresh_absolute),
+    }
+}
+
+/// Why an approved grant could not be redeemed: another poll did, or something changed since the look. An answer, and no
+/// error: that would be the database's.
+async fn why_not(
+    conn: &mut PgConnection,
+    approved: Approved<'_>,
+    now: DateTime<Utc>,
+) -> Result<OAuthError, OAuthError> {
+    let current = store::by_id(conn, approved.grant.id).await?;
+    let Some(Answer::Approved(current)) = current.as_ref().map(|current| current.answer(now)) else {
+        return Ok(OAuthError::invalid_grant("The tokens of this code were sent to another poll."));
+    };
+    if current.person != approved.approval.person {
+        return Ok(OAuthError::authorization_pending("The account was changed at this moment: poll again."));
+    }
+    Ok(may_log_in(approved.service).err().unwrap_or_else(|| {
+        OAuthError::access_denied(
+            "The account was locked, or what is asked of it has changed since the approval: start again.",
+        )
+    }))
+}

@@ -1,0 +1,129 @@
+//! One connection of each node hears what the nodes tell each other (LISTEN/NOTIFY), and the node knows when it doesn't.
+//!
+//! 1. All channels share the connection. It belongs to no pool that requests use.
+//! 2. PostgreSQL sends what was notified when the transaction commits, to those who listen at that moment. What was said while
+//!    nobody listened is never said again. So an [`Ear`] is told when the node begins to hear and when it has become
+//!    deaf, and looks again for what it may have missed.
+//! 3. A connection can be dead without anybody saying so: its network drops packets, or it leads to a server that is not
+//!    the primary any more while requests reach the new one. So the node calls itself through the pool that requests
+//!    use, and holds itself for deaf when it doesn't hear its own calls.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio_util::sync::CancellationToken;
+
+use super::PgPool;
+
+/// Where nodes call themselves. The payload is the node's own mark.
+const CALLS: &str = "countersign_call";
+
+/// How often they do.
+const CALL_EVERY: Duration = Duration::from_millis(1_500);
+
+/// How long nothing may be heard, calls included. A device polls every five seconds, and what was missed is to be found
+/// by its next poll.
+const SILENCE: Duration = Duration::from_millis(3_500);
+
+/// How long to wait before the connection is made again.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// What listens on one channel. One task calls all of it, one after the other: none may take long.
+pub trait Ear: Send + Sync {
+    /// Where it listens.
+    fn channel(&self) -> &'static str;
+    /// Something was said.
+    fn heard(&self, payload: &str);
+    /// From here on nothing is missed. What was said before may have been.
+    fn hearing(&self);
+    /// From here on anything may be missed.
+    fn deaf(&self);
+}
+
+/// A node that listens.
+pub struct Listening {
+    /// How to connect: to the server that `pool` leads to, and not through a pooler that lends a connection for one
+    /// transaction.
+    pub to: PgConnectOptions,
+    /// The connections that requests use.
+    pub pool: PgPool,
+    /// What the node calls itself. No other node is called so.
+    pub mark: String,
+    /// Who listens.
+    pub ears: Vec<Arc<dyn Ear>>,
+}
+
+impl Listening {
+    /// Listens until `stop`.
+    pub async fn until(self, stop: CancellationToken) {
+        tokio::select! {
+            () = self.listen() => {}
+            () = self.call() => {}
+            () = stop.cancelled() => {}
+        }
+        self.ears.iter().for_each(|ear| ear.deaf());
+    }
+
+    async fn listen(&self) {
+        let mut hears = true;
+        loop {
+            let Err(error) = self.listen_once(&mut hears).await;
+            self.ears.iter().for_each(|ear| ear.deaf());
+            // Said once, and not every second.
+            if std::mem::take(&mut hears) {
+                tracing::warn!(%error, "not hearing the other nodes: what they decide is looked up meanwhile");
+            }
+            tokio::time::sleep(RECONNECT).await;
+        }
+    }
+
+    async fn listen_once(&self, hears: &mut bool) -> Result<Infallible, sqlx::Error> {
+        // Made anew each time: a dead connection must not be waited for.
+        let one = PgPoolOptions::new().max_connections(1).acquire_timeout(SILENCE).connect_lazy_with(self.to.clone());
+        let mut listener = PgListener::connect_with(&one).await?;
+        listener.eager_reconnect(false);
+        listener.listen_all(self.ears.iter().map(|ear| ear.channel()).chain([CALLS])).await?;
+        self.ears.iter().for_each(|ear| ear.hearing());
+        let mut called = tokio::time::Instant::now();
+        loop {
+            let heard = tokio::time::timeout_at(called + SILENCE, listener.try_recv()).await;
+            let notification = heard.map_err(|_| silence())??.ok_or_else(|| lost("the connection was lost"))?;
+            if notification.channel() == CALLS {
+                if notification.payload() == self.mark {
+                    called = tokio::time::Instant::now();
+                    if !std::mem::replace(hears, true) {
+                        tracing::info!("hearing the other nodes again");
+                    }
+                }
+            } else if let Some(ear) = self.ears.iter().find(|ear| ear.channel() == notification.channel()) {
+                ear.heard(notification.payload());
+            }
+        }
+    }
+
+    /// Calls this node for ever. It is heard if the connection that listens leads to where requests are written.
+    async fn call(&self) {
+        let mut every = tokio::time::interval(CALL_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            // Nothing is lost with a call, so no disk and no standby is waited for.
+            let call = sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
+                .bind(CALLS)
+                .bind(&self.mark)
+                .execute(&self.pool);
+            // Not to be heard says it all.
+            let _failed = tokio::time::timeout(SILENCE, call).await;
+        }
+    }
+}
+
+fn silence() -> sqlx::Error {
+    lost("this node does not hear its own calls")
+}
+
+fn lost(why: &'static str) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, why))
+}
