@@ -122,7 +122,7 @@ async fn a_server_that_is_asked_to_end_answers_what_is_under_way_and_nothing_els
     let remote = Remote::new(scene.app.issuer());
     let mut request = device.poll_request();
     request.headers_mut().insert("prefer", "wait=30".parse().unwrap());
-    let held = tokio::spawn(async move { remote.send(request).await });
+    let poll = tokio::spawn(async move { remote.send(request).await });
     // Longer than a connection that was used a moment ago is kept.
     sleep(Duration::from_millis(1500)).await;
 
@@ -131,8 +131,8 @@ async fn a_server_that_is_asked_to_end_answers_what_is_under_way_and_nothing_els
     let story = async {
         let (idle, silent) = tokio::join!(closed(idle), closed(silent));
         assert!(idle < Duration::from_millis(700) && silent < QUIET, "{idle:?} {silent:?}");
-        let held = held.await.unwrap();
-        assert_eq!((held.error().as_str(), held.header("connection")), ("authorization_pending", Some("close")));
+        let polled = poll.await.unwrap();
+        assert_eq!((polled.error().as_str(), polled.header("connection")), ("authorization_pending", Some("close")));
         assert!(begun.elapsed() < QUIET, "{:?}", begun.elapsed());
         let refused = TcpStream::connect(scene.address).await.unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
