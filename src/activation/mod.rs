@@ -66,7 +66,7 @@ where
         let back = Return { caller, headers, provider, callback };
         match elsewhere(pages.clone(), back.clone()).await? {
             Some(answer) => Ok(answer),
-            None => upstream_sign_in::finish(pages, back).await,
+            None => Box::pin(upstream_sign_in::finish(pages, back)).await,
         }
     };
     Router::new()
