@@ -43,7 +43,7 @@ use crate::installation::Installation;
 use crate::notice::Notices;
 use crate::notice::mail::Mailer;
 use crate::notice::webhook::NoHttpClient as NoWebhooks;
-use crate::oauth::{self, Endpoints, Requests};
+use crate::oauth::{self, Doubts, Endpoints, Requests};
 use crate::pages::{self, Pages};
 use crate::postgres::Availability;
 use crate::postgres::notifications::{Ear, Listening};
@@ -154,6 +154,7 @@ impl Server {
             live: live.clone(),
             intake: Intake::new(installation.pool.clone()),
             lookups: Lookups::new(installation.pool.clone()),
+            doubts: Doubts::default(),
             database: database.clone(),
         };
         let pages = Pages {

@@ -3,6 +3,7 @@
 pub mod client_auth;
 mod device_authorization;
 mod device_verify;
+mod doubts;
 mod introspect;
 mod limits;
 mod metadata;
@@ -46,6 +47,7 @@ use crate::telemetry::metrics;
 
 use client_auth::Credentials;
 
+pub use doubts::Doubts;
 pub use limits::Requests;
 
 /// What the endpoints need. Cheap to clone.
@@ -69,6 +71,8 @@ pub struct Endpoints {
     pub intake: Intake,
     /// Where grants are looked up.
     pub lookups: Lookups,
+    /// Redemptions of which nobody knows whether they were committed.
+    pub doubts: Doubts,
     /// Whether the database answers.
     pub database: Availability,
 }

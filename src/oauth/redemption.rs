@@ -45,7 +45,8 @@ pub struct Given<'a> {
 /// Makes a session of an approved grant, once, and mints its tokens. An error is the database's, or a fault of ours.
 ///
 /// The tokens are minted first: a key that can't sign leaves the grant approved, and the device polls on. Whoever doesn't get
-/// to redeem it throws them away; nobody has seen them, and there is no session that they would be good for.
+/// to redeem it throws them away; nobody has seen them, and there is no session that they would be good for. If it can't be known
+/// whether it was redeemed, they are kept for the next poll ([`Doubts`](super::Doubts)).
 pub async fn redeem(
     conn: &mut PgConnection,
     endpoints: &Endpoints,
@@ -71,7 +72,9 @@ pub async fn redeem(
         OAuthError::server_error()
     })?;
     let event = EventId::new(now, &installation.random.bytes());
-    if write(conn, &session, &approval.person, given.number, event, now).await? {
+    let minted = endpoints.doubts.about(session.id, answer, session.dpop_jkt.clone(), now);
+    let redeemed = write(conn, &session, &approval.person, given.number, event, now).await?;
+    if let Some(answer) = minted.settled().filter(|_| redeemed) {
         return Ok(Ok(answer));
     }
     Ok(Err(why_not(conn, approved, now).await?))

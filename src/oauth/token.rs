@@ -288,7 +288,17 @@ impl<'a> Poll<'a> {
                 OAuthError::expired_token("The code expired before it was approved: ask for a new one.")
             }
             (Answer::Forgotten, _) => unknown_code(),
-            (Answer::Redeemed, _) => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
+            (Answer::Redeemed(session) | Answer::Replayed(session), _) if self.endpoints.doubts.hold(session) => {
+                if !self.spend(proof.as_ref()).await? {
+                    return Ok(Look::decided(Err(possession::used_before())));
+                }
+                let jkt = proof.as_ref().map(|proof| &*proof.jkt);
+                match self.endpoints.doubts.settle(session, jkt, now) {
+                    Some(tokens) => return Ok(Look::decided(Ok(tokens))),
+                    None => OAuthError::invalid_grant("The tokens of this code were sent to another poll."),
+                }
+            }
+            (Answer::Redeemed(_), _) => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
             (Answer::Replayed(session), _) => {
                 self.replayed(&grant, session).await?;
                 OAuthError::invalid_grant(

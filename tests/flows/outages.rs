@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::app::{Answer, form_request};
 use crate::support::proxy::{Proxy, Weather};
-use crate::support::{App, Browser, Device};
+use crate::support::{App, Browser, Device, Held};
 
 /// Far above what anything here takes, on a machine with much else to do.
 const SOON: Duration = Duration::from_secs(30);
@@ -146,6 +146,38 @@ async fn a_dead_network_ends_what_is_under_way_and_holds_nothing_up_when_it_is_b
     let sessions: i64 =
         sqlx::query_scalar("SELECT count(*) FROM session").fetch_one(&app.installation.pool).await.unwrap();
     assert_eq!(sessions, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redemption_whose_answer_a_dead_network_swallowed_is_told_to_the_next_poll() {
+    let (app, node, proxy) = behind_a_proxy().await;
+    let device = Device::ask(&app, "read").await;
+    Browser::new(&app).approve_code(&device.user_code).await;
+    let held = Held::by(&app, "LOCK session IN SHARE MODE").await;
+    let swallow = async {
+        held.until_waiting(1).await;
+        proxy.set(Weather::Dead);
+        held.release().await;
+    };
+    let (answer, ()) = futures_util::future::join(node.send(device.poll_request()), swallow).await;
+    assert_eq!(answer.error(), "authorization_pending", "{}", answer.body);
+    let count = async |sql: &'static str| -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&app.installation.pool).await.unwrap()
+    };
+    while count("SELECT count(*) FROM device_grant WHERE state = 'redeemed'").await == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    // So late that whoever had its tokens and came again would be a thief.
+    app.advance(60);
+    proxy.set(Weather::Fine);
+    let tokens = timeout(SOON, tokens_of(&node, &device)).await.expect("it is used again in time");
+    assert!(tokens.json()["access_token"].is_string());
+    assert_eq!(count("SELECT count(*) FROM session WHERE revoked_at IS NULL").await, 1);
+    assert_eq!(app.audit().await["redeemed"], 1);
+    // They are sent once.
+    let again = node.send(device.poll_request()).await;
+    assert_eq!(again.error(), "invalid_grant", "{}", again.body);
+    assert_eq!(app.audit().await["replayed"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
