@@ -146,7 +146,7 @@ impl Report {
         let costs = self.costs();
         let cells: Vec<[&str; 5]> = costs.iter().map(|line| line.each_ref().map(String::as_str)).collect();
         let rows: Vec<_> = self.rows.iter().map(Row::cells).collect();
-        let notes: String = self.notes.iter().map(|note| format!("- {note}\n")).collect();
+        let notes = list(&self.notes);
         for (name, content) in [
             ("machine", about.to_owned()),
             ("table", markdown(&Self::HEAD, &rows)),
@@ -171,10 +171,15 @@ fn replaced(text: &str, name: &str, content: &str) -> String {
     format!("{before}{begin}{content}{end}{after}")
 }
 
+/// A list in Markdown.
+pub fn list(items: &[String]) -> String {
+    items.iter().flat_map(|item| ["- ", item, "\n"]).collect()
+}
+
 fn markdown<const N: usize>(head: &[&str; N], lines: &[[&str; N]]) -> String {
     let mut text = format!("| {} |\n|{}\n", head.join(" | "), " --- |".repeat(N));
     for line in lines {
-        text.push_str(&format!("| {} |\n", line.join(" | ")));
+        text.extend(["| ", &line.join(" | "), " |\n"]);
     }
     text
 }
