@@ -14,7 +14,7 @@ use sqlx::Connection as _;
 use tokio::task::JoinSet;
 
 use super::closed::{histogram, nanos};
-use super::cpu::memory;
+use super::cpu::{Meter, memory};
 use super::database::Database;
 use super::http::{Connection, Template};
 use super::report::{Row, thousands, time};
@@ -42,9 +42,14 @@ pub fn raise_limit() {
     }
 }
 
+/// How many connections there is room for, beside other files.
+fn room() -> usize {
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit.saturating_sub(1000) as usize)
+}
+
 /// Measures.
 pub async fn measure(scene: &mut Scene) {
-    let held = scene.settings.held;
+    let held = scene.settings.held.min(room());
     let database = scene.fresh("held").await;
     let (grants, codes, browser) = scene.stage(&database).await.claimed(held).await;
     database.rest().await;
@@ -60,8 +65,7 @@ pub async fn measure(scene: &mut Scene) {
     for (index, connection) in connections.into_iter().enumerate() {
         polls.spawn(poll(connection, index, codes.clone()));
     }
-    // Until the last of them has looked and sleeps.
-    tokio::time::sleep(Duration::from_secs(if scene.settings.quick { 2 } else { 6 })).await;
+    asleep(Meter { server: server.pid(), postgres: scene.cluster.pid() }).await;
     let resident = memory(server.pid());
     let (alone, together) = grants.split_at(ALONE.min(held / 2));
     let mut decided = one_by_one(&database, alone, browser.into()).await;
@@ -99,6 +103,18 @@ pub async fn measure(scene: &mut Scene) {
     ));
     drop(server);
     scene.cluster.drop("held").await;
+}
+
+/// Waits until the server has nothing to do any more; not longer than the polls are held.
+async fn asleep(meter: Meter) {
+    const LOOK: Duration = Duration::from_millis(500);
+    for _ in 0..24 {
+        let before = meter.read();
+        tokio::time::sleep(LOOK).await;
+        if (meter.read() - before).server < 0.03 {
+            return;
+        }
+    }
 }
 
 /// Polls once and waits for the decision; which one it was, and when the answer came.
