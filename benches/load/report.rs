@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use hdrhistogram::Histogram;
+
 use super::cpu::Cpu;
 
 /// A line of the table.
@@ -100,6 +102,13 @@ pub fn time(nanos: f64) -> String {
         n if n < 1e9 => format!("{:.0} ms", n / 1e6),
         n => format!("{:.2} s", n / 1e9),
     }
+}
+
+/// How long requests took, in a line.
+pub fn quantiles(name: &str, latency: &Histogram<u64>) -> String {
+    let at = |quantile| time(latency.value_at_quantile(quantile) as f64);
+    let [p50, p90, p99, p999, longest] = [0.5, 0.9, 0.99, 0.999, 1.0].map(at);
+    format!("{name}: p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, longest {longest}.")
 }
 
 /// The one in the middle.
