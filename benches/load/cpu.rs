@@ -47,7 +47,7 @@ pub struct Meter {
 
 impl Meter {
     /// What they have used until now.
-    pub fn read(&self) -> Cpu {
+    pub fn read(self) -> Cpu {
         let mut children = 0.0;
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use uuid::Uuid;
 
 /// What is set otherwise than PostgreSQL does by itself. Nothing of it touches durability.
-pub const SETTINGS: [&str; 3] = ["shared_buffers = '1GB'", "max_wal_size = '8GB'", "autovacuum_naptime = '1min'"];
+pub const SETTINGS: [&str; 2] = ["shared_buffers = '1GB'", "max_wal_size = '8GB'"];
 
 /// The most connections.
 const CONNECTIONS: u16 = 250;

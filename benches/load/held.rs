@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use countersign::device::store;
 use countersign::ids::{BrowserSessionId, GrantId};
+use hdrhistogram::Histogram;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
 
 use super::closed::{histogram, nanos};
-use super::cpu::memory;
+use super::cpu::{Meter, memory};
 use super::database::Database;
 use super::http::{Connection, Template};
-use super::report::{Row, thousands, time};
+use super::report::{Report, Row, thousands, time};
 use super::scene::Scene;
 use super::stage;
 
@@ -42,9 +43,14 @@ pub fn raise_limit() {
     }
 }
 
+/// How many connections there is room for, beside other files.
+fn room() -> usize {
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit.saturating_sub(1000) as usize)
+}
+
 /// Measures.
 pub async fn measure(scene: &mut Scene) {
-    let held = scene.settings.held;
+    let held = scene.settings.held.min(room());
     let database = scene.fresh("held").await;
     let (grants, codes, browser) = scene.stage(&database).await.claimed(held).await;
     database.rest().await;
@@ -60,8 +66,7 @@ pub async fn measure(scene: &mut Scene) {
     for (index, connection) in connections.into_iter().enumerate() {
         polls.spawn(poll(connection, index, codes.clone()));
     }
-    // Until the last of them has looked and sleeps.
-    tokio::time::sleep(Duration::from_secs(if scene.settings.quick { 2 } else { 6 })).await;
+    asleep(Meter { server: server.pid(), postgres: scene.cluster.pid() }).await;
     let resident = memory(server.pid());
     let (alone, together) = grants.split_at(ALONE.min(held / 2));
     let mut decided = one_by_one(&database, alone, browser.into()).await;
@@ -85,20 +90,43 @@ pub async fn measure(scene: &mut Scene) {
             }
         }
     }
+    let sizes = (held, resident, (resident - before) / held as f64);
+    show(&mut scene.report, sizes, wrong, &waking, (together.len(), last - begun));
+    drop(server);
+    scene.cluster.drop("held").await;
+}
+
+fn show(
+    report: &mut Report,
+    (held, resident, each): (usize, f64, f64),
+    wrong: usize,
+    waking: &Histogram<u64>,
+    (together, took): (usize, Duration),
+) {
     let p99 = waking.value_at_quantile(0.99) as f64;
     let work = format!("{} held polls: answered otherwise than by the decision", thousands(held as f64));
-    scene.report.rows.push(Row::alone(&work, wrong.to_string(), "0", Some(wrong == 0)));
-    scene.report.rows.push(Row::alone("decision to answer meanwhile, p99, commit included", time(p99), "", None));
-    scene.report.notes.push(format!(
+    report.rows.push(Row::alone(&work, wrong.to_string(), "0", Some(wrong == 0)));
+    report.rows.push(Row::alone("decision to answer meanwhile, p99, commit included", time(p99), "", None));
+    report.notes.push(format!(
         "{} held polls: {:.0} MB resident, {:.1} kB for each; all of {} decided in one transaction were answered {} after it began.",
         thousands(held as f64),
         resident / 1e6,
-        (resident - before) / held as f64 / 1e3,
-        thousands(together.len() as f64),
-        time((last - begun).as_nanos() as f64),
+        each / 1e3,
+        thousands(together as f64),
+        time(took.as_nanos() as f64),
     ));
-    drop(server);
-    scene.cluster.drop("held").await;
+}
+
+/// Waits until the server has nothing to do any more; not longer than the polls are held.
+async fn asleep(meter: Meter) {
+    const LOOK: Duration = Duration::from_millis(500);
+    for _ in 0..24 {
+        let before = meter.read();
+        tokio::time::sleep(LOOK).await;
+        if (meter.read() - before).server < 0.03 {
+            return;
+        }
+    }
 }
 
 /// Polls once and waits for the decision; which one it was, and when the answer came.

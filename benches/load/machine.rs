@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::processes::DATABASE_CONNECTIONS;
+use super::report::list;
 use super::scene::Scene;
 use super::settings::CONNECTIONS;
 use super::stage;
@@ -23,7 +24,7 @@ fn said(program: &str, arguments: &[&str]) -> String {
 /// A list of what this run was made on, for docs/performance.md.
 pub async fn description(scene: &Scene) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let memory = field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1048576.0;
+    let memory = field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1_048_576.0;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let lines = [
         format!("measured on {}", stage::now().format("%Y-%m-%d")),
@@ -40,5 +41,5 @@ pub async fn description(scene: &Scene) -> String {
             scene.settings.rounds, scene.settings.round
         ),
     ];
-    lines.iter().map(|line| format!("- {line}\n")).collect()
+    list(&lines)
 }

@@ -18,7 +18,7 @@ use super::cpu::{Meter, memory};
 use super::logins::{Logins, Step};
 use super::pollers::Pollers;
 use super::polls::Polling;
-use super::report::{Cost, Row, thousands, time};
+use super::report::{Cost, Row, quantiles, thousands, time};
 use super::scene::Scene;
 use super::stage::INTERVAL;
 use super::{closed, plot};
@@ -145,17 +145,7 @@ fn show(scene: &mut Scene, measured: Measured, logins: &Logins, (seconds, cpu, r
         "< 50 ms",
         Some(approvals < 5e7),
     ));
-    let line = |name: &str, histogram: &Histogram<u64>| {
-        let at = |quantile| time(histogram.value_at_quantile(quantile) as f64);
-        format!(
-            "Open loop, {name}: p50 {}, p90 {}, p99 {}, p99.9 {}, longest {}.",
-            at(0.5),
-            at(0.9),
-            at(0.99),
-            at(0.999),
-            at(1.0)
-        )
-    };
+    let line = |name: &str, latency: &Histogram<u64>| quantiles(&format!("Open loop, {name}"), latency);
     let first: Vec<&String> = measured.errors.iter().chain(&told.errors).take(5).collect();
     report.notes.extend([
         line("polls", &measured.latency),

@@ -39,7 +39,7 @@ pub async fn run(
     meter: &Meter,
 ) -> Told {
     let options = sqlx::postgres::PgConnectOptions::from_url(&database.server_url.parse().unwrap()).unwrap();
-    let mut command = Command::new(program(meter));
+    let mut command = Command::new(program(*meter));
     let clients = CONNECTIONS.to_string();
     command.args(["-n", "-M", "prepared", "-c", &clients, "-j", "2", "-f"]).arg(script);
     command.arg("-h").arg(options.get_socket().unwrap()).args(["-p", &options.get_port().to_string()]);
@@ -67,7 +67,7 @@ pub async fn run(
 }
 
 /// Beside the server that runs, or in `PATH`.
-fn program(meter: &Meter) -> PathBuf {
+fn program(meter: Meter) -> PathBuf {
     let server = std::fs::read_link(format!("/proc/{}/exe", meter.postgres)).unwrap_or_default();
     let beside = server.with_file_name("pgbench");
     if beside.exists() { beside } else { PathBuf::from("pgbench") }

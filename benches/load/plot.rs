@@ -21,7 +21,7 @@ const CLASSES: [&str; 3] = ["one", "two", "three"];
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 380.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 36.0;
 const TOP: f64 = 70.0;
 const BOTTOM: f64 = 48.0;
 

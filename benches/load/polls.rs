@@ -9,7 +9,7 @@ use super::closed::{self, Turn, Verdict, Work};
 use super::cpu::{Meter, memory};
 use super::http::{Answer, Template};
 use super::processes::Process;
-use super::report::{Cost, Row, median, per_second, thousands, time};
+use super::report::{Cost, Report, Row, median, per_second, quantiles, thousands, time};
 use super::scene::Scene;
 use super::settings::CONNECTIONS;
 use super::{plot, stage::Codes};
@@ -116,8 +116,12 @@ pub async fn measure(scene: &mut Scene) {
         cases.push(case);
     }
     let [few, usual, many] = cases.as_slice() else { return };
+    rows(&mut scene.report, few, usual, many);
+    curves(&mut scene.report, usual);
+}
+
+fn rows(report: &mut Report, few: &Turns, usual: &Turns, many: &Turns) {
     let name = |case: &Turns| format!("pending poll, {} live codes", thousands(case.codes as f64));
-    let report = &mut scene.report;
     report.rows.push(Row::at_least(&name(usual), usual.rates(), 0.6));
     let (ours, bare) = (quantile(&usual.ours, 0.99), quantile(&usual.bare, 0.99));
     report.rows.push(Row {
@@ -145,22 +149,16 @@ pub async fn measure(scene: &mut Scene) {
         per_second(many.first_looks),
         thousands(many.codes as f64)
     ));
+}
+
+fn curves(report: &mut Report, usual: &Turns) {
     for (who, turns) in [("Countersign", &usual.ours), ("the bare handler", &usual.bare)] {
         let turn = &turns[turns.len() / 2];
         report.costs.push(Cost { work: format!("poll, {who}"), cpu: turn.cpu, driver: Some(turn.driver) });
     }
     let curves = [("Countersign", together(&usual.ours)), ("bare axum handler", together(&usual.bare))];
-    for (who, latency) in &curves {
-        let at = |quantile| time(latency.value_at_quantile(quantile) as f64);
-        report.notes.push(format!(
-            "Closed loop of polls, {who}: p50 {}, p90 {}, p99 {}, p99.9 {}, longest {}.",
-            at(0.5),
-            at(0.9),
-            at(0.99),
-            at(0.999),
-            at(1.0)
-        ));
-    }
+    let line = |(who, latency): &(&str, Histogram<u64>)| quantiles(&format!("Closed loop of polls, {who}"), latency);
+    report.notes.extend(curves.iter().map(line));
     let title = "Pending polls in a closed loop of 64 connections";
     report.plots.push(("polls.svg", plot::percentiles(title, &curves)));
 }

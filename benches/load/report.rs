@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use hdrhistogram::Histogram;
+
 use super::cpu::Cpu;
 
 /// A line of the table.
@@ -102,6 +104,13 @@ pub fn time(nanos: f64) -> String {
     }
 }
 
+/// How long requests took, in a line.
+pub fn quantiles(name: &str, latency: &Histogram<u64>) -> String {
+    let at = |quantile| time(latency.value_at_quantile(quantile) as f64);
+    let [p50, p90, p99, p999, longest] = [0.5, 0.9, 0.99, 0.999, 1.0].map(at);
+    format!("{name}: p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, longest {longest}.")
+}
+
 /// The one in the middle.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
@@ -146,7 +155,7 @@ impl Report {
         let costs = self.costs();
         let cells: Vec<[&str; 5]> = costs.iter().map(|line| line.each_ref().map(String::as_str)).collect();
         let rows: Vec<_> = self.rows.iter().map(Row::cells).collect();
-        let notes: String = self.notes.iter().map(|note| format!("- {note}\n")).collect();
+        let notes = list(&self.notes);
         for (name, content) in [
             ("machine", about.to_owned()),
             ("table", markdown(&Self::HEAD, &rows)),
@@ -171,10 +180,15 @@ fn replaced(text: &str, name: &str, content: &str) -> String {
     format!("{before}{begin}{content}{end}{after}")
 }
 
+/// A list in Markdown.
+pub fn list(items: &[String]) -> String {
+    items.iter().flat_map(|item| ["- ", item, "\n"]).collect()
+}
+
 fn markdown<const N: usize>(head: &[&str; N], lines: &[[&str; N]]) -> String {
     let mut text = format!("| {} |\n|{}\n", head.join(" | "), " --- |".repeat(N));
     for line in lines {
-        text.push_str(&format!("| {} |\n", line.join(" | ")));
+        text.extend(["| ", &line.join(" | "), " |\n"]);
     }
     text
 }
