@@ -273,6 +273,11 @@ impl Server {
         upkeep.keep_with(later, "proofs", move |stop| replay::watch(installation.clone(), stop));
         let (pool, keyring) = (self.installation.pool.clone(), self.installation.keyring.clone());
         upkeep.keep_with(later, "audit links", move |stop| linker::watch(pool.clone(), keyring.clone(), stop));
+        let (doubts, installation, database) =
+            (self.endpoints.doubts.clone(), self.installation.clone(), self.database.clone());
+        upkeep.keep("redemptions in doubt", move |stop| {
+            doubts.clone().watch(installation.clone(), database.clone(), stop)
+        });
         let places = self.settings.places.clone();
         upkeep.keep("places", move |stop| geo::watch(places.clone(), stop));
         upkeep.into_tasks()

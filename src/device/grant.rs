@@ -170,6 +170,15 @@ impl Grant {
         self.claimed_by == Some(browser)
     }
 
+    /// When its tokens were made.
+    #[must_use]
+    pub fn redeemed_at(&self) -> Option<DateTime<Utc>> {
+        match self.state {
+            State::Redeemed { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
     /// Whether its time has passed.
     #[must_use]
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {

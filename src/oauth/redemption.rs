@@ -72,7 +72,7 @@ pub async fn redeem(
         OAuthError::server_error()
     })?;
     let event = EventId::new(now, &installation.random.bytes());
-    let minted = endpoints.doubts.about(session.id, answer, session.dpop_jkt.clone(), now);
+    let minted = endpoints.doubts.about((grant.id, session.id), answer, session.dpop_jkt.clone(), now);
     let redeemed = write(conn, &session, &approval.person, given.number, event, now).await?;
     if let Some(answer) = minted.settled().filter(|_| redeemed) {
         return Ok(Ok(answer));

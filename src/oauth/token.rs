@@ -17,7 +17,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use crate::audit;
@@ -39,6 +39,7 @@ use crate::telemetry::metrics;
 
 use super::client_auth::Credentials;
 use super::device_authorization::may_log_in;
+use super::doubts::{OUTAGE_SETTLES, OUTAGE_UNNOTICED};
 use super::openapi::{refusals, requests};
 use super::possession::{self, Possession};
 use super::redemption::{self, Approved, Given};
@@ -293,10 +294,16 @@ impl<'a> Poll<'a> {
                     return Ok(Look::decided(Err(possession::used_before())));
                 }
                 let jkt = proof.as_ref().map(|proof| &*proof.jkt);
-                match self.endpoints.doubts.settle(session, jkt, now) {
+                match self.endpoints.doubts.settle(session, jkt) {
                     Some(tokens) => return Ok(Look::decided(Ok(tokens))),
-                    None => OAuthError::invalid_grant("The tokens of this code were sent to another poll."),
+                    // They were sent to another poll, or the redemption is being taken back: the next look says which.
+                    None => OAuthError::authorization_pending("The tokens of this code are on their way: poll again."),
                 }
+            }
+            (Answer::Redeemed(_) | Answer::Replayed(_), _) if self.may_be_in_doubt(&grant, now) => {
+                OAuthError::authorization_pending(
+                    "The database was lost while the tokens of this code were on their way: keep polling at the same interval.",
+                )
             }
             (Answer::Redeemed(_), _) => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
             (Answer::Replayed(session), _) => {
@@ -307,6 +314,13 @@ impl<'a> Poll<'a> {
             }
         };
         Ok(Look::decided(Err(refusal)))
+    }
+
+    /// Whether the grant was redeemed when the database was about to be lost, and this may still be taken back.
+    fn may_be_in_doubt(&self, grant: &Grant, now: DateTime<Utc>) -> bool {
+        let lost = self.endpoints.database.lost_ago(OUTAGE_SETTLES).and_then(|ago| TimeDelta::from_std(ago).ok());
+        let ago = grant.redeemed_at().map(|at| now - at);
+        lost.zip(ago).is_some_and(|(lost, redeemed)| redeemed <= lost + OUTAGE_UNNOTICED)
     }
 
     /// Holds an open grant in memory, as it was looked up.

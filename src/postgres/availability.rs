@@ -7,14 +7,14 @@
 //!    So a dead network, on which TCP would wait for a quarter of an hour, ends no request later than that.
 //! 4. When it answers again, the connections that the pool kept meanwhile are thrown away before anybody gets one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How often to ask while the database answers.
@@ -41,6 +41,8 @@ struct Parts {
     away: AtomicBool,
     /// How often it was lost.
     losses: watch::Sender<u64>,
+    /// When it was lost last, and when it answered again.
+    outage: Mutex<Option<(Instant, Option<Instant>)>>,
 }
 
 /// The database is away, or was lost while it was waited for.
@@ -106,8 +108,21 @@ impl Availability {
         }
     }
 
+    /// How long ago it was lost, if it is away or answers again for no longer than `settles`.
+    #[must_use]
+    pub fn lost_ago(&self, settles: Duration) -> Option<Duration> {
+        let (lost, answers_again) = (*self.outage())?;
+        let settled = answers_again.is_some_and(|since| since.elapsed() > settles);
+        (!settled).then(|| lost.elapsed())
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Option<(Instant, Option<Instant>)>> {
+        self.0.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lose(&self, why: &str) {
         if !self.0.away.swap(true, Ordering::AcqRel) {
+            *self.outage() = Some((Instant::now(), None));
             tracing::error!(why, "the database is away: requests are told so until it answers again");
         }
         // After the flag: whoever begins in between sees it.
@@ -121,6 +136,9 @@ impl Availability {
         for _ in 0..pool.num_idle() {
             // Dropped rather than closed: nobody is there to say good-bye to.
             drop(pool.try_acquire().map(sqlx::pool::PoolConnection::detach));
+        }
+        if let Some((_, answers_again)) = &mut *self.outage() {
+            *answers_again = Some(Instant::now());
         }
         self.0.away.store(false, Ordering::Release);
         tracing::info!("the database answers again");

@@ -188,12 +188,6 @@ impl Postgres {
         connection.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
     }
 
-    /// Runs a statement in the servers' database.
-    pub async fn tell_database(&self, statement: &str) {
-        let mut connection = self.connect(DATABASE).await.unwrap();
-        connection.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
-    }
-
     /// The number that a query of the servers' database gives.
     pub async fn number(&self, query: &str) -> i64 {
         let mut connection = self.connect(DATABASE).await.unwrap();

@@ -161,9 +161,8 @@ async fn a_redemption_whose_answer_a_dead_network_swallowed_is_told_to_the_next_
     };
     let (answer, ()) = futures_util::future::join(node.send(device.poll_request()), swallow).await;
     assert_eq!(answer.error(), "authorization_pending", "{}", answer.body);
-    let count = async |sql: &'static str| -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&app.installation.pool).await.unwrap()
-    };
+    let count =
+        async |sql: &'static str| -> i64 { sqlx::query_scalar(sql).fetch_one(&app.installation.pool).await.unwrap() };
     while count("SELECT count(*) FROM device_grant WHERE state = 'redeemed'").await == 0 {
         sleep(Duration::from_millis(20)).await;
     }
