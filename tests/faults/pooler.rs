@@ -57,7 +57,8 @@ async fn pgbouncer_is_restarted() {
     scene.close("PgBouncer restarted").await;
 }
 
-/// The connection that listens is one that PgBouncer lends, and so hears nothing: the servers know, and say what is to be done.
+/// Over a connection that PgBouncer lends nothing can be heard, and whoever listened on one would disturb those who are lent it
+/// next. The servers know, and say what is to be done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_do_not_know_of_pgbouncer_find_decisions_all_the_same() {
     let scene = Scene::behind_pgbouncer(2, Way::PooledAndDeaf).await;
