@@ -45,8 +45,8 @@ use crate::notice::mail::Mailer;
 use crate::notice::webhook::NoHttpClient as NoWebhooks;
 use crate::oauth::{self, Doubts, Endpoints, Requests};
 use crate::pages::{self, Pages};
-use crate::postgres::Availability;
 use crate::postgres::notifications::{Ear, Listening};
+use crate::postgres::{Availability, Direct};
 use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::requests::CountRequests;
@@ -87,6 +87,8 @@ pub struct Server {
 /// What is set of a server, besides its installation.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// How to listen to the other nodes, when requests go to the database through a pooler; none: as they do.
+    pub direct: Option<Direct>,
     /// Whose X-Forwarded-For counts.
     pub proxies: TrustedProxies,
     /// How signing keys are rotated.
@@ -108,6 +110,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            direct: None,
             proxies: TrustedProxies::default(),
             keys: life::Policy::default(),
             patience: Patience::default(),
@@ -255,7 +258,8 @@ impl Server {
         let (now, later) = ((&self.database, Duration::ZERO), (&self.database, RESTART));
         let (installation, waiting, services) =
             (self.installation.clone(), self.endpoints.waiting.clone(), self.endpoints.services.clone());
-        let listening = move |stop| listening(&installation, &waiting, &services, stop);
+        let direct = self.settings.direct.clone();
+        let listening = move |stop| listening(&installation, direct.as_ref(), &waiting, &services, stop);
         upkeep.keep_with(now, "notifications", listening);
         let (installation, waiting, services) =
             (self.installation.clone(), self.endpoints.waiting.clone(), self.endpoints.services.clone());
@@ -335,12 +339,14 @@ impl Server {
 /// Listens to the other nodes.
 fn listening(
     installation: &Installation,
+    direct: Option<&Direct>,
     waiting: &Waiting,
     services: &KnownServices,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
     let mark = installation.random.bytes::<16>().map(|byte| format!("{byte:02x}")).concat();
-    let to = PgConnectOptions::clone(&installation.pool.connect_options());
+    let as_requests = || PgConnectOptions::clone(&installation.pool.connect_options());
+    let to = direct.map_or_else(as_requests, |Direct(options)| options.clone());
     let ears: Vec<Arc<dyn Ear>> = vec![Arc::new(waiting.clone()), Arc::new(services.clone())];
     Listening { to, pool: installation.pool.clone(), mark, ears }.until(stop)
 }

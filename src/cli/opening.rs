@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Database, PublicUrl, is_open_to_all};
 use crate::installation::{Installation, Parts};
 use crate::postgres::managed::{Managed, ManagedError, Options};
-use crate::postgres::{self, PgPool, roles};
+use crate::postgres::{self, Direct, PgPool, roles};
 use crate::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
 
 /// The file that `countersign apply` looks for when a file is named nowhere.
@@ -125,11 +125,12 @@ pub fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
 /// Opens what a configuration describes.
 pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
     let mut secrets = config.installation_secrets()?;
-    let Database { url, owner_url, max_connections } = &config.database;
-    let (roles, postgres) = match (url, owner_url) {
-        (Some(url), owner) => (Roles::of_urls(url, owner.as_ref())?, None),
-        (None, Some(_)) => bail!("database.owner_url is set without database.url, which the server itself uses"),
-        (None, None) => {
+    let Database { url, owner_url, listen_url, max_connections } = &config.database;
+    let (roles, postgres) = match (url, owner_url, listen_url) {
+        (Some(url), owner, _) => (Roles::of_urls(url, owner.as_ref(), direct(&config.database)?)?, None),
+        (None, Some(_), _) => bail!("database.owner_url is set without database.url, which the server itself uses"),
+        (None, None, Some(_)) => bail!("database.listen_url is set without database.url, which requests use"),
+        (None, None, None) => {
             let (url, postgres) = managed_database(&config.data_dir).await?;
             (Roles::of_managed(&url)?, postgres)
         }
@@ -140,6 +141,12 @@ pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
     let pool = roles.pool(*max_connections).await?;
     let installation = assemble(pool, &secrets, config.public_url.clone(), false)?;
     Opened::around(installation, postgres).await
+}
+
+/// The way to the database past a pooler, if one is set.
+pub fn direct(database: &Database) -> anyhow::Result<Option<Direct>> {
+    let options = database.listen_url.as_ref().map(|url| postgres::options(url.expose())).transpose();
+    Ok(options.context("database.listen_url is malformed")?.map(Direct))
 }
 
 /// Opens the installation in a data directory, in dev mode, as its one process.
@@ -189,19 +196,21 @@ struct Roles {
     /// Who brings it up to date; none: the server.
     owner: Option<PgConnectOptions>,
     server: PgConnectOptions,
+    /// Past the pooler that the server goes through.
+    direct: Option<Direct>,
 }
 
 impl Roles {
-    fn of_urls(url: &SecretText, owner: Option<&SecretText>) -> anyhow::Result<Self> {
+    fn of_urls(url: &SecretText, owner: Option<&SecretText>, direct: Option<Direct>) -> anyhow::Result<Self> {
         let server = postgres::options(url.expose()).context("database.url is malformed")?;
         let owner = owner.map(|url| postgres::options(url.expose())).transpose();
-        Ok(Self { owner: owner.context("database.owner_url is malformed")?, server })
+        Ok(Self { owner: owner.context("database.owner_url is malformed")?, server, direct })
     }
 
     /// In a managed PostgreSQL, whose URL is its owner's. The other role is made when it isn't there.
     fn of_managed(url: &SecretText) -> anyhow::Result<Self> {
         let owner = postgres::options(url.expose())?;
-        Ok(Self { server: owner.clone().username(SERVER_ROLE), owner: Some(owner) })
+        Ok(Self { server: owner.clone().username(SERVER_ROLE), owner: Some(owner), direct: None })
     }
 
     /// Brings the database up to date, and connects to it as the server.
@@ -212,7 +221,7 @@ impl Roles {
         }
         let pool = postgres::pool(self.server, max_connections);
         if self.owner.is_none() {
-            postgres::migrate(&pool).await.context(FAILED)?;
+            postgres::migrate(&pool, self.direct.as_ref()).await.context(FAILED)?;
         }
         Ok(pool)
     }

@@ -64,6 +64,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tracing::warn!(file = %file.display(), "{EXPOSED}");
     }
     let settings = Settings {
+        direct: opening::direct(&config.database)?,
         proxies: TrustedProxies::from(config.trusted_proxies),
         keys: life::Policy { rotation: config.keys.rotation },
         places,

@@ -14,7 +14,7 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 22] = [
+const SETTINGS: [(&str, &[&str], Kind); 23] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DRAIN", &["drain"], Kind::Text),
@@ -23,6 +23,7 @@ const SETTINGS: [(&str, &[&str], Kind); 22] = [
     ("TRUSTED_PROXIES", &["trusted_proxies"], Kind::List),
     ("DATABASE_URL", &["database", "url"], Kind::Text),
     ("DATABASE_OWNER_URL", &["database", "owner_url"], Kind::Text),
+    ("DATABASE_LISTEN_URL", &["database", "listen_url"], Kind::Text),
     ("DATABASE_MAX_CONNECTIONS", &["database", "max_connections"], Kind::Number),
     ("KEYS_ROTATION", &["keys", "rotation"], Kind::Text),
     ("GEO_DATABASE", &["geo", "database"], Kind::Text),

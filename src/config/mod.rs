@@ -80,13 +80,15 @@ pub struct Database {
     pub url: Option<SecretText>,
     /// The same database as the role that owns the tables, and that the server itself isn't.
     pub owner_url: Option<SecretText>,
+    /// The same database past a pooler that `url` leads through: for what needs one connection for long.
+    pub listen_url: Option<SecretText>,
     /// The most connections that this process opens.
     pub max_connections: u32,
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: None, owner_url: None, max_connections: 10 }
+        Self { url: None, owner_url: None, listen_url: None, max_connections: 10 }
     }
 }
 
@@ -283,7 +285,8 @@ fn holds_secrets(table: &toml::Table) -> bool {
     let has = |part: &str, key: &str| {
         table.get(part).and_then(toml::Value::as_table).is_some_and(|part| part.contains_key(key))
     };
-    table.contains_key("secrets") || has("database", "url") || has("database", "owner_url") || has("mail", "smtp")
+    let urls = ["url", "owner_url", "listen_url"];
+    table.contains_key("secrets") || urls.iter().any(|url| has("database", url)) || has("mail", "smtp")
 }
 
 /// Whether the file's mode lets every account of this machine read it. A group may: that is how secrets are handed to

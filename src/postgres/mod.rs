@@ -6,6 +6,7 @@ pub mod notifications;
 pub mod roles;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -33,8 +34,9 @@ const GREETING: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A server that is lost in the middle of a transaction holds its locks until PostgreSQL notices, which TCP alone lets take
-/// hours. Said on each connection rather than when it is made: a pooler between may refuse such parameters. What takes longest
-/// within a transaction is hashing one password.
+/// hours. Said on each connection rather than when it is made: a pooler between may refuse such parameters. One that lends
+/// connections for a transaction keeps it on whichever it lent for this, and others never hear it: there the pooler has to say
+/// it to each (`connect_query`, docs/operations.md). What takes longest within a transaction is hashing one password.
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'";
 
 /// Has PostgreSQL end a query whose connection was closed, which it else notices at the query's end: one that waits for a lock
@@ -43,7 +45,18 @@ const ATTENTIVE: &str = "SET client_connection_check_interval = '2s'";
 
 /// How to connect to the database that `url` names.
 pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
-    Ok(PgConnectOptions::from_str(url)?.application_name("countersign"))
+    // PgBouncer refuses a connection that asks for digits, and PostgreSQL's default is exact since version 12.
+    Ok(PgConnectOptions::from_str(url)?.application_name("countersign").extra_float_digits(None::<i8>))
+}
+
+/// The way to the database past a pooler. `Debug` says nothing of it, since it holds a password.
+#[derive(Clone)]
+pub struct Direct(pub PgConnectOptions);
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Direct(…)")
+    }
 }
 
 /// Opens a pool. Connections are made when they are needed: a database that is away doesn't keep the server from starting.
@@ -81,11 +94,20 @@ async fn answers(conn: &mut PgConnection, within: Duration) -> Result<(), sqlx::
     answered.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
-/// Brings the schema up to date. Many processes may start at once: sqlx holds an advisory lock meanwhile. Where there is
-/// nothing to do, a role that may not do it is enough.
-pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+/// Brings the schema up to date. Many processes may start at once: sqlx holds an advisory lock meanwhile, which is the
+/// session's: a pooler that lends connections for a transaction would keep it for ever. Where there is nothing to do, a role that
+/// may not do it is enough.
+pub async fn migrate(pool: &PgPool, direct: Option<&Direct>) -> Result<(), MigrateError> {
     let mut conn = pool.acquire().await?;
-    if is_up_to_date(&mut conn).await? { Ok(()) } else { migrate_with(&mut conn).await }
+    if is_up_to_date(&mut conn).await? {
+        return Ok(());
+    }
+    let Some(Direct(past_the_pooler)) = direct else { return migrate_with(&mut conn).await };
+    drop(conn);
+    let connecting = timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(past_the_pooler));
+    let mut conn = connecting.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+    migrate_with(&mut conn).await?;
+    Ok(conn.close().await?)
 }
 
 async fn migrate_with(conn: &mut PgConnection) -> Result<(), MigrateError> {

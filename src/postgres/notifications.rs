@@ -5,14 +5,20 @@
 //!    nobody listened is never said again. So an [`Ear`] is told when the node begins to hear and when it has become
 //!    deaf, and looks again for what it may have missed.
 //! 3. A connection can be dead without anybody saying so: its network drops packets, or it leads to a server that is not
-//!    the primary any more while requests reach the new one. So the node calls itself through the pool that requests
-//!    use, and holds itself for deaf when it doesn't hear its own calls.
+//!    the primary any more while requests reach the new one. So the node calls itself through the pool that requests use. It
+//!    hears from its first call on, and holds itself for deaf when the next ones don't come.
+//! 4. A pooler that lends connections for a transaction must not be told to listen. One of PostgreSQL's processes would, for
+//!    good, and whoever was lent it next would get what was notified, in the midst of their answers. So the connection is named
+//!    when it is made, in a way that poolers don't pass on, and asked for its name first.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Row as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::PgPool;
@@ -26,6 +32,24 @@ const CALL_EVERY: Duration = Duration::from_millis(1_500);
 /// How long nothing may be heard, calls included. A device polls every five seconds, and what was missed is to be found
 /// by its next poll.
 const SILENCE: Duration = Duration::from_millis(3_500);
+
+/// The setting that holds the name of a connection that listens, asked for without a prepared statement.
+const NAME: &str = "countersign.listener";
+const ASK_NAME: &str = "SELECT current_setting('countersign.listener', true)";
+
+/// The error class of a connection that asks for what a pooler doesn't give (protocol violation).
+const REFUSED: &str = "08P01";
+
+/// Why a node doesn't listen.
+const POOLED: &str =
+    "a pooler stands between, over which nothing can be heard: set database.listen_url to lead past it";
+
+/// Why a node never heard anything.
+const ELSEWHERE: &str =
+    "this node does not hear its own calls: database.listen_url and database.url have to lead to one database";
+
+/// Why a node hears nothing any more.
+const SILENT: &str = "this node does not hear its own calls any more";
 
 /// How long to wait before the connection is made again.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -49,7 +73,7 @@ pub struct Listening {
     pub to: PgConnectOptions,
     /// The connections that requests use.
     pub pool: PgPool,
-    /// What the node calls itself. No other node is called so.
+    /// What the node calls itself: letters and digits. No other node is called so.
     pub mark: String,
     /// Who listens.
     pub ears: Vec<Arc<dyn Ear>>,
@@ -58,39 +82,41 @@ pub struct Listening {
 impl Listening {
     /// Listens until `stop`.
     pub async fn until(self, stop: CancellationToken) {
+        let listens = Notify::new();
         tokio::select! {
-            () = self.listen() => {}
-            () = self.call() => {}
+            () = self.listen(&listens) => {}
+            () = self.call(&listens) => {}
             () = stop.cancelled() => {}
         }
     }
 
-    async fn listen(&self) {
+    async fn listen(&self, listens: &Notify) {
         let mut hears = true;
         loop {
-            let Err(error) = self.listen_once(&mut hears).await;
+            let Err(error) = self.listen_once(listens, &mut hears).await;
             // Said once, and not every second.
             if std::mem::take(&mut hears) {
                 tracing::warn!(%error, "not hearing the other nodes: what they decide is looked up meanwhile");
             }
-            tokio::time::sleep(RECONNECT).await;
+            sleep(RECONNECT).await;
         }
     }
 
-    async fn listen_once(&self, hears: &mut bool) -> Result<Infallible, sqlx::Error> {
-        // Made anew each time: a dead connection must not be waited for.
-        let one = PgPoolOptions::new().max_connections(1).acquire_timeout(SILENCE).connect_lazy_with(self.to.clone());
-        let mut listener = PgListener::connect_with(&one).await?;
-        listener.eager_reconnect(false);
+    async fn listen_once(&self, listens: &Notify, hears: &mut bool) -> Result<Infallible, sqlx::Error> {
+        let mut listener = self.connect().await?;
         listener.listen_all(self.ears.iter().map(|ear| ear.channel()).chain([CALLS])).await?;
-        let _until_it_ends = Hearing::begin(&self.ears);
-        let mut called = tokio::time::Instant::now();
+        listens.notify_one();
+        // Until this connection ends. Only what was called after LISTEN is heard: from the first call on nothing is missed.
+        let mut hearing = None;
+        let mut called = Instant::now();
         loop {
-            let heard = tokio::time::timeout_at(called + SILENCE, listener.try_recv()).await;
-            let notification = heard.map_err(|_| silence())??.ok_or_else(|| lost("the connection was lost"))?;
+            let heard = timeout_at(called + SILENCE, listener.try_recv()).await;
+            let silence = |_| lost(if hearing.is_some() { SILENT } else { ELSEWHERE });
+            let notification = heard.map_err(silence)??.ok_or_else(|| lost("the connection was lost"))?;
             if notification.channel() == CALLS {
                 if notification.payload() == self.mark {
-                    called = tokio::time::Instant::now();
+                    called = Instant::now();
+                    hearing.get_or_insert_with(|| Hearing::begin(&self.ears));
                     if !std::mem::replace(hears, true) {
                         tracing::info!("hearing the other nodes again");
                     }
@@ -101,19 +127,33 @@ impl Listening {
         }
     }
 
-    /// Calls this node for ever. It is heard if the connection that listens leads to where requests are written.
-    async fn call(&self) {
-        let mut every = tokio::time::interval(CALL_EVERY);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// A connection that is this node's alone.
+    async fn connect(&self) -> Result<PgListener, sqlx::Error> {
+        // Made anew each time: a dead connection must not be waited for.
+        let one = PgPoolOptions::new().max_connections(1).acquire_timeout(SILENCE);
+        let one = one.connect_lazy_with(self.to.clone().options([(NAME, &self.mark)]));
+        let connected = PgListener::connect_with(&one).await;
+        let mut listener = connected.map_err(|error| if is_refused(&error) { lost(POOLED) } else { error })?;
+        listener.eager_reconnect(false);
+        let name: Option<String> = sqlx::raw_sql(ASK_NAME).fetch_one(&mut listener).await?.try_get(0)?;
+        if name.as_ref() == Some(&self.mark) { Ok(listener) } else { Err(lost(POOLED)) }
+    }
+
+    /// Calls this node for ever, and at once when it begins to listen. It is heard if the connection that listens leads to
+    /// where requests are written.
+    async fn call(&self, listens: &Notify) {
         loop {
-            every.tick().await;
             // Nothing is lost with a call, so no disk and no standby is waited for.
             let call = sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
                 .bind(CALLS)
                 .bind(&self.mark)
                 .execute(&self.pool);
             // Not to be heard says it all.
-            let _failed = tokio::time::timeout(SILENCE, call).await;
+            let _failed = timeout(SILENCE, call).await;
+            tokio::select! {
+                () = sleep(CALL_EVERY) => {}
+                () = listens.notified() => {}
+            }
         }
     }
 }
@@ -134,8 +174,8 @@ impl Drop for Hearing<'_> {
     }
 }
 
-fn silence() -> sqlx::Error {
-    lost("this node does not hear its own calls")
+fn is_refused(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == REFUSED)
 }
 
 fn lost(why: &'static str) -> sqlx::Error {

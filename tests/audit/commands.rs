@@ -287,7 +287,7 @@ async fn a_data_directory_with_one_role_gets_the_second() {
     conn.execute("CREATE DATABASE countersign").await.unwrap();
     conn.close().await.unwrap();
     let pool = postgres::pool(managed.connect_options("countersign"), 1);
-    postgres::migrate(&pool).await.unwrap();
+    postgres::migrate(&pool, None).await.unwrap();
     pool.close().await;
     managed.stop().await.unwrap();
     let secret = InstallationSecret::generate(&Random::system()).encode();

@@ -82,13 +82,13 @@ async fn the_owner_makes_the_servers_role_and_gives_it_what_came_later() {
     as_server.execute(insert).await.unwrap();
     assert!(!roles::may_rewrite_audit(&as_server).await.unwrap());
     // Nothing to migrate: the server's role is enough, for commands beside a server.
-    postgres::migrate(&as_server).await.unwrap();
+    postgres::migrate(&as_server, None).await.unwrap();
     conn.execute("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)")
         .await
         .unwrap();
-    assert!(postgres::migrate(&as_server).await.is_err());
+    assert!(postgres::migrate(&as_server, None).await.is_err());
     conn.execute("INSERT INTO _sqlx_migrations SELECT 99991231000000, description, now(), true, checksum, 1 FROM _sqlx_migrations LIMIT 1").await.unwrap();
-    let newer = postgres::migrate(&as_server).await.unwrap_err();
+    let newer = postgres::migrate(&as_server, None).await.unwrap_err();
     assert!(newer.to_string().contains("99991231000000"), "{newer}");
 }
 

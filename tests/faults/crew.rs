@@ -12,8 +12,8 @@ use super::ledger::{Counts, Ledger, Wish};
 use super::person::{Errand, Person};
 use super::wire::Wire;
 
-/// Devices that log in again and again. Every second one has its polls held.
-const DEVICES: usize = 12;
+/// How many devices log in again and again, usually. Every second one has its polls held.
+pub const DEVICES: usize = 12;
 
 /// Devices whose codes are asked for before anything breaks, and decided when all is well again.
 const PATIENT: usize = 8;
@@ -58,7 +58,7 @@ pub const ACCOUNTS: [(&str, &str); 2] =
 
 impl Crew {
     /// Begins, and waits until logins succeed and the patient devices have their codes.
-    pub async fn begin(wire: &Wire, ledger: &Arc<Ledger>, origin: &str) -> Self {
+    pub async fn begin(wire: &Wire, ledger: &Arc<Ledger>, origin: &str, devices: usize) -> Self {
         let (stage, _) = watch::channel(Stage::Busy);
         let mut crew = Self {
             ledger: ledger.clone(),
@@ -73,7 +73,7 @@ impl Crew {
             let person = Person::new(wire.beginning_at(number), ledger, origin, email, password);
             crew.people.spawn(decide_codes(person, crew.errands.clone()));
         }
-        for number in 0..DEVICES {
+        for number in 0..devices {
             crew.devices.spawn(log_in_often(
                 crew.device(wire, number),
                 crew.errands.clone(),

@@ -24,6 +24,7 @@
 // What a scene is made of.
 mod disk; // a small one, that is full
 mod node; // a server process
+mod pgbouncer; // between servers and PostgreSQL, lending connections
 mod postgres; // a primary, and its standby
 mod process; // processes that end with their test
 mod proxy; // between servers and PostgreSQL
@@ -43,4 +44,5 @@ mod doubt; // a COMMIT whose answer is lost
 mod many_nodes; // nothing at all
 mod network; // cut, slow, and without news of decisions
 mod nodes_away; // servers killed and suspended
+mod pooler; // PgBouncer between, restarted, and unknown to the servers
 mod silence; // a network that doesn't even say that it is gone

@@ -171,6 +171,16 @@ impl Postgres {
         self.place.sockets().join(format!(".s.PGSQL.{}", self.port))
     }
 
+    /// Where its socket is, and its port.
+    pub fn address(&self) -> (PathBuf, u16) {
+        (self.place.sockets(), self.port)
+    }
+
+    /// As whom it runs.
+    pub fn account(&self) -> &Account {
+        &self.place.account
+    }
+
     /// What it and the others of its scene logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.place.scene.join("postgres.log")).unwrap_or_default()

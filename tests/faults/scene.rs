@@ -12,9 +12,10 @@ use rustix::process::{Pid, test_kill_process};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::crew::{ACCOUNTS, Crew};
+use super::crew::{ACCOUNTS, Crew, DEVICES};
 use super::ledger::Ledger;
 use super::node::{Node, PROGRAM};
+use super::pgbouncer::PgBouncer;
 use super::postgres::{DATABASE, Postgres};
 use super::process::{Account, leashed, run};
 use super::proxy::Proxy;
@@ -61,6 +62,8 @@ password = { env = "BOB_PASSWORD" }
 /// A scene. What it holds ends in this order.
 pub struct Scene {
     pub nodes: Vec<Arc<Node>>,
+    /// Between the servers and the proxy, in some scenes.
+    pub pooler: Option<PgBouncer>,
     pub proxy: Proxy,
     pub postgres: Postgres,
     pub ledger: Arc<Ledger>,
@@ -78,19 +81,50 @@ pub struct Stage {
     turn: MutexGuard<'static, ()>,
 }
 
+/// How servers get to PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through the proxy.
+    Straight,
+    /// Through PgBouncer, and with `listen_url` past it, through the proxy.
+    PooledAndListening,
+    /// Through PgBouncer, and nothing says that it is there.
+    PooledAndDeaf,
+}
+
+/// The settings of a scene's servers.
+struct Common {
+    origin: String,
+    secret: String,
+    password: String,
+    /// Ports through which PostgreSQL is reached: by requests, …
+    requests: u16,
+    /// … by the owner, …
+    direct: u16,
+    /// … and by what listens, if that is said.
+    listens: Option<u16>,
+}
+
 impl Scene {
     /// So many servers.
     pub async fn of(nodes: usize) -> Self {
         let (turn, directory, password) = Stage::empty().await;
         let postgres = Postgres::primary(directory.path(), &password).await;
-        Stage { postgres, directory, password, turn }.with_servers(nodes).await
+        Stage { postgres, directory, password, turn }.with_servers(nodes, Way::Straight).await
+    }
+
+    /// So many servers behind one PgBouncer, which has four connections for all of them.
+    pub async fn behind_pgbouncer(nodes: usize, way: Way) -> Self {
+        let (turn, directory, password) = Stage::empty().await;
+        let postgres = Postgres::primary(directory.path(), &password).await;
+        Stage { postgres, directory, password, turn }.with_servers(nodes, way).await
     }
 
     /// So many servers, with a PostgreSQL on a disk of so many MiB. `None`: this process may not mount one.
     pub async fn on_small_disk(nodes: usize, size: u32) -> Option<Self> {
         let (turn, directory, password) = Stage::empty().await;
         let postgres = Postgres::on_small_disk(directory.path(), &password, size).await?;
-        Some(Stage { postgres, directory, password, turn }.with_servers(nodes).await)
+        Some(Stage { postgres, directory, password, turn }.with_servers(nodes, Way::Straight).await)
     }
 
     /// Speaks to all servers in turn.
@@ -101,7 +135,12 @@ impl Scene {
 
     /// The crew begins.
     pub async fn crew(&self) -> Crew {
-        Crew::begin(&self.wire(), &self.ledger, &self.origin).await
+        self.crew_of(DEVICES).await
+    }
+
+    /// A crew with so many devices.
+    pub async fn crew_of(&self, devices: usize) -> Crew {
+        Crew::begin(&self.wire(), &self.ledger, &self.origin, devices).await
     }
 
     /// The end: nothing may have been wrong, as far as people, devices, the database and the servers' logs know.
@@ -127,14 +166,25 @@ impl Stage {
         (turn, directory, URL_SAFE_NO_PAD.encode(random()))
     }
 
-    async fn with_servers(self, count: usize) -> Scene {
+    async fn with_servers(self, count: usize, way: Way) -> Scene {
         let Self { postgres, directory, password, turn } = self;
         let proxy = Proxy::before(&postgres.socket()).await;
-        let ports = free_ports(count);
+        let ports = free_ports(count + 1);
+        let (pooler_port, ports) = ports.split_last().unwrap();
+        let pooler = match way {
+            Way::Straight => None,
+            _ => Some(PgBouncer::before(&postgres, directory.path(), *pooler_port, &password).await),
+        };
         let origin = format!("http://localhost:{}", ports[0]);
-        let secret = STANDARD.encode(random());
-        let configuration =
-            |port: u16| configuration(&origin, port, directory.path(), &secret, &password, proxy.port());
+        let common = Common {
+            origin: origin.clone(),
+            secret: STANDARD.encode(random()),
+            password,
+            requests: if pooler.is_some() { *pooler_port } else { proxy.port() },
+            direct: proxy.port(),
+            listens: (way == Way::PooledAndListening).then(|| proxy.port()),
+        };
+        let configuration = |port: u16| configuration(&common, port, directory.path());
         apply(directory.path(), &configuration(ports[0]));
         let start = |(number, port): (usize, &u16)| {
             Arc::new(Node::start(number, *port, directory.path(), &configuration(*port)))
@@ -144,13 +194,16 @@ impl Stage {
             node.ready().await;
         }
         let ledger = Arc::default();
-        Scene { nodes, proxy, postgres, ledger, origin, _directory: directory, _turn: turn }
+        Scene { nodes, pooler, proxy, postgres, ledger, origin, _directory: directory, _turn: turn }
     }
 }
 
 /// The configuration of one server. Nothing limits the crew, which comes from one address.
-fn configuration(origin: &str, port: u16, scene: &Path, secret: &str, password: &str, database: u16) -> String {
-    let url = |role: &str| format!("postgres://{role}:{password}@127.0.0.1:{database}/{DATABASE}?sslmode=disable");
+fn configuration(common: &Common, port: u16, scene: &Path) -> String {
+    const SERVER: &str = "countersign_server";
+    let Common { origin, secret, password, requests, direct, listens } = common;
+    let url = |role: &str, by: u16| format!("postgres://{role}:{password}@127.0.0.1:{by}/{DATABASE}?sslmode=disable");
+    let listen_url = listens.map(|by| format!("listen_url = \"{}\"\n", url(SERVER, by))).unwrap_or_default();
     format!(
         "public_url = \"{origin}\"\n\
          listen = \"127.0.0.1:{port}\"\n\
@@ -159,6 +212,7 @@ fn configuration(origin: &str, port: u16, scene: &Path, secret: &str, password: 
          [database]\n\
          url = \"{}\"\n\
          owner_url = \"{}\"\n\
+         {listen_url}\
          [limits]\n\
          requests_per_address = 0\n\
          requests_per_client = 0\n\
@@ -167,8 +221,8 @@ fn configuration(origin: &str, port: u16, scene: &Path, secret: &str, password: 
          [phishing]\n\
          people = 0\n",
         scene.join(format!("data-{port}")).display(),
-        url("countersign_server"),
-        url(DATABASE),
+        url(SERVER, *requests),
+        url(DATABASE, *direct),
     )
 }
 

@@ -18,6 +18,7 @@ const WORDS: &[&str] = &[
     "secrets = [\"",
     "[database]\n",
     "url = \"postgres://u:pass-word-1@db/x\"\n",
+    "listen_url = \"postgres://u:pass-word-3@db/x\"\n",
     "max_connections = 10\n",
     "[keys]\nrotation = \"90d\"\n",
     "[phishing]\nwithin = \"1h\"\n",
@@ -88,8 +89,13 @@ fn written(text: &str) -> PathBuf {
 }
 
 /// The variables that hold secrets.
-const OF_THE_ENVIRONMENT: [&str; 4] =
-    ["COUNTERSIGN_SECRETS", "COUNTERSIGN_DATABASE_URL", "COUNTERSIGN_DATABASE_OWNER_URL", "COUNTERSIGN_MAIL_SMTP"];
+const OF_THE_ENVIRONMENT: [&str; 5] = [
+    "COUNTERSIGN_SECRETS",
+    "COUNTERSIGN_DATABASE_URL",
+    "COUNTERSIGN_DATABASE_OWNER_URL",
+    "COUNTERSIGN_DATABASE_LISTEN_URL",
+    "COUNTERSIGN_MAIL_SMTP",
+];
 
 /// What nobody else should know of them.
 fn secrets_of(file: &str, environment: &[(String, String)]) -> Vec<String> {
@@ -101,9 +107,9 @@ fn secrets_of(file: &str, environment: &[(String, String)]) -> Vec<String> {
     let Ok(table) = file.parse::<toml::Table>() else { return secrets };
     let listed = table.get("secrets").and_then(toml::Value::as_array).into_iter().flatten();
     let within = |part: &str, key: &str| table.get(part).and_then(|part| part.get(key));
-    let named =
-        [table.get("secrets"), within("database", "url"), within("database", "owner_url"), within("mail", "smtp")];
-    secrets.extend(listed.chain(named.into_iter().flatten()).filter_map(toml::Value::as_str).map(str::to_owned));
+    let urls = ["url", "owner_url", "listen_url"].map(|url| within("database", url));
+    let named = [table.get("secrets"), within("mail", "smtp")].into_iter().chain(urls);
+    secrets.extend(listed.chain(named.flatten()).filter_map(toml::Value::as_str).map(str::to_owned));
     secrets
 }
 
