@@ -62,9 +62,6 @@ pub const WINDOW: TimeDelta = TimeDelta::hours(1);
 /// everybody else wait.
 const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '2s'";
 
-/// How many rows are deleted at once.
-const BATCH: i64 = 1000;
-
 /// A cost to be taken from a budget.
 #[derive(Clone, Debug)]
 pub struct Charge {
@@ -233,21 +230,18 @@ pub async fn spent(
     Ok(spent.unwrap_or(0))
 }
 
-/// Deletes budgets of which nothing was spent for an hour.
-pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    loop {
-        let deleted = sqlx::query!(
-            "DELETE FROM budget WHERE (purpose, subject) IN (
-                 SELECT purpose, subject FROM budget WHERE over_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
-            now,
-            BATCH,
-        )
-        .execute(&mut *conn)
-        .await?;
-        if deleted.rows_affected() < BATCH.unsigned_abs() {
-            return Ok(());
-        }
-    }
+/// Deletes budgets of which nothing was spent for an hour, at most so many, and says how many.
+pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "DELETE FROM budget WHERE (purpose, subject) IN (
+             SELECT purpose, subject FROM budget WHERE over_at <= $1
+             ORDER BY over_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        now,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(deleted.rows_affected())
 }
 
 #[cfg(test)]

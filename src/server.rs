@@ -27,14 +27,13 @@ use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::audit::linker;
-use crate::config::{Limits, Phishing};
+use crate::config::{Limits, Phishing, Retention};
 use crate::device::intake::Intake;
 use crate::device::live::LiveCodes;
 use crate::device::lookup::Lookups;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
 use crate::directory::known::KnownServices;
-use crate::dpop::replay;
 use crate::geo::{self, Places};
 use crate::http::client_address::{self, TrustedProxies};
 use crate::http::page_headers;
@@ -101,6 +100,8 @@ pub struct Settings {
     pub phishing: Phishing,
     /// How many codes may be asked for. None of it holds in dev mode.
     pub limits: Limits,
+    /// How long what is over is kept.
+    pub retention: Retention,
     /// How mails are sent.
     pub mailer: Mailer,
     /// How long requests that are under way may take once the server was asked to end.
@@ -117,6 +118,7 @@ impl Default for Settings {
             places: Places::default(),
             phishing: Phishing::default(),
             limits: Limits::default(),
+            retention: Retention::default(),
             mailer: Mailer::default(),
             drain: DRAIN,
         }
@@ -264,8 +266,10 @@ impl Server {
         let (installation, waiting, services) =
             (self.installation.clone(), self.endpoints.waiting.clone(), self.endpoints.services.clone());
         upkeep.keep("waiting", move |stop| waiting.clone().keep(installation.clone(), services.clone(), stop));
-        let installation = self.installation.clone();
-        upkeep.keep_with(later, "housekeeping", move |stop| housekeeping::watch(installation.clone(), stop));
+        let (installation, live) = (self.installation.clone(), self.endpoints.live.clone());
+        upkeep.keep_with(later, "live codes", move |stop| live.clone().keep(installation.clone(), stop));
+        let (installation, retention) = (self.installation.clone(), self.settings.retention);
+        upkeep.keep_with(later, "housekeeping", move |stop| housekeeping::watch(installation.clone(), retention, stop));
         let (installation, notices) = (self.installation.clone(), self.pages.notices.clone());
         upkeep.keep_with(later, "notices", move |stop| delivery::watch(installation.clone(), notices.clone(), stop));
         let (keys, installation, policy) =
@@ -273,8 +277,6 @@ impl Server {
         upkeep.keep_with(later, "signing keys", move |stop| {
             life::watch(keys.clone(), installation.clone(), policy, stop)
         });
-        let installation = self.installation.clone();
-        upkeep.keep_with(later, "proofs", move |stop| replay::watch(installation.clone(), stop));
         let (pool, keyring) = (self.installation.pool.clone(), self.installation.keyring.clone());
         upkeep.keep_with(later, "audit links", move |stop| linker::watch(pool.clone(), keyring.clone(), stop));
         let (doubts, installation, database) =

@@ -21,7 +21,7 @@ use crate::http::client_address::subscriber;
 use crate::ids::{OrganizationId, UserId};
 use crate::secrets::{Keyring, Purpose};
 
-pub use store::{BATCH, Delay, Reservation, Try, reserve, sweep};
+pub use store::{Delay, Reservation, Try, reserve, sweep};
 
 /// The random part of a known browser's cookie.
 pub type KnownBrowserId = [u8; 16];

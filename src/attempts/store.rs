@@ -15,9 +15,6 @@ const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'";
 /// How many seconds a node's clock may be ahead of another's for the longest delays to hold at both.
 const SKEW: u32 = 60;
 
-/// How many rows [`sweep`] deletes at a time.
-pub const BATCH: u64 = 500;
-
 /// Whether a try may be made now.
 pub enum Reservation {
     /// It may, and counts as wrong until it turns out to be right.
@@ -155,14 +152,14 @@ impl Delay {
     }
 }
 
-/// Deletes what is forgotten.
-pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+/// Deletes what is forgotten, at most so many rows, and says how many.
+pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query!(
-        "DELETE FROM attempt WHERE subject_mac IN
-             (SELECT subject_mac FROM attempt WHERE forget_at <= $1 AND not_before <= $1 LIMIT $2)
-             AND forget_at <= $1",
+        "DELETE FROM attempt WHERE subject_mac IN (
+             SELECT subject_mac FROM attempt WHERE forget_at <= $1 AND not_before <= $1
+             ORDER BY forget_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
         now,
-        i64::try_from(BATCH).unwrap_or(i64::MAX),
+        most,
     )
     .execute(conn)
     .await?;

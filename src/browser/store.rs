@@ -65,11 +65,14 @@ pub(super) async fn by_previous_token(
     Ok(row.map(|row| BrowserSession { id: row.id.into(), grant_id: row.grant_id.map(GrantId) }))
 }
 
-/// Deletes sessions that are over, with all that belongs to them.
-pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+/// Deletes sessions that are over, with all that belongs to them: at most so many, and says how many.
+pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query!(
-        "DELETE FROM browser_session WHERE id IN (SELECT id FROM browser_session WHERE expires_at <= $1 LIMIT 500)",
-        now
+        "DELETE FROM browser_session WHERE id IN (
+             SELECT id FROM browser_session WHERE expires_at <= $1
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        now,
+        most,
     )
     .execute(conn)
     .await?;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::audit::linker;
+use crate::audit::{linker, retention};
 use crate::clock::Clock;
 use crate::config::{Config, Database, PublicUrl, is_open_to_all};
 use crate::installation::{Installation, Parts};
@@ -74,15 +75,44 @@ pub struct Opened {
     pub installation: Installation,
     /// The PostgreSQL that runs for it, if it is ours.
     pub postgres: Option<Managed>,
+    /// Who owns the database, as far as is known.
+    owner: PgConnectOptions,
     /// Every transaction of this process, and none that was over before, has this number or a later one.
     began_at: i64,
 }
 
 impl Opened {
     /// Around an installation whose database is up to date.
-    async fn around(installation: Installation, postgres: Option<Managed>) -> anyhow::Result<Self> {
+    async fn around(
+        installation: Installation,
+        postgres: Option<Managed>,
+        owner: PgConnectOptions,
+    ) -> anyhow::Result<Self> {
         let began_at = linker::next_transaction(&installation.pool).await?;
-        Ok(Self { installation, postgres, began_at })
+        Ok(Self { installation, postgres, owner, began_at })
+    }
+
+    /// Has the audit kept for so many days, or for ever. Only the owner of the database can, and it need not be known here: then
+    /// the log says what is to be done.
+    pub async fn keep_audit_for(&self, days: Option<u32>) {
+        let set = async {
+            let mut conn = self.installation.pool.acquire().await?;
+            if retention::days(&mut conn).await? == days {
+                return Ok(());
+            }
+            let mut owner = roles::connect_to_prepared(&self.owner).await?;
+            let Parts { clock, random, .. } = &*self.installation;
+            retention::keep_for(&mut owner, (clock, random), days).await?;
+            owner.close().await
+        };
+        if let Err(error) = set.await {
+            let days = days.map_or_else(|| "NULL".to_owned(), |days| days.to_string());
+            tracing::warn!(
+                %error,
+                "retention.audit is not what the database has, and this role may not set it: set database.owner_url, or as the \
+                 owner of the tables UPDATE audit_retention SET days = {days}"
+            );
+        }
     }
 
     /// Ends what was started, and links what was done meanwhile.
@@ -138,9 +168,10 @@ pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
     if secrets.is_empty() {
         secrets.push(own_secret(&config.data_dir)?);
     }
+    let owner = roles.owner().clone();
     let pool = roles.pool(*max_connections).await?;
     let installation = assemble(pool, &secrets, config.public_url.clone(), false)?;
-    Opened::around(installation, postgres).await
+    Opened::around(installation, postgres, owner).await
 }
 
 /// The way to the database past a pooler, if one is set.
@@ -168,9 +199,10 @@ async fn of_data_dir(
     postgres: Option<Managed>,
 ) -> anyhow::Result<Opened> {
     let secrets = [own_secret(data_dir)?];
-    let pool = Roles::of_managed(url)?.pool(10).await?;
-    let installation = assemble(pool, &secrets, public_url, true)?;
-    Opened::around(installation, postgres).await
+    let roles = Roles::of_managed(url)?;
+    let owner = roles.owner().clone();
+    let installation = assemble(roles.pool(10).await?, &secrets, public_url, true)?;
+    Opened::around(installation, postgres, owner).await
 }
 
 fn assemble(
@@ -211,6 +243,10 @@ impl Roles {
     fn of_managed(url: &SecretText) -> anyhow::Result<Self> {
         let owner = postgres::options(url.expose())?;
         Ok(Self { server: owner.clone().username(SERVER_ROLE), owner: Some(owner), direct: None })
+    }
+
+    fn owner(&self) -> &PgConnectOptions {
+        self.owner.as_ref().unwrap_or(&self.server)
     }
 
     /// Brings the database up to date, and connects to it as the server.
@@ -263,7 +299,6 @@ async fn started_database(data_dir: &Path) -> anyhow::Result<(SecretText, Manage
 }
 
 async fn create_database(postgres: &Managed) -> anyhow::Result<()> {
-    use sqlx::Connection as _;
     let mut conn = sqlx::PgConnection::connect_with(&postgres.connect_options("postgres")).await?;
     let there: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1")
         .bind(DATABASE)

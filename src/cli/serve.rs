@@ -51,6 +51,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if roles::may_rewrite_audit(&opened.installation.pool).await? {
         tracing::warn!("the server's database role owns the audit and could rewrite it: set database.owner_url");
     }
+    opened.keep_audit_for(config.retention.audit).await;
     if !config.public_url.is_secure() && !config.listen.ip().is_loopback() {
         tracing::warn!(
             listen = %config.listen,
@@ -70,6 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         places,
         phishing: config.phishing,
         limits: config.limits,
+        retention: config.retention,
         mailer,
         drain: config.drain,
         ..Settings::default()

@@ -14,7 +14,7 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 23] = [
+const SETTINGS: [(&str, &[&str], Kind); 26] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DRAIN", &["drain"], Kind::Text),
@@ -33,6 +33,9 @@ const SETTINGS: [(&str, &[&str], Kind); 23] = [
     ("LIMITS_REQUESTS_PER_CLIENT", &["limits", "requests_per_client"], Kind::Number),
     ("LIMITS_LIVE_CODES_PER_ADDRESS", &["limits", "live_codes_per_address"], Kind::Number),
     ("LIMITS_LIVE_CODES_PER_CLIENT", &["limits", "live_codes_per_client"], Kind::Number),
+    ("RETENTION_GRANTS", &["retention", "grants"], Kind::Text),
+    ("RETENTION_SESSIONS", &["retention", "sessions"], Kind::Text),
+    ("RETENTION_AUDIT", &["retention", "audit"], Kind::Text),
     ("MAIL_SMTP", &["mail", "smtp"], Kind::Text),
     ("MAIL_FROM", &["mail", "from"], Kind::Text),
     ("TELEMETRY_LISTEN", &["telemetry", "listen"], Kind::Text),

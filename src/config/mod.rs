@@ -6,6 +6,7 @@
 mod environment;
 mod limits;
 mod public_url;
+mod retention;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -21,6 +22,7 @@ use crate::telemetry::LogFormat;
 
 pub use limits::Limits;
 pub use public_url::{PublicUrl, PublicUrlError};
+pub use retention::Retention;
 
 /// Everything that can be set. An unknown key is an error.
 #[derive(Debug, Deserialize)]
@@ -58,6 +60,9 @@ pub struct Config {
     /// How many codes may be asked for.
     #[serde(default)]
     pub limits: Limits,
+    /// How long what is over is kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// Mails.
     #[serde(default)]
     pub mail: Mail,

@@ -1,15 +1,12 @@
-//! Notes in the audit that a grant's time ran out, once for each, on one node at a time.
+//! Notes in the audit that a grant's time ran out, once for each.
 
 use crate::audit::{Event, Kind};
 use crate::ids::{GrantId, UserId};
 use crate::installation::Installation;
+use crate::postgres::PgConnection;
 
-/// How many in one transaction.
-pub const BATCH: i64 = 200;
-
-/// Notes a batch of grants that expired undecided or unredeemed, and says how many.
-pub async fn note(installation: &Installation) -> Result<i64, sqlx::Error> {
-    let mut tx = installation.pool.begin().await?;
+/// Notes grants that expired undecided or unredeemed, at most so many, and says how many. In a transaction of the caller's.
+pub async fn note(conn: &mut PgConnection, installation: &Installation, most: i64) -> Result<u64, sqlx::Error> {
     let expired = sqlx::query!(
         "UPDATE device_grant SET expiry_noted = true
          WHERE id IN (
@@ -18,9 +15,9 @@ pub async fn note(installation: &Installation) -> Result<i64, sqlx::Error> {
              ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          RETURNING id, organization_id, service_id, user_id, state",
         installation.clock.now(),
-        BATCH,
+        most,
     )
-    .fetch_all(&mut *tx)
+    .fetch_all(&mut *conn)
     .await?;
     for row in &expired {
         let event = Event::new(Kind::Expired, &installation.clock, &installation.random)
@@ -30,8 +27,7 @@ pub async fn note(installation: &Installation) -> Result<i64, sqlx::Error> {
             .detail(serde_json::json!({ "was": row.state }));
         // Known where it was approved, and no device came.
         let event = row.user_id.map(UserId).into_iter().fold(event, Event::user);
-        event.append(&mut tx).await?;
+        event.append(conn).await?;
     }
-    tx.commit().await?;
-    Ok(i64::try_from(expired.len()).unwrap_or(BATCH))
+    Ok(u64::try_from(expired.len()).unwrap_or(u64::MAX))
 }

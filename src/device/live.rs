@@ -8,8 +8,9 @@
 //! New codes have ten letters when eight would leave too few guesses to people who mistype: by the number of live codes,
 //! or because somebody guesses.
 //!
-//! Nothing is counted for a guess or a request. Each server counts every two seconds at most, when somebody needs it, and
-//! charges for more than it counted: codes that it made since, and a quarter for those that others made.
+//! Nothing is counted for a guess or a request. Each server counts every two seconds at most, [beside](LiveCodes::keep) the
+//! requests and as long as somebody needs it, and charges for more than it counted: codes that it made since, and a quarter
+//! for those that others made. A request counts itself where nothing is known that is of use: the first one for a while.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +18,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ipnet::IpNet;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::budget::{self, Purpose};
 use crate::config::Limits;
 use crate::ids::ServiceId;
+use crate::installation::Installation;
 use crate::postgres::PgConnection;
 
 use super::codes::Length;
@@ -50,6 +55,9 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// After which time everybody waits for the next count who needs one.
 const USABLE: TimeDelta = TimeDelta::seconds(15);
 
+/// How long after somebody needed a count it is made anew again and again.
+const WANTED: Duration = Duration::from_mins(1);
+
 /// The live codes, as far as this server knows. Cheap to clone.
 #[derive(Clone)]
 pub struct LiveCodes(Arc<Inner>);
@@ -58,6 +66,8 @@ struct Inner {
     limits: Limits,
     seen: Mutex<Seen>,
     counting: tokio::sync::Mutex<()>,
+    /// Told when somebody needs a count that isn't good any more.
+    wanted: Notify,
 }
 
 struct Seen {
@@ -69,6 +79,8 @@ struct Seen {
     /// … and since it, or since the last one.
     made: Tally,
     length: Length,
+    /// When somebody last asked what is known.
+    wanted_at: Option<Instant>,
 }
 
 /// So many codes of each kind.
@@ -126,30 +138,70 @@ impl LiveCodes {
             made_before: Tally::default(),
             made: Tally::default(),
             length: Length::Eight,
+            wanted_at: None,
         };
-        Self(Arc::new(Inner { limits, seen: Mutex::new(seen), counting: tokio::sync::Mutex::default() }))
+        let (counting, wanted) = (tokio::sync::Mutex::default(), Notify::new());
+        Self(Arc::new(Inner { limits, seen: Mutex::new(seen), counting, wanted }))
     }
 
-    /// Whether it is time to [count](Self::look).
+    /// Whether nothing is known that is of use, so that whoever needs it has to [look](Self::look). When it only is time for the
+    /// next count, that is made beside the requests.
     #[must_use]
-    pub fn is_due(&self, now: DateTime<Utc>) -> bool {
-        !self.seen().is_good(now)
+    pub fn is_unknown(&self, now: DateTime<Utc>) -> bool {
+        let mut seen = self.seen();
+        seen.wanted_at = Some(Instant::now());
+        if !seen.is_good(now) {
+            self.0.wanted.notify_one();
+        }
+        !seen.is_usable(now)
     }
 
-    /// Counts, if it is time for it. One request does; the others go on with what is known, unless that is too old.
+    /// Counts, if nothing is known that is of use. One request does, and the others wait for it.
     pub async fn look(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-        if self.seen().is_good(now) {
+        if !self.is_unknown(now) {
             return Ok(());
         }
-        let _counting = match self.0.counting.try_lock() {
-            Ok(counting) => counting,
-            Err(_) if self.seen().is_usable(now) => return Ok(()),
-            Err(_) => self.0.counting.lock().await,
+        let _counting = self.0.counting.lock().await;
+        if self.seen().is_usable(now) { Ok(()) } else { self.count(conn, now).await }
+    }
+
+    /// Counts whenever it is time for it and somebody needed it lately, until `stop`. What fails is tried again, and meanwhile
+    /// requests count when they have to.
+    pub async fn keep(self, installation: Installation, stop: CancellationToken) {
+        let counting = async {
+            loop {
+                let lately = self.seen().wanted_at.is_some_and(|at| at.elapsed() < WANTED);
+                let pause =
+                    async { if lately { tokio::time::sleep(FRESH).await } else { std::future::pending().await } };
+                tokio::select! {
+                    () = self.0.wanted.notified() => {}
+                    () = pause => {}
+                }
+                if let Err(error) = self.count_if_due(&installation).await {
+                    tracing::debug!(%error, "live codes can't be counted now");
+                    tokio::time::sleep(FRESH).await;
+                }
+            }
         };
-        if self.seen().is_good(now) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = counting => {}
+        }
+    }
+
+    async fn count_if_due(&self, installation: &Installation) -> Result<(), sqlx::Error> {
+        if self.seen().is_good(installation.clock.now()) {
             return Ok(());
         }
-        let began = tokio::time::Instant::now();
+        let mut conn = installation.pool.acquire().await?;
+        let _counting = self.0.counting.lock().await;
+        let now = installation.clock.now();
+        if self.seen().is_good(now) { Ok(()) } else { self.count(&mut conn, now).await }
+    }
+
+    /// Counts. The caller holds `counting`.
+    async fn count(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        let began = Instant::now();
         {
             let mut seen = self.seen();
             let made = std::mem::take(&mut seen.made);

@@ -9,6 +9,7 @@
 //!    [`store::deny`], which tell the waiting polls ([`waiting`]).
 //! 4. The device polls ([`grant::Grant::answer`]) at its own pace ([`pacing`]) and one poll redeems the grant.
 //! 5. The person says that it wasn't them: [`recall`] denies what has not been redeemed.
+//! 6. Its time runs out ([`expiry`]), and after some days it is deleted ([`over`]).
 
 pub mod codes;
 pub mod expiry;
@@ -19,6 +20,7 @@ pub mod live;
 pub mod lookup;
 pub mod name;
 pub mod nearness;
+pub mod over;
 pub mod pacing;
 pub mod phishing;
 pub mod rates;

@@ -100,16 +100,16 @@ impl Notices {
     }
 }
 
-/// Gives up a batch of what waits for nothing any more; gives how many.
-pub async fn give_up(conn: &mut PgConnection, installation: &Installation) -> Result<usize, sqlx::Error> {
-    let given_up = outbox::give_up(conn, installation.clock.now()).await?;
+/// Gives up what waits for nothing any more, at most so many, and says how many.
+pub async fn give_up(conn: &mut PgConnection, installation: &Installation, most: i64) -> Result<u64, sqlx::Error> {
+    let given_up = outbox::give_up(conn, installation.clock.now(), most).await?;
     for row in &given_up {
         let (notice, grant, attempt) = (row.id, row.grant, row.attempts);
         tracing::warn!(%notice, %grant, attempt, why = "its time is over", "a notice was given up: nobody was told");
         let channel = if row.mail { metrics::Channel::Mail } else { metrics::Channel::Webhook };
         metrics::notice(channel, metrics::NoticeOutcome::GivenUp);
     }
-    Ok(given_up.len())
+    Ok(u64::try_from(given_up.len()).unwrap_or(u64::MAX))
 }
 
 async fn note(installation: &Installation, due: &Due, outcome: Result<(), Failure>) -> Result<(), sqlx::Error> {

@@ -17,8 +17,8 @@ pub const PATH: &str = "/activate/report";
 /// What its token begins with, so that a secret scanner knows one.
 const PREFIX: &str = "csn_";
 
-/// How long after the approval the link is good.
-const LIFE: TimeDelta = TimeDelta::days(30);
+/// How long after the approval the link is good. So long the approval is kept (`server/housekeeping.rs`).
+pub const LIFE: TimeDelta = TimeDelta::days(30);
 
 /// What a token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,9 +38,6 @@ const MOST_ATTEMPTS: i16 = 20;
 /// How long what is over is kept, for those who ask whether somebody was told.
 const KEPT: TimeDelta = TimeDelta::days(7);
 
-/// How many rows a batch has.
-pub const BATCH: usize = 500;
-
 /// What is to be told.
 #[derive(Clone, Debug)]
 pub struct Notice {
@@ -269,8 +266,8 @@ pub struct GivenUp {
     pub mail: bool,
 }
 
-/// Gives up what is too old or was tried too often, a batch at a time. What is under way now isn't.
-pub async fn give_up(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<GivenUp>, sqlx::Error> {
+/// Gives up what is too old or was tried too often, at most so many. What is under way now isn't.
+pub async fn give_up(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<Vec<GivenUp>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"UPDATE notice SET given_up_at = $1, trouble = coalesce(trouble, 'it was not delivered in time')
            WHERE id IN (
@@ -283,7 +280,7 @@ pub async fn give_up(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<
         now,
         now - LIFE,
         MOST_ATTEMPTS,
-        i64::try_from(BATCH).unwrap_or(i64::MAX),
+        most,
     )
     .fetch_all(conn)
     .await?;
@@ -296,19 +293,19 @@ pub async fn give_up(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<
     Ok(given_up.collect())
 }
 
-/// Deletes what has been over for a week, a batch at a time.
-pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
+/// Deletes what has been over for a week, at most so many, and says how many.
+pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query!(
         "DELETE FROM notice WHERE id IN (
              SELECT id FROM notice
              WHERE coalesce(delivered_at, given_up_at) IS NOT NULL AND coalesce(delivered_at, given_up_at) <= $1
-             LIMIT $2)",
+             ORDER BY coalesce(delivered_at, given_up_at) LIMIT $2 FOR UPDATE SKIP LOCKED)",
         now - KEPT,
-        i64::try_from(BATCH).unwrap_or(i64::MAX),
+        most,
     )
     .execute(conn)
     .await?;
-    Ok(usize::try_from(deleted.rows_affected()).unwrap_or(BATCH))
+    Ok(deleted.rows_affected())
 }
 
 /// A row as it is taken.

@@ -67,7 +67,7 @@ pub(super) async fn admit(
     now: DateTime<Utc>,
 ) -> Result<Length, OAuthError> {
     endpoints.requests.by_client(client, now)?;
-    if endpoints.live.is_due(now) {
+    if endpoints.live.is_unknown(now) {
         let mut conn = endpoints.installation.pool.acquire().await?;
         endpoints.live.look(&mut conn, now).await?;
     }

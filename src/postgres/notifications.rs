@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::PgPool;
@@ -28,6 +28,9 @@ const CALLS: &str = "countersign_call";
 
 /// How often they do.
 const CALL_EVERY: Duration = Duration::from_millis(1_500);
+
+/// How long one may take.
+const CALL_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// How long nothing may be heard, calls included. A device polls every five seconds, and what was missed is to be found
 /// by its next poll.
@@ -82,18 +85,18 @@ pub struct Listening {
 impl Listening {
     /// Listens until `stop`.
     pub async fn until(self, stop: CancellationToken) {
-        let listens = Notify::new();
+        let calls = Calls::default();
         tokio::select! {
-            () = self.listen(&listens) => {}
-            () = self.call(&listens) => {}
+            () = self.listen(&calls) => {}
+            () = self.call(&calls) => {}
             () = stop.cancelled() => {}
         }
     }
 
-    async fn listen(&self, listens: &Notify) {
+    async fn listen(&self, calls: &Calls) {
         let mut hears = true;
         loop {
-            let Err(error) = self.listen_once(listens, &mut hears).await;
+            let Err(error) = self.listen_once(calls, &mut hears).await;
             // Said once, and not every second.
             if std::mem::take(&mut hears) {
                 tracing::warn!(%error, "not hearing the other nodes: what they decide is looked up meanwhile");
@@ -102,20 +105,25 @@ impl Listening {
         }
     }
 
-    async fn listen_once(&self, listens: &Notify, hears: &mut bool) -> Result<Infallible, sqlx::Error> {
+    async fn listen_once(&self, calls: &Calls, hears: &mut bool) -> Result<Infallible, sqlx::Error> {
         let mut listener = self.connect().await?;
-        listener.listen_all(self.ears.iter().map(|ear| ear.channel()).chain([CALLS])).await?;
-        listens.notify_one();
+        let channels = self.ears.iter().map(|ear| ear.channel()).chain([CALLS]);
+        timeout(SILENCE, listener.listen_all(channels)).await.map_err(|_| lost("LISTEN was not answered"))??;
+        // What was called before isn't heard.
+        calls.unheard.send_replace(None);
+        calls.wanted.notify_one();
         // Until this connection ends. Only what was called after LISTEN is heard: from the first call on nothing is missed.
         let mut hearing = None;
-        let mut called = Instant::now();
         loop {
-            let heard = timeout_at(called + SILENCE, listener.try_recv()).await;
-            let silence = |_| lost(if hearing.is_some() { SILENT } else { ELSEWHERE });
-            let notification = heard.map_err(silence)??.ok_or_else(|| lost("the connection was lost"))?;
+            let silence = if hearing.is_some() { SILENT } else { ELSEWHERE };
+            let notification = tokio::select! {
+                biased;
+                heard = listener.try_recv() => heard?.ok_or_else(|| lost("the connection was lost"))?,
+                () = calls.silence() => return Err(lost(silence)),
+            };
             if notification.channel() == CALLS {
                 if notification.payload() == self.mark {
-                    called = Instant::now();
+                    calls.unheard.send_replace(None);
                     hearing.get_or_insert_with(|| Hearing::begin(&self.ears));
                     if !std::mem::replace(hears, true) {
                         tracing::info!("hearing the other nodes again");
@@ -141,18 +149,51 @@ impl Listening {
 
     /// Calls this node for ever, and at once when it begins to listen. It is heard if the connection that listens leads to
     /// where requests are written.
-    async fn call(&self, listens: &Notify) {
+    async fn call(&self, calls: &Calls) {
         loop {
             // Nothing is lost with a call, so no disk and no standby is waited for.
             let call = sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
                 .bind(CALLS)
                 .bind(&self.mark)
                 .execute(&self.pool);
-            // Not to be heard says it all.
-            let _failed = timeout(SILENCE, call).await;
+            let first =
+                calls.unheard.send_if_modified(|since| since.is_none() && since.replace(Instant::now()).is_none());
+            // A call that could not be made says nothing of who listens: requests may be using all connections.
+            if !matches!(timeout(CALL_WITHIN, call).await, Ok(Ok(_))) && first {
+                calls.unheard.send_replace(None);
+            }
             tokio::select! {
                 () = sleep(CALL_EVERY) => {}
-                () = listens.notified() => {}
+                () = calls.wanted.notified() => {}
+            }
+        }
+    }
+}
+
+/// The calls of a node to itself.
+#[derive(Default)]
+struct Calls {
+    /// Rung when somebody listens who wasn't called yet.
+    wanted: Notify,
+    /// Since when one was made and none was heard.
+    unheard: watch::Sender<Option<Instant>>,
+}
+
+impl Calls {
+    /// Ends when a call was not heard for too long.
+    async fn silence(&self) {
+        let mut unheard = self.unheard.subscribe();
+        loop {
+            let since = *unheard.borrow_and_update();
+            let too_long = async {
+                match since {
+                    Some(since) => sleep_until(since + SILENCE).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = too_long => return,
+                changed = unheard.changed() => if changed.is_err() { return },
             }
         }
     }

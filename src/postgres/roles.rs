@@ -83,9 +83,7 @@ pub async fn prepare(owner: &PgConnectOptions, server: &PgConnectOptions) -> Res
     if role == owner.get_username() {
         return Err(RolesError::Same(role.to_owned()));
     }
-    let connecting = tokio::time::timeout(CONNECT_WITHIN, owner.connect());
-    let connected = connecting.await.map_err(|_| RolesError::Connect(sqlx::Error::PoolTimedOut))?;
-    let mut conn = connected.map_err(RolesError::Connect)?;
+    let mut conn = connect(owner).await.map_err(RolesError::Connect)?;
     let schema = of_names_alone(&mut conn).await.map_err(RolesError::Connect)?;
     make_role(&mut conn, role).await.map_err(|error| RolesError::NoRole { role: role.to_owned(), error })?;
     let refused = |error| RolesError::Grant { role: role.to_owned(), error };
@@ -95,6 +93,19 @@ pub async fn prepare(owner: &PgConnectOptions, server: &PgConnectOptions) -> Res
     migrate_with(&mut conn).await?;
     grant(&mut conn, role, &schema).await.map_err(refused)?;
     conn.close().await.map_err(RolesError::Connect)
+}
+
+/// As the owner, who looks for names in its own schema only. The database is [prepared](prepare): nobody else puts anything there.
+pub async fn connect_to_prepared(owner: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let mut conn = connect(owner).await?;
+    let schema = of_names_alone(&mut conn).await?;
+    look_in(&mut conn, &schema).await?;
+    Ok(conn)
+}
+
+async fn connect(owner: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let connecting = tokio::time::timeout(CONNECT_WITHIN, owner.connect());
+    connecting.await.map_err(|_| sqlx::Error::PoolTimedOut)?
 }
 
 /// In which schema the tables are or will be. From here on no name is looked for in it.
@@ -192,7 +203,7 @@ async fn take_turn(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Whether the role of these connections could change what the audit says.
+/// Whether the role of these connections could change what the audit says, or how long.
 pub async fn may_rewrite_audit(pool: &PgPool) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT bool_or(pg_has_role(c.relowner, 'MEMBER') OR has_table_privilege(c.oid, 'UPDATE')
@@ -203,7 +214,7 @@ pub async fn may_rewrite_audit(pool: &PgPool) -> Result<bool, sqlx::Error> {
                           OR pg_has_role(d.datdba, 'MEMBER')) AS "may!"
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            JOIN pg_database d ON d.datname = current_database()
-           WHERE c.oid IN ('audit_event'::regclass, 'audit_link'::regclass)"#
+           WHERE c.oid IN ('audit_event'::regclass, 'audit_link'::regclass, 'audit_retention'::regclass)"#
     )
     .fetch_one(pool)
     .await

@@ -8,7 +8,7 @@ DECLARE
     -- Of these it may read and append rows.
     append_only constant text[] := '{audit_event,audit_link}';
     -- Of these it may read only.
-    read_only constant text[] := '{_sqlx_migrations}';
+    read_only constant text[] := '{_sqlx_migrations,audit_retention}';
     thing record;
     needed text[];
     columns text;

@@ -20,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::histogram::Histogram;
+use super::leftover::Leftover;
 
 /// What the answers are called with which polls are counted: `error`, or this for tokens.
 pub const TOKENS: &str = "tokens";
@@ -110,6 +111,7 @@ struct Parts {
     guesses_refused: Counter,
     suspected_phishing: Counter,
     notices: Family<[Label; 2], Counter>,
+    deleted: Family<[Label; 1], Counter>,
     panics: Counter,
 }
 
@@ -138,6 +140,11 @@ impl Metrics {
             registered(&mut registry, "suspected_phishing", "Approvers who were warned of a collector of approvals");
         let notices: Family<[Label; 2], Counter> =
             registered(&mut registry, "notices", "Attempts to tell somebody of an approval, by what became of them");
+        let deleted: Family<[Label; 1], Counter> = registered(
+            &mut registry,
+            "housekeeping_deleted",
+            "Rows that were deleted because their time was over, by kind",
+        );
         let panics =
             registered(&mut registry, "panics", "Requests and tasks that ended in a panic: faults of Countersign");
         registry.register(
@@ -155,6 +162,9 @@ impl Metrics {
         {
             drop(notices.get_or_create(&notice_labels(channel, outcome)));
         }
+        for kind in Leftover::ALL {
+            drop(deleted.get_or_create(&[("kind", kind.as_str())]));
+        }
         let answered = |answer| told.get_or_create_owned(&[("answer", answer)]);
         Self(Arc::new(Parts {
             registry,
@@ -167,6 +177,7 @@ impl Metrics {
             guesses_refused,
             suspected_phishing,
             notices,
+            deleted,
             panics,
         }))
     }
@@ -238,6 +249,13 @@ pub fn event(kind: &'static str) {
 pub fn notice(channel: Channel, outcome: NoticeOutcome) {
     count(|metrics| {
         metrics.notices.get_or_create(&notice_labels(channel, outcome)).inc();
+    });
+}
+
+/// Counts rows that were deleted because their time was over.
+pub fn deleted(kind: Leftover, rows: u64) {
+    count(|metrics| {
+        metrics.deleted.get_or_create(&[("kind", kind.as_str())]).inc_by(rows);
     });
 }
 

@@ -1,6 +1,7 @@
 //! What a server tells of itself: logs, and metrics.
 
 mod histogram;
+pub mod leftover;
 pub mod metrics;
 pub mod requests;
 

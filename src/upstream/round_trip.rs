@@ -189,10 +189,18 @@ pub async fn organization_without_grant(
     Ok(organization.map(OrganizationId))
 }
 
-/// Deletes the round trips whose time is over, and says how many. Spent ones stay until then: a second callback has to
-/// find its state spent.
-pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query!("DELETE FROM upstream_sign_in WHERE expires_at <= $1", now).execute(conn).await?;
+/// Deletes round trips whose time is over, at most so many, and says how many. Spent ones stay until then: a second
+/// callback has to find its state spent.
+pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "DELETE FROM upstream_sign_in WHERE id IN (
+             SELECT id FROM upstream_sign_in WHERE expires_at <= $1
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        now,
+        most,
+    )
+    .execute(conn)
+    .await?;
     Ok(deleted.rows_affected())
 }
 

@@ -8,7 +8,6 @@
 //! account gets in meanwhile, in a browser where they were before. A right password of the attacker's own clears nothing.
 
 use axum::http::StatusCode;
-use countersign::server::housekeeping;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
@@ -238,7 +237,7 @@ async fn one_network_has_a_hundred_tries_at_whatever_accounts() {
     assert_eq!(colleague.sign_in(&page, ADA, ADA_PASSWORD).await.path, "/activate/confirm");
 
     app.advance(24 * 3600);
-    housekeeping::tidy_up(&app.installation).await.unwrap();
+    app.tidy_up().await;
     assert_eq!(rows().await, 0, "all is forgotten");
 }
 

@@ -2,6 +2,7 @@
 
 mod chain;
 mod commands;
+mod retention;
 mod roles;
 
 use std::pin::pin;

@@ -42,10 +42,18 @@ async fn the_servers_role_appends_and_reads_and_can_do_nothing_else_to_the_audit
         "INSERT INTO audit_event (id, at, kind, sequence) OVERRIDING SYSTEM VALUE
          VALUES (gen_random_uuid(), now(), 'approved', 1)",
         "CREATE TABLE mine ()",
+        // How long it is kept isn't its to say, nor what of it is old.
+        "UPDATE audit_retention SET days = 90",
+        "INSERT INTO audit_retention (one, days) VALUES (true, 90) ON CONFLICT (one) DO UPDATE SET days = 90",
+        "DELETE FROM audit_retention",
+        "ALTER TABLE audit_retention DROP CONSTRAINT audit_retention_days_check",
+        "CREATE OR REPLACE FUNCTION prune_audit(told timestamptz, most integer) RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'",
+        "ALTER FUNCTION prune_audit(timestamptz, integer) RESET search_path",
+        "SET countersign.pruning = 'on'; DELETE FROM audit_link",
         "DELETE FROM _sqlx_migrations",
     ];
     for attempt in attempts {
-        let refused = audit.installation.pool.execute(attempt).await.unwrap_err();
+        let refused = sqlx::raw_sql(attempt).execute(&audit.installation.pool).await.unwrap_err();
         let code = refused.as_database_error().unwrap().code().unwrap().into_owned();
         assert_eq!(code, "42501", "{attempt}: {refused}");
     }

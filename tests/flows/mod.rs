@@ -7,6 +7,7 @@ pub mod commands;
 pub mod fresh_proof;
 mod fresh_proof_upstream;
 pub mod github;
+mod housekeeping;
 mod lifecycle;
 mod listening;
 mod mfa;

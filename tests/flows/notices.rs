@@ -200,7 +200,7 @@ async fn what_a_webhook_did_not_take_is_told_again_later_and_later_under_one_id(
         message.verified();
     }
     app.advance(8 * 24 * 3600);
-    countersign::server::housekeeping::tidy_up(&app.installation).await.unwrap();
+    app.tidy_up().await;
     assert!(rows(&app).await.is_empty(), "kept for a week");
 }
 
@@ -283,18 +283,17 @@ async fn what_nobody_delivers_is_given_up_in_the_end_and_said() {
     let mut app = App::with(&(ACME.to_owned() + &hook.toml())).await;
     app.kill_tasks().await;
     approve(&app).await;
-    let tidy_up = async || countersign::server::housekeeping::tidy_up(&app.installation).await.unwrap();
 
     // Its node dies of it, again and again.
     for attempt in 1..=20 {
         let taken = app.notices.take_for_webhooks(&app.installation, 8, &[]).await.unwrap();
         assert_eq!(taken.iter().map(|due| due.attempt).collect::<Vec<_>>(), [attempt]);
-        tidy_up().await;
+        app.tidy_up().await;
         assert!(!rows(&app).await[0].2, "it is under way");
         app.advance(121);
     }
     assert!(app.notices.take_for_webhooks(&app.installation, 8, &[]).await.unwrap().is_empty());
-    tidy_up().await;
+    app.tidy_up().await;
     assert!(rows(&app).await[0].2);
     app.execute("DELETE FROM notice").await;
 
@@ -312,15 +311,15 @@ async fn what_nobody_delivers_is_given_up_in_the_end_and_said() {
     )
     .await;
     app.advance(4 * 24 * 3600 - 60);
-    tidy_up().await;
+    app.tidy_up().await;
     assert!(rows(&app).await.iter().all(|row| !row.2), "not yet");
     app.advance(61);
     assert!(app.notices.take_for_webhooks(&app.installation, 8, &[]).await.unwrap().is_empty());
-    tidy_up().await;
+    app.tidy_up().await;
     let given_up = rows(&app).await;
     assert!(given_up.len() == 1102 && given_up.iter().all(|row| row.2));
     app.advance(7 * 24 * 3600 + 1);
-    tidy_up().await;
+    app.tidy_up().await;
     assert!(rows(&app).await.is_empty(), "with the address");
 }
 

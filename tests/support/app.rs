@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,7 +19,7 @@ use countersign::mfa::totp;
 use countersign::notice::Notices;
 use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
-use countersign::server::{Server, Settings};
+use countersign::server::{Server, Settings, housekeeping};
 use countersign::session::signing_keys::SigningKeys;
 use http_body_util::BodyExt as _;
 use ipnet::IpNet;
@@ -223,6 +224,14 @@ impl App {
     /// Lets time pass.
     pub fn advance(&self, seconds: i64) {
         self.installation.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// Notes and deletes what is over, as a server does every 20 seconds.
+    pub async fn tidy_up(&self) {
+        while !housekeeping::tidy_up(&self.installation, self.settings.retention).await.unwrap() {
+            // What runs beside the requests is at it.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// A request to the router.

@@ -54,7 +54,7 @@ async fn a_state_lasts_ten_minutes_and_is_swept_after_them() {
     house.advance(TimeDelta::seconds(1));
     assert!(house.finish("sso", late.state()).await.is_none());
     let mut conn = house.installation.pool.acquire().await.unwrap();
-    assert_eq!(round_trip::sweep(&mut conn, house.installation.clock.now()).await.unwrap(), 2);
+    assert_eq!(round_trip::sweep(&mut conn, house.installation.clock.now(), 500).await.unwrap(), 2);
 }
 
 #[tokio::test]

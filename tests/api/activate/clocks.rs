@@ -84,7 +84,7 @@ async fn a_clock_that_is_set_back_makes_no_delay_longer_than_the_longest() {
     assert_eq!(reserve(&node).await.err(), Some(900));
     // It is forgotten once the time is there again.
     node.clock.advance(TimeDelta::hours(40));
-    attempts::sweep(&mut node.pool.acquire().await.unwrap(), node.clock.now()).await.unwrap();
+    attempts::sweep(&mut node.pool.acquire().await.unwrap(), node.clock.now(), 500).await.unwrap();
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM attempt").fetch_one(&node.pool).await.unwrap();
     assert_eq!(rows, 0);
 }

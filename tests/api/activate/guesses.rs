@@ -250,7 +250,7 @@ async fn budgets_of_an_hour_ago_are_deleted() {
     let app = App::acme().await;
     guess(&mut Browser::new(&app), 3).await;
     let rows = async || -> i64 {
-        countersign::server::housekeeping::tidy_up(&app.installation).await.unwrap();
+        app.tidy_up().await;
         sqlx::query_scalar("SELECT count(*) FROM budget").fetch_one(&app.installation.pool).await.unwrap()
     };
     assert_eq!(rows().await, 3, "of the browser, the address and the installation");

@@ -78,16 +78,36 @@ async fn an_address_may_have_so_many_codes_open() {
         Device::ask_from(&app, "2001:db8:1:2::2").await,
         Device::ask_from(&other, "2001:db8:1:2::3").await,
     ];
-    // What others made is counted within two seconds.
-    app.advance(3);
+    // What was counted before is too old to be of use.
+    app.advance(16);
     assert_eq!(is_too_much(&ask_from(&app, "2001:db8:1:2::4").await, "still open"), 60);
     assert_eq!(ask_from(&app, "2001:db8:1:3::1").await.status, StatusCode::OK);
     Browser::new(&app).approve_code(&devices[0].user_code).await;
-    app.advance(3);
+    app.advance(16);
     assert_eq!(ask_from(&app, "2001:db8:1:2::4").await.status, StatusCode::OK, "a decided one is open no more");
     is_too_much(&ask_from(&app, "2001:db8:1:2::4").await, "still open");
     app.advance(900);
     assert_eq!(ask_from(&app, "2001:db8:1:2::4").await.status, StatusCode::OK, "nor an expired one");
+}
+
+#[tokio::test]
+async fn what_others_made_is_counted_beside_the_requests_within_seconds() {
+    let app = with(Limits { live_codes_per_address: 20, ..Limits::default() }).await;
+    let other = app.another_node().await;
+    // Now it is known how many there are.
+    assert_eq!(ask_from(&app, "198.51.100.1").await.status, StatusCode::OK);
+    for _ in 0..20 {
+        Device::ask_from(&other, "198.51.100.2").await;
+    }
+    app.advance(3);
+    let begun = std::time::Instant::now();
+    let mut asked = 0;
+    // Each is answered with what is known, and not one of them counts.
+    while ask_from(&app, "198.51.100.2").await.status == StatusCode::OK {
+        asked += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    assert!(asked < 20, "it is refused for what the other server made, after {:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -1,0 +1,83 @@
+//! How long what is over is kept.
+
+use std::time::Duration;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::DAY;
+
+/// Nobody counts in more.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// The audit is kept at least so many days: the database holds to it too (`prune_audit` in `migrations/`).
+const AUDIT_AT_LEAST: u32 = 90;
+
+/// How long what is over is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Device logins, after their code's time was over: `7d`. What was approved is kept as long as it can be reported, if that is
+    /// longer.
+    #[serde(deserialize_with = "a_day_to_a_century")]
+    pub grants: Duration,
+    /// Signed-in devices, after they were signed out or their session's longest life was over: `90d`.
+    #[serde(deserialize_with = "a_day_to_a_century")]
+    pub sessions: Duration,
+    /// Events of the audit, in days: `400d`. None: for ever.
+    #[serde(deserialize_with = "whole_days")]
+    pub audit: Option<u32>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { grants: 7 * DAY, sessions: 90 * DAY, audit: None }
+    }
+}
+
+fn a_day_to_a_century<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
+    let fits = (DAY..=LONGEST).contains(&duration);
+    if fits { Ok(duration) } else { Err(D::Error::custom("it must be between a day (\"1d\") and a hundred years")) }
+}
+
+fn whole_days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let duration = a_day_to_a_century(deserializer)?;
+    let days = u32::try_from(duration.as_secs().div_ceil(DAY.as_secs())).map_err(D::Error::custom)?;
+    if days < AUDIT_AT_LEAST {
+        return Err(D::Error::custom(format!("it must be at least {AUDIT_AT_LEAST} days (\"{AUDIT_AT_LEAST}d\")")));
+    }
+    Ok(Some(days))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Retention, String> {
+        toml::from_str(text).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_week_ninety_days_and_for_ever_unless_it_is_set() {
+        let days = |retention: Retention| (retention.grants / 86_400, retention.sessions / 86_400, retention.audit);
+        let second = Duration::from_secs(1);
+        assert_eq!(days(read("").unwrap()), (7 * second, 90 * second, None));
+        let set = read("grants = '1d'\nsessions = '1year'\naudit = '13months'").unwrap();
+        assert_eq!((set.grants, set.audit), (DAY, Some(396)), "begun days count");
+        assert_eq!(read("audit = '90d'").unwrap().audit, Some(90));
+        for wrong in [
+            "grants = '23h'",
+            "grants = 7",
+            "grants = 'long'",
+            "sessions = '0s'",
+            "sessions = '200years'",
+            "audit = '89d'",
+            "audit = 400",
+            "logs = '7d'",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}
