@@ -328,6 +328,9 @@ impl Server {
         if tokio::time::timeout(self.settings.drain, drained).await.is_err() {
             tracing::warn!("the drain time is over: what is still under way is cut off");
         }
+        // What was cut off, or hung up at last.
+        let at_last = self.endpoints.doubts.take_back(&self.installation);
+        let _or_it_is_lost = tokio::time::timeout(TIDY, at_last).await;
         let tidying = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(TIDY, tidying).await.is_err() {
             tracing::warn!("what runs beside the requests does not end, and is cut off");

@@ -46,7 +46,7 @@ pub struct Given<'a> {
 ///
 /// The tokens are minted first: a key that can't sign leaves the grant approved, and the device polls on. Whoever doesn't get
 /// to redeem it throws them away; nobody has seen them, and there is no session that they would be good for. If it can't be known
-/// whether it was redeemed, they are kept for the next poll ([`Doubts`](super::Doubts)).
+/// whether it was redeemed, it is taken back ([`Doubts`](super::Doubts)).
 pub async fn redeem(
     conn: &mut PgConnection,
     endpoints: &Endpoints,
@@ -72,12 +72,14 @@ pub async fn redeem(
         OAuthError::server_error()
     })?;
     let event = EventId::new(now, &installation.random.bytes());
-    let minted = endpoints.doubts.about((grant.id, session.id), answer, session.dpop_jkt.clone(), now);
+    let redeeming = endpoints.doubts.about(grant.id, session.id, now);
     let redeemed = write(conn, &session, &approval.person, given.number, event, now).await?;
-    if let Some(answer) = minted.settled().filter(|_| redeemed) {
+    redeeming.settled();
+    if redeemed {
         return Ok(Ok(answer));
     }
-    Ok(Err(why_not(conn, approved, now).await?))
+    let current = store::by_id(conn, grant.id).await?;
+    Ok(Err(why_not(endpoints, current.as_ref(), approved, now)))
 }
 
 /// `approved → redeemed`, the session and the event, in one statement: if organization, service, user and what was proven
@@ -166,23 +168,26 @@ fn session(
     }
 }
 
-/// Why an approved grant could not be redeemed: another poll did, or something changed since the look. An answer, and no
-/// error: that would be the database's.
-async fn why_not(
-    conn: &mut PgConnection,
-    approved: Approved<'_>,
-    now: DateTime<Utc>,
-) -> Result<OAuthError, OAuthError> {
-    let current = store::by_id(conn, approved.grant.id).await?;
-    let Some(Answer::Approved(current)) = current.as_ref().map(|current| current.answer(now)) else {
-        return Ok(OAuthError::invalid_grant("The tokens of this code were sent to another poll."));
-    };
-    if current.person != approved.approval.person {
-        return Ok(OAuthError::authorization_pending("The account was changed at this moment: poll again."));
+/// Why an approved grant could not be redeemed: another poll did, or something changed since the look.
+fn why_not(endpoints: &Endpoints, current: Option<&Grant>, approved: Approved<'_>, now: DateTime<Utc>) -> OAuthError {
+    match current.map(|current| current.answer(now)) {
+        Some(Answer::Approved(current)) if current.person != approved.approval.person => {
+            OAuthError::authorization_pending("The account was changed at this moment: poll again.")
+        }
+        Some(Answer::Approved(_)) => may_log_in(approved.service).err().unwrap_or_else(|| {
+            OAuthError::access_denied(
+                "The account was locked, or what is asked of it has changed since the approval: start again.",
+            )
+        }),
+        // Its poll was given up by whoever waited for it, and it was done all the same.
+        Some(Answer::Redeemed(other) | Answer::Replayed(other)) if endpoints.doubts.hold(other) => in_doubt(),
+        _ => OAuthError::invalid_grant("The tokens of this code were sent to another poll."),
     }
-    Ok(may_log_in(approved.service).err().unwrap_or_else(|| {
-        OAuthError::access_denied(
-            "The account was locked, or what is asked of it has changed since the approval: start again.",
-        )
-    }))
+}
+
+/// The answer while it isn't known whether the tokens were sent.
+pub fn in_doubt() -> OAuthError {
+    OAuthError::authorization_pending(
+        "The tokens of this code were lost on their way, and are made anew: keep polling at the same interval.",
+    )
 }

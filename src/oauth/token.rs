@@ -212,9 +212,9 @@ impl<'a> Poll<'a> {
     /// Uses the proof up, once for all looks of this poll; `false` when it had been used before.
     async fn spend(&mut self, proof: Option<&Proof>) -> Result<bool, sqlx::Error> {
         if let Some(proof) = proof.filter(|_| !self.spent) {
+            let mut conn = self.endpoints.installation.pool.acquire().await?;
             // After a try that failed nobody knows whether it was written: what stands there is then taken for ours.
             let unsure = std::mem::replace(&mut self.tried, true);
-            let mut conn = self.endpoints.installation.pool.acquire().await?;
             self.spent = replay::spend(&mut conn, proof, self.at).await? || unsure;
             return Ok(self.spent);
         }
@@ -289,21 +289,10 @@ impl<'a> Poll<'a> {
                 OAuthError::expired_token("The code expired before it was approved: ask for a new one.")
             }
             (Answer::Forgotten, _) => unknown_code(),
-            (Answer::Redeemed(session) | Answer::Replayed(session), _) if self.endpoints.doubts.hold(session) => {
-                if !self.spend(proof.as_ref()).await? {
-                    return Ok(Look::decided(Err(possession::used_before())));
-                }
-                let jkt = proof.as_ref().map(|proof| &*proof.jkt);
-                match self.endpoints.doubts.settle(session, jkt) {
-                    Some(tokens) => return Ok(Look::decided(Ok(tokens))),
-                    // They were sent to another poll, or the redemption is being taken back: the next look says which.
-                    None => OAuthError::authorization_pending("The tokens of this code are on their way: poll again."),
-                }
-            }
-            (Answer::Redeemed(_) | Answer::Replayed(_), _) if self.may_be_in_doubt(&grant, now) => {
-                OAuthError::authorization_pending(
-                    "The database was lost while the tokens of this code were on their way: keep polling at the same interval.",
-                )
+            (Answer::Redeemed(session) | Answer::Replayed(session), _)
+                if self.endpoints.doubts.hold(session) || self.may_be_in_doubt(&grant, now) =>
+            {
+                redemption::in_doubt()
             }
             (Answer::Redeemed(_), _) => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
             (Answer::Replayed(session), _) => {

@@ -1,9 +1,10 @@
 //! Writes a plan, in the caller's transaction.
 //!
-//! 1. Deletes, which frees names.
-//! 2. Takes the client ids of services that get another one, so that two services can swap theirs.
-//! 3. Adds and updates, organization before what it owns, each by id: updates keep ids, and all that hangs on them.
-//! 4. Invites anew who lost the only way in.
+//! 1. Hashes passwords, which takes long: whoever logs in to a service waits while its row is written.
+//! 2. Deletes, which frees names.
+//! 3. Takes the client ids of services that get another one, so that two services can swap theirs.
+//! 4. Adds and updates, organization before what it owns, each by id: updates keep ids, and all that hangs on them.
+//! 5. Invites anew who lost the only way in.
 
 use std::time::Duration;
 
@@ -19,11 +20,15 @@ use super::{ApplyError, Tools};
 
 /// Executes every step.
 pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[Step]) -> Result<(), ApplyError> {
+    let mut hashes = Vec::with_capacity(steps.len());
+    for step in steps {
+        hashes.push(hash(tools, &step.work).await?);
+    }
     for step in steps {
         delete(conn, &step.work).await?;
     }
     free_client_ids(conn, steps).await?;
-    for Step { change, work } in steps {
+    for (Step { change, work }, hash) in steps.iter().zip(hashes) {
         let writing = Writing { conn: &mut *conn, tools, organization: change.organization_id };
         match work {
             Work::Organization(id, settings) => writing.organization(*id, settings).await?,
@@ -31,7 +36,7 @@ pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[S
             Work::Provider { id, settings, secret, unlink } => {
                 writing.provider(*id, settings, secret, *unlink).await?;
             }
-            Work::User { id, settings, password } => writing.user(*id, settings, password).await?,
+            Work::User { id, settings, password } => writing.user(*id, settings, password, hash).await?,
             Work::Webhook { id, settings, secret } => writing.webhook(*id, settings, secret).await?,
             Work::DeleteService(_) | Work::DeleteProvider(_) | Work::DeleteUser(_) | Work::DeleteWebhook(_) => {}
         }
@@ -42,6 +47,13 @@ pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[S
         }
     }
     Ok(())
+}
+
+/// The hash of the password that this step gives somebody.
+async fn hash(tools: &Tools<'_>, work: &Work) -> Result<Option<String>, ApplyError> {
+    let Work::User { password: Secret::Put(password), .. } = work else { return Ok(None) };
+    let hash = tools.passwords.hash(password).await;
+    if hash.is_empty() { Err(ApplyError::NotHashed) } else { Ok(Some(hash)) }
 }
 
 async fn delete(conn: &mut PgConnection, work: &Work) -> Result<(), sqlx::Error> {
@@ -261,14 +273,13 @@ impl Writing<'_> {
     }
 
     /// Whoever gives somebody a password for an address vouches for the address.
-    async fn user(self, id: UserId, settings: &UserSettings, password: &Secret<SecretText>) -> Result<(), ApplyError> {
-        let hash = match password {
-            Secret::Put(password) => Some(self.tools.passwords.hash(password).await),
-            Secret::Keep | Secret::Remove => None,
-        };
-        if hash.as_deref() == Some("") {
-            return Err(ApplyError::NotHashed);
-        }
+    async fn user(
+        self,
+        id: UserId,
+        settings: &UserSettings,
+        password: &Secret<SecretText>,
+        hash: Option<String>,
+    ) -> Result<(), ApplyError> {
         sqlx::query!(
             "INSERT INTO app_user (
                  id, organization_id, email, email_verified, name, role, status, password_hash, created_at)
