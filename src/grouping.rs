@@ -119,7 +119,10 @@ impl<W: Work> Groups<W> {
         let starts = {
             let mut line = self.line();
             if line.queue.len() >= limits.queue {
-                line.queue.retain(|entry| !entry.reply.is_closed());
+                // Who came first leaves first: they all wait equally long.
+                while line.queue.front().is_some_and(|entry| entry.reply.is_closed()) {
+                    line.queue.pop_front();
+                }
             }
             if line.queue.len() >= limits.queue {
                 return Err(Undone::TooMany);

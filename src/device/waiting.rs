@@ -40,8 +40,6 @@ struct Parts {
     shards: [Mutex<Shard>; SHARDS],
     /// The spells in which this node heard of decisions and in which it was deaf, in turn, counted: the odd ones it hears.
     spell: AtomicU64,
-    /// The spell in which all that is held was compared with the database.
-    compared: AtomicU64,
     /// Rung when something has to be compared.
     doubt: Notify,
     closing: CancellationToken,
@@ -53,6 +51,8 @@ struct Shard {
     line: HashMap<GrantId, Weak<Notify>>,
     /// How many decisions were heard of.
     decisions: u64,
+    /// The spell in which what is held was compared with the database.
+    compared: u64,
 }
 
 /// What is held of an open grant.
@@ -109,7 +109,6 @@ impl Default for Waiting {
         Self(Arc::new(Parts {
             shards: std::array::from_fn(|_| Mutex::default()),
             spell: AtomicU64::new(0),
-            compared: AtomicU64::new(0),
             doubt: Notify::new(),
             closing: CancellationToken::new(),
         }))
@@ -181,7 +180,7 @@ impl Waiting {
     /// Whether something that is held may have been decided without being heard of.
     fn is_in_doubt(&self) -> bool {
         let spell = self.spell();
-        !is_odd(spell) || self.0.compared.load(Ordering::SeqCst) != spell
+        !is_odd(spell) || self.0.shards.iter().any(|shard| lock(shard).compared != spell)
     }
 
     fn shard(&self, grant: GrantId) -> MutexGuard<'_, Shard> {

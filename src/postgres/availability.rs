@@ -29,6 +29,9 @@ const SOON: Duration = Duration::from_secs(2);
 /// What is left after a loss for what was under way: an answer may be on its way.
 const MOMENT: Duration = Duration::from_secs(1);
 
+/// Why the database is as good as away.
+const STANDBY: &str = "it can't be written to: it is a standby, or read-only";
+
 /// Whether this server may write.
 const QUESTION: &str = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'";
 
@@ -158,8 +161,10 @@ impl Line {
         if let Some(mut known) = self.connection.take() {
             match timeout(SOON, may_write(&mut known)).await {
                 Ok(Ok(true)) => return self.keep(known),
-                // Closed, or a standby now: a new connection may lead elsewhere.
-                Ok(Ok(false) | Err(_)) => {}
+                // A standby now: those of the pool lead there too, and have to go.
+                Ok(Ok(false)) => self.availability.lose(STANDBY),
+                // Closed: a new connection may be had.
+                Ok(Err(_)) => {}
                 Err(_) => self.availability.lose("it did not answer within 2 s"),
             }
         }
@@ -169,7 +174,7 @@ impl Line {
         };
         match timeout(SOON, connected).await {
             Ok(Ok((true, fresh))) => self.keep(fresh),
-            Ok(Ok((false, _))) => self.availability.lose("it can't be written to: it is a standby, or read-only"),
+            Ok(Ok((false, _))) => self.availability.lose(STANDBY),
             Ok(Err(error)) => self.availability.lose(&error.to_string()),
             Err(_) => self.availability.lose("it can't be reached within 2 s"),
         }

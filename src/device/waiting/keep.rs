@@ -1,6 +1,7 @@
 //! What is held is compared with the database when it may be wrong, and leaves when its time has passed.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use crate::installation::Installation;
 use crate::postgres::PgPool;
 
 use super::super::store;
-use super::{Ordering, Shard, Waiting, is_odd, lock};
+use super::{Shard, Waiting, is_odd, lock};
 
 /// How often all that is held is compared while this node hears of nothing.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
@@ -53,21 +54,31 @@ impl Waiting {
         }
     }
 
-    /// Forgets what isn't open any more.
+    /// Forgets what isn't open any more. What fails is told when all else has been tried: it is left to the next time.
     async fn compare(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
-        let spell = self.spell();
+        let (spell, mut outcome) = (self.spell(), Ok(()));
         for shard in &self.0.shards {
-            let held: Vec<GrantId> = lock(shard).open.keys().copied().collect();
-            for some in held.chunks(BATCH) {
-                let asked = async { store::not_open(&mut *pool.acquire().await?, some).await };
-                let gone = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-                for grant in gone {
-                    self.decided(grant);
-                }
+            if is_odd(spell) && lock(shard).compared == spell {
+                continue;
+            }
+            if let Err(error) = self.compare_one(shard, spell, pool).await {
+                outcome = Err(error);
             }
         }
-        // In this spell, what is decided is heard of. In another one it was begun anew.
-        self.0.compared.store(spell, Ordering::SeqCst);
+        outcome
+    }
+
+    async fn compare_one(&self, shard: &Mutex<Shard>, spell: u64, pool: &PgPool) -> Result<(), sqlx::Error> {
+        let held: Vec<GrantId> = lock(shard).open.keys().copied().collect();
+        for some in held.chunks(BATCH) {
+            let asked = async { store::not_open(&mut *pool.acquire().await?, some).await };
+            let gone = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+            for grant in gone {
+                self.decided(grant);
+            }
+        }
+        // In this spell, what is decided from now on is heard of. In another one it is begun anew.
+        lock(shard).compared = spell;
         Ok(())
     }
 

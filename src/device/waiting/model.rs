@@ -163,7 +163,7 @@ impl World {
             Step::Forget => {
                 if let Some(Comparison { spell, gone: Some(gone), .. }) = self.comparison.take() {
                     gone.into_iter().for_each(|grant| self.node.decided(id(grant)));
-                    self.node.0.compared.store(spell, Ordering::SeqCst);
+                    self.node.0.shards.iter().for_each(|shard| lock(shard).compared = spell);
                 }
             }
             Step::Deafen | Step::Listen => {}
