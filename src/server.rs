@@ -152,7 +152,7 @@ impl Server {
         let endpoints = Endpoints {
             installation: installation.clone(),
             signing_keys,
-            services: KnownServices::default(),
+            services: KnownServices::new(installation.pool.clone()),
             waiting: waiting.clone(),
             pacing: Pacing::default(),
             requests: Requests::within(limits),

@@ -52,9 +52,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tracing::warn!("the server's database role owns the audit and could rewrite it: set database.owner_url");
     }
     opened.keep_audit_for(config.retention.audit).await;
-    if !config.public_url.is_secure() && !config.listen.ip().is_loopback() {
+    // Where it listens in truth: the socket may have been handed over.
+    let listen = sockets.public.local_addr()?;
+    if !config.public_url.is_secure() && !listen.ip().is_loopback() {
         tracing::warn!(
-            listen = %config.listen,
+            %listen,
             "public_url is http://, for this machine only, but other machines may reach this address: let none of them"
         );
     }

@@ -6,19 +6,34 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::grouping::{Groups, Limits, Undone, Work};
+use crate::postgres::PgPool;
 use crate::postgres::notifications::Ear;
 
-use super::service::Service;
+use super::service::{self, Service};
 
 /// What the triggers notify.
 const CHANGES: &str = "countersign_directory";
 
-/// The services that are known. Cheap to clone.
+/// Few: many that ask at once are answered together, and whoever makes client ids up takes no more connections than these.
+const LIMITS: Limits = Limits { flights: 2, together: 256, queue: 16_384, patience: Duration::from_secs(3) };
+
+/// Why nothing was found out.
+pub type NotFoundOut = Undone<Arc<sqlx::Error>>;
+
+/// The services that are known, and those that can be looked up. Cheap to clone.
+#[derive(Clone)]
+pub struct KnownServices {
+    known: Known,
+    lookups: Groups<Reading>,
+}
+
 #[derive(Clone, Default)]
-pub struct KnownServices(Arc<ArcSwap<Snapshot>>);
+struct Known(Arc<ArcSwap<Snapshot>>);
 
 /// The services that were known at one moment.
 #[derive(Clone, Default)]
@@ -30,36 +45,51 @@ pub struct Snapshot {
     services: HashMap<String, Arc<Service>>,
 }
 
-/// What was the case when a service was looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn(u64);
-
 impl KnownServices {
+    /// None yet, of the database of this pool.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        let known = Known::default();
+        Self { known: known.clone(), lookups: Groups::new(Reading { pool, known }, LIMITS) }
+    }
+
     /// Those that are known now. No request waits for another to look at them.
     #[must_use]
     pub fn now(&self) -> Guard<Arc<Snapshot>> {
-        self.0.load()
+        self.known.0.load()
     }
 
-    /// To be called before a service is looked up that is to be remembered.
-    #[must_use]
-    pub fn turn(&self) -> Turn {
-        Turn(self.0.load().turn)
+    /// The service with this `client_id`: from memory where this node hears of changes, otherwise from the database.
+    pub async fn find(&self, client_id: &str) -> Result<Option<Arc<Service>>, NotFoundOut> {
+        if let Some(service) = self.now().current(client_id) {
+            return Ok(Some(Arc::clone(service)));
+        }
+        self.lookups.submit(client_id.to_owned()).await
     }
 
-    /// Remembers a service that was looked up since `turn`, unless something has changed meanwhile.
-    pub fn remember(&self, turn: Turn, service: &Arc<Service>) {
+    /// Forgets all of them: each is looked up again.
+    pub fn forget(&self) {
+        self.known.forget();
+    }
+}
+
+impl Known {
+    fn turn(&self) -> u64 {
+        self.0.load().turn
+    }
+
+    /// Remembers services that were looked up since `turn`, unless something has changed meanwhile.
+    fn remember(&self, turn: u64, services: &[Arc<Service>]) {
         self.0.rcu(|known| {
             let mut next = Snapshot::clone(known);
-            if next.turn == turn.0 {
-                next.services.insert(service.client_id.clone(), Arc::clone(service));
+            if next.turn == turn {
+                next.services.extend(services.iter().map(|service| (service.client_id.clone(), Arc::clone(service))));
             }
             next
         });
     }
 
-    /// Forgets all of them: each is looked up again.
-    pub fn forget(&self) {
+    fn forget(&self) {
         self.0.rcu(|known| Snapshot { turn: known.turn + 1, current: known.current, services: HashMap::new() });
     }
 }
@@ -72,10 +102,36 @@ impl Snapshot {
         self.services.get(client_id)
     }
 
-    /// Whether services are here as they are.
+    /// The service with this `client_id` as it is.
     #[must_use]
-    pub fn is_current(&self) -> bool {
-        self.current
+    pub fn current(&self, client_id: &str) -> Option<&Arc<Service>> {
+        self.services.get(client_id).filter(|_| self.current)
+    }
+}
+
+struct Reading {
+    pool: PgPool,
+    known: Known,
+}
+
+impl Work for Reading {
+    type Item = String;
+    type Outcome = Option<Arc<Service>>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn perform(&self, client_ids: &[String]) -> Result<Vec<Option<Arc<Service>>>, Arc<sqlx::Error>> {
+        let turn = self.known.turn();
+        let mut conn = self.pool.acquire().await?;
+        let found = service::by_client_ids(&mut conn, client_ids).await?;
+        let found: Vec<_> = found.into_iter().map(Arc::new).collect();
+        self.known.remember(turn, &found);
+        let of = |client_id: &String| found.iter().find(|service| service.client_id == *client_id).cloned();
+        Ok(client_ids.iter().map(of).collect())
+    }
+
+    /// A row that can't be read is one.
+    fn may_be_of_one(error: &Arc<sqlx::Error>) -> bool {
+        matches!(**error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
     }
 }
 
@@ -89,10 +145,10 @@ impl Ear for KnownServices {
     }
 
     fn hearing(&self) {
-        self.0.rcu(|known| Snapshot { turn: known.turn + 1, current: true, services: HashMap::new() });
+        self.known.0.rcu(|known| Snapshot { turn: known.turn + 1, current: true, services: HashMap::new() });
     }
 
     fn deaf(&self) {
-        self.0.rcu(|known| Snapshot { turn: known.turn + 1, current: false, services: known.services.clone() });
+        self.known.0.rcu(|known| Snapshot { turn: known.turn + 1, current: false, services: known.services.clone() });
     }
 }

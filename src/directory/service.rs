@@ -235,68 +235,76 @@ pub fn client_secret_mac(keyring: &Keyring, client_id: &str, secret: &SecretText
     keyring.mac(Purpose::ClientSecret, &[client_id.as_bytes(), secret.expose().as_bytes()]).to_vec()
 }
 
+/// Finds the services with these `client_id`s, each once, in any order.
+pub async fn by_client_ids(conn: &mut PgConnection, client_ids: &[String]) -> Result<Vec<Service>, sqlx::Error> {
+    find(conn, client_ids, None).await
+}
+
 /// Finds a service by its `client_id`.
 pub async fn by_client_id(conn: &mut PgConnection, client_id: &str) -> Result<Option<Service>, sqlx::Error> {
-    find(conn, Some(client_id), None).await
+    Ok(by_client_ids(conn, &[client_id.to_owned()]).await?.pop())
 }
 
 /// Finds a service by id.
 pub async fn by_id(conn: &mut PgConnection, id: ServiceId) -> Result<Option<Service>, sqlx::Error> {
-    find(conn, None, Some(id)).await
+    Ok(find(conn, &[], Some(id)).await?.pop())
 }
 
 async fn find(
     conn: &mut PgConnection,
-    client_id: Option<&str>,
+    client_ids: &[String],
     id: Option<ServiceId>,
-) -> Result<Option<Service>, sqlx::Error> {
-    let row = sqlx::query!(
+) -> Result<Vec<Service>, sqlx::Error> {
+    let rows = sqlx::query!(
         r#"SELECT s.*, o.slug AS organization_slug, o.name AS organization_name,
                   o.status AS organization_status, o.mfa AS organization_mfa,
                   s.mfa AS "service_mfa?"
            FROM service s JOIN organization o ON o.id = s.organization_id
-           WHERE s.client_id = $1 OR s.id = $2"#,
-        client_id,
+           WHERE s.client_id = ANY($1) OR s.id = $2"#,
+        client_ids,
         id.map(|id| id.0),
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let organization_mfa: MfaPolicy = word(&row.organization_mfa)?;
-    Ok(Some(Service {
-        id: row.id.into(),
-        organization_id: row.organization_id.into(),
-        organization_slug: row.organization_slug,
-        organization_name: row.organization_name,
-        organization_status: word(&row.organization_status)?,
-        slug: row.slug,
-        name: row.name,
-        client_id: row.client_id,
-        client_secret_mac: row.client_secret_mac,
-        device_login: row.device_login,
-        scopes: Scope::read(row.scopes)?,
-        default_scopes: row.default_scopes,
-        required_scopes: row.required_scopes,
-        code_lifetime: seconds(row.code_lifetime_seconds),
-        poll_interval: u8::try_from(row.poll_interval_seconds).unwrap_or(5),
-        access_token_lifetime: seconds(row.access_token_lifetime_seconds),
-        refresh: word(&row.refresh)?,
-        refresh_idle: seconds(row.refresh_idle_seconds),
-        refresh_absolute: seconds(row.refresh_absolute_seconds),
-        prefill: row.prefill,
-        proximity: word(&row.proximity)?,
-        verification: word(&row.verification)?,
-        trusted_networks: row.trusted_networks,
-        verified: row.verified,
-        mfa: organization_mfa.stricter(row.service_mfa.as_deref().map(word).transpose()?),
-        mfa_max_age: row.mfa_max_age_seconds.map(seconds),
-        fresh_proof: FreshProof::stored(row.max_age_seconds, row.factor.as_deref())?,
-        id_token_algorithm: row.id_token_algorithm,
-        activation_uri: row.activation_uri,
-        resource_server: row.resource_server,
-        dpop: word(&row.dpop)?,
-        resources: row.resources,
-    }))
+    let mut services = Vec::with_capacity(rows.len());
+    for row in rows {
+        let organization_mfa: MfaPolicy = word(&row.organization_mfa)?;
+        services.push(Service {
+            id: row.id.into(),
+            organization_id: row.organization_id.into(),
+            organization_slug: row.organization_slug,
+            organization_name: row.organization_name,
+            organization_status: word(&row.organization_status)?,
+            slug: row.slug,
+            name: row.name,
+            client_id: row.client_id,
+            client_secret_mac: row.client_secret_mac,
+            device_login: row.device_login,
+            scopes: Scope::read(row.scopes)?,
+            default_scopes: row.default_scopes,
+            required_scopes: row.required_scopes,
+            code_lifetime: seconds(row.code_lifetime_seconds),
+            poll_interval: u8::try_from(row.poll_interval_seconds).unwrap_or(5),
+            access_token_lifetime: seconds(row.access_token_lifetime_seconds),
+            refresh: word(&row.refresh)?,
+            refresh_idle: seconds(row.refresh_idle_seconds),
+            refresh_absolute: seconds(row.refresh_absolute_seconds),
+            prefill: row.prefill,
+            proximity: word(&row.proximity)?,
+            verification: word(&row.verification)?,
+            trusted_networks: row.trusted_networks,
+            verified: row.verified,
+            mfa: organization_mfa.stricter(row.service_mfa.as_deref().map(word).transpose()?),
+            mfa_max_age: row.mfa_max_age_seconds.map(seconds),
+            fresh_proof: FreshProof::stored(row.max_age_seconds, row.factor.as_deref())?,
+            id_token_algorithm: row.id_token_algorithm,
+            activation_uri: row.activation_uri,
+            resource_server: row.resource_server,
+            dpop: word(&row.dpop)?,
+            resources: row.resources,
+        });
+    }
+    Ok(services)
 }
 
 fn seconds(seconds: i32) -> Duration {

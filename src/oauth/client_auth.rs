@@ -80,12 +80,7 @@ impl Credentials {
                 return Ok(service);
             }
         }
-        let sent_secret = self.candidates.iter().any(|(_, secret)| secret.is_some());
-        Err(self.refuse(match (known, sent_secret) {
-            (false, _) => "There is no client with this client_id. Ask whoever runs the service for the right one.",
-            (true, false) => "This client is confidential: it must send its client_secret, by Basic or in the body.",
-            (true, true) => "The client_secret is wrong.",
-        }))
+        Err(self.refuse(known))
     }
 
     /// The service of these credentials among those that are known. `None`: the database has to say.
@@ -94,14 +89,21 @@ impl Credentials {
         services.find(|(service, secret)| is_proven(service, secret.as_ref(), keyring)).map(|(service, _)| service)
     }
 
-    fn refuse(&self, description: &'static str) -> OAuthError {
+    /// The refusal of a client that is known, or isn't.
+    pub fn refuse(&self, known: bool) -> OAuthError {
+        let sent_secret = self.candidates.iter().any(|(_, secret)| secret.is_some());
+        let description = match (known, sent_secret) {
+            (false, _) => "There is no client with this client_id. Ask whoever runs the service for the right one.",
+            (true, false) => "This client is confidential: it must send its client_secret, by Basic or in the body.",
+            (true, true) => "The client_secret is wrong.",
+        };
         let error = OAuthError::invalid_client(description);
         if self.challenge { error.with_basic_challenge() } else { error }
     }
 }
 
 /// Whether whoever sends this secret, or none, is the client.
-fn is_proven(service: &Service, secret: Option<&SecretText>, keyring: &Keyring) -> bool {
+pub fn is_proven(service: &Service, secret: Option<&SecretText>, keyring: &Keyring) -> bool {
     !service.is_confidential() || secret.is_some_and(|secret| service.has_secret(keyring, secret))
 }
 

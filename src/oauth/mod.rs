@@ -40,7 +40,7 @@ use crate::directory::service::Service;
 use crate::grouping::Undone;
 use crate::http::fields::BODY_TIME;
 use crate::http::oauth_error::{self, OAuthError};
-use crate::installation::{Installation, Parts};
+use crate::installation::Installation;
 use crate::postgres::{Availability, Away};
 use crate::session::signing_keys::SigningKeys;
 use crate::telemetry::metrics;
@@ -78,19 +78,17 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// The client with these credentials: from memory where this node hears of changes, otherwise from the database.
+    /// The client with these credentials.
     async fn client(&self, credentials: &Credentials) -> Result<Arc<Service>, OAuthError> {
-        let Parts { pool, keyring, .. } = &*self.installation;
-        let known = self.services.now();
-        if let Some(service) = credentials.among(&known, keyring).filter(|_| known.is_current()) {
-            return Ok(Arc::clone(service));
+        let mut known = false;
+        for (client_id, secret) in credentials.candidates() {
+            let Some(service) = self.services.find(client_id).await.map_err(undone)? else { continue };
+            if client_auth::is_proven(&service, secret, &self.installation.keyring) {
+                return Ok(service);
+            }
+            known = true;
         }
-        drop(known);
-        let turn = self.services.turn();
-        let mut conn = pool.acquire().await?;
-        let service = Arc::new(credentials.authenticate(&mut conn, keyring).await?);
-        self.services.remember(turn, &service);
-        Ok(service)
+        Err(credentials.refuse(known))
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Connections(Arc<Parts>);
 #[derive(Default)]
 struct Parts {
     open: Mutex<Open>,
+    /// Rung when one is over.
+    one_left: Notify,
     none_left: Notify,
     ending: CancellationToken,
 }
@@ -111,6 +113,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.connections.open();
         open.links.remove(&self.number);
+        self.connections.0.one_left.notify_one();
         if open.links.is_empty() {
             self.connections.0.none_left.notify_waiters();
         }
@@ -137,6 +140,13 @@ impl Connections {
         for link in open.links.values() {
             link.ending.store(true, Ordering::Release);
             link.reader.wake();
+        }
+    }
+
+    /// Ends when there are fewer than so many. For one listener, which waits for it before it accepts another.
+    pub async fn room(&self, most: usize) {
+        while self.open().links.len() >= most {
+            self.0.one_left.notified().await;
         }
     }
 

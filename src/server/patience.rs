@@ -50,19 +50,29 @@ impl Default for Patience {
     }
 }
 
+/// Open files that no client's connection gets: PostgreSQL, providers, mails and logs need theirs, above all when many clients
+/// come at once because something was broken.
+const KEPT_FREE: usize = 256;
+
 /// A listener whose connections end when they try its patience.
 pub struct PatientListener {
     /// None once the connections were asked to end: nobody is accepted any more.
     inner: Option<TcpListener>,
     patience: Patience,
     connections: Connections,
+    /// How many connections may be open.
+    most: usize,
 }
 
 impl PatientListener {
     /// Around a listener, whose connections are counted there.
     #[must_use]
     pub fn new(inner: TcpListener, patience: Patience, connections: Connections) -> Self {
-        Self { inner: Some(inner), patience, connections }
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+        // At least half of few.
+        let most = files.saturating_sub(KEPT_FREE).max(files / 2);
+        Self { inner: Some(inner), patience, connections, most }
     }
 }
 
@@ -79,7 +89,10 @@ impl Listener for PatientListener {
                 return std::future::pending().await;
             }
             // axum's own: it goes on after an error, slowly when there are no file descriptors left.
-            accepted = Listener::accept(inner) => accepted,
+            accepted = async {
+                self.connections.room(self.most).await;
+                Listener::accept(inner).await
+            } => accepted,
         };
         // Answers are small and wanted now.
         if let Err(error) = stream.set_nodelay(true) {

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use countersign::directory::known::KnownServices;
-use countersign::directory::service;
 use countersign::installation::Parts;
 use countersign::postgres::notifications::{Ear, Listening};
 use countersign::postgres::{Direct, PgPool};
@@ -289,34 +288,38 @@ async fn what_is_decided_while_the_listening_network_is_dead_is_found_within_an_
 #[tokio::test]
 async fn a_service_that_changed_while_it_was_looked_up_is_not_remembered() {
     let app = App::acme().await;
-    let mut conn = app.installation.pool.acquire().await.unwrap();
-    let service = Arc::new(service::by_client_id(&mut conn, "acme-cli").await.unwrap().unwrap());
-    let known = KnownServices::default();
+    let known = KnownServices::new(app.installation.pool.clone());
+    let look_up = async || known.find("acme-cli").await.unwrap().unwrap();
     let knows = || known.now().get("acme-cli").is_some();
-    assert!(!known.now().is_current(), "nobody listens yet");
+    let is_current = || known.now().current("acme-cli").is_some();
+    look_up().await;
+    assert!(knows() && !is_current(), "nobody listens yet");
 
     known.hearing();
-    known.remember(known.turn(), &service);
-    assert!(knows() && known.now().is_current());
+    assert!(!knows());
+    look_up().await;
+    assert!(is_current());
     known.heard("");
-    assert!(!knows() && known.now().is_current(), "something has changed");
-    let before = known.turn();
-    known.heard("");
-    known.remember(before, &service);
-    assert!(!knows(), "it is as it was before the change");
-    known.remember(known.turn(), &service);
+    assert!(!knows(), "something has changed");
+
+    let held = Held::by(&app, "LOCK service IN ACCESS EXCLUSIVE MODE").await;
+    let change = async {
+        held.until_waiting(1).await;
+        known.heard("");
+        held.release().await;
+    };
+    let (found, ()) = futures_util::future::join(look_up(), change).await;
+    assert_eq!(found.client_id, "acme-cli");
+    assert!(!knows(), "it may be as it was before the change");
 
     // While nothing is heard, what is known is good for "pending" and no more.
-    let before = known.turn();
+    look_up().await;
     known.deaf();
-    assert!(knows() && !known.now().is_current());
+    assert!(knows() && !is_current());
     known.forget();
-    known.remember(before, &service);
-    assert!(!knows(), "it was looked up by somebody who heard");
-    let deaf = known.turn();
-    known.remember(deaf, &service);
-    assert!(knows() && !known.now().is_current());
+    assert!(!knows());
+    look_up().await;
+    assert!(knows() && !is_current());
     known.hearing();
-    known.remember(deaf, &service);
     assert!(!knows(), "what changed meanwhile was not heard");
 }
