@@ -110,9 +110,9 @@ impl Listening {
         let mut hearing = None;
         let mut called = Instant::now();
         loop {
-            let heard = timeout_at(called + SILENCE, listener.try_recv()).await;
+            let news = timeout_at(called + SILENCE, listener.try_recv()).await;
             let silence = |_| lost(if hearing.is_some() { SILENT } else { ELSEWHERE });
-            let notification = heard.map_err(silence)??.ok_or_else(|| lost("the connection was lost"))?;
+            let notification = news.map_err(silence)??.ok_or_else(|| lost("the connection was lost"))?;
             if notification.channel() == CALLS {
                 if notification.payload() == self.mark {
                     called = Instant::now();
