@@ -419,8 +419,6 @@ mod tests {
             path
         };
         let plain = write("plain.toml", 0o644, "public_url = 'https://a.example'");
-        let secret =
-            write("secret.toml", 0o644, "public_url = 'https://a.example'\ndatabase.url = 'postgres://u:p@db/x'");
         let (open, private) = (write("open", 0o644, "postgres://db/x"), write("private", 0o640, "postgres://db/x"));
         let exposed = |file: &Path, url: &Path| {
             let variable = ("COUNTERSIGN_DATABASE_URL_FILE", url.to_str().unwrap());
@@ -428,7 +426,11 @@ mod tests {
         };
         assert_eq!(exposed(&plain, &private), Vec::<PathBuf>::new());
         assert_eq!(exposed(&plain, &open), std::slice::from_ref(&open));
-        assert_eq!(exposed(&secret, &private), std::slice::from_ref(&secret));
+        for key in ["url", "owner_url", "listen_url"] {
+            let text = format!("public_url = 'https://a.example'\ndatabase.{key} = 'postgres://u:p@db/x'");
+            let secret = write(key, 0o644, &text);
+            assert_eq!(exposed(&secret, &private), [secret], "{key}");
+        }
     }
 
     #[test]

@@ -271,10 +271,15 @@ async fn serve_warns_of_a_role_that_owns_the_audit_and_takes_one_that_does_not()
     let unlinked = "SELECT count(*) FROM audit_event WHERE id NOT IN (SELECT event_id FROM audit_link)";
     assert_eq!(sqlx::query_scalar::<_, i64>(unlinked).fetch_one(&pool).await.unwrap(), 0);
 
-    let mut nonsense = countersign(scene.path(), &["keys", "list"]);
-    nonsense.env("COUNTERSIGN_PUBLIC_URL", "http://localhost").env("COUNTERSIGN_DATABASE_OWNER_URL", url(&owner));
-    let (code, _, stderr) = run(&mut nonsense).await;
-    assert!(code == 1 && stderr.contains("database.owner_url is set without database.url"), "{stderr}");
+    for (variable, complaint) in [
+        ("COUNTERSIGN_DATABASE_OWNER_URL", "database.owner_url is set without database.url"),
+        ("COUNTERSIGN_DATABASE_LISTEN_URL", "database.listen_url is set without database.url"),
+    ] {
+        let mut nonsense = countersign(scene.path(), &["keys", "list"]);
+        nonsense.env("COUNTERSIGN_PUBLIC_URL", "http://localhost").env(variable, url(&owner));
+        let (code, _, stderr) = run(&mut nonsense).await;
+        assert!(code == 1 && stderr.contains(complaint), "{stderr}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What the server's role may not do, and the database with one role and with two.
 
-use countersign::postgres::{self, roles};
+use countersign::postgres::{self, Direct, roles};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
@@ -98,6 +98,20 @@ async fn the_owner_makes_the_servers_role_and_gives_it_what_came_later() {
     conn.execute("INSERT INTO _sqlx_migrations SELECT 99991231000000, description, now(), true, checksum, 1 FROM _sqlx_migrations LIMIT 1").await.unwrap();
     let newer = postgres::migrate(&as_server, None).await.unwrap_err();
     assert!(newer.to_string().contains("99991231000000"), "{newer}");
+}
+
+/// Behind a pooler that lends connections for a transaction, a lock of the session would stay for ever.
+#[tokio::test]
+async fn past_a_pooler_the_database_is_brought_up_to_date_over_the_direct_connection() {
+    let owner = empty_database("roles_pooled").await;
+    let server = owner.clone().username("countersign_server");
+    let as_server = postgres::pool(server, 1);
+    postgres::migrate(&as_server, Some(&Direct(owner.clone()))).await.unwrap();
+    assert!(postgres::has_every_migration(&owner).await.unwrap());
+    let mut conn = PgConnection::connect_with(&owner).await.unwrap();
+    let made_by = "SELECT DISTINCT tableowner::text FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(sqlx::query_scalar::<_, String>(made_by).fetch_all(&mut conn).await.unwrap(), ["countersign"]);
+    assert_eq!(format!("{:?}", Direct(owner.password("pass-word"))), "Direct(…)");
 }
 
 #[tokio::test]
