@@ -171,9 +171,8 @@ impl LiveCodes {
         let counting = async {
             loop {
                 let lately = self.seen().wanted_at.is_some_and(|at| at.elapsed() < WANTED);
-                let pause = async {
-                    if lately { tokio::time::sleep(FRESH).await } else { std::future::pending().await }
-                };
+                let pause =
+                    async { if lately { tokio::time::sleep(FRESH).await } else { std::future::pending().await } };
                 tokio::select! {
                     () = self.0.wanted.notified() => {}
                     () = pause => {}

@@ -140,8 +140,11 @@ impl Metrics {
             registered(&mut registry, "suspected_phishing", "Approvers who were warned of a collector of approvals");
         let notices: Family<[Label; 2], Counter> =
             registered(&mut registry, "notices", "Attempts to tell somebody of an approval, by what became of them");
-        let deleted: Family<[Label; 1], Counter> =
-            registered(&mut registry, "housekeeping_deleted", "Rows that were deleted because their time was over, by kind");
+        let deleted: Family<[Label; 1], Counter> = registered(
+            &mut registry,
+            "housekeeping_deleted",
+            "Rows that were deleted because their time was over, by kind",
+        );
         let panics =
             registered(&mut registry, "panics", "Requests and tasks that ended in a panic: faults of Countersign");
         registry.register(
