@@ -26,7 +26,7 @@ END $$;
 --
 -- `told` is the caller's time, which can only make it later: what is old is for the database's own clock to say.
 CREATE FUNCTION prune_audit(told timestamptz, most integer) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET countersign.pruning = 'on' AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     border timestamptz;
     chain uuid;
@@ -38,6 +38,7 @@ BEGIN
     IF border IS NULL THEN
         RETURN 0;
     END IF;
+    PERFORM set_config('countersign.pruning', 'on', true);
     FOR chain IN
         -- Each chain once, by a step in the primary key for each.
         WITH RECURSIVE chains AS (
@@ -68,6 +69,7 @@ BEGIN
         pruned := pruned + deleted;
         EXIT WHEN pruned >= most;
     END LOOP;
+    PERFORM set_config('countersign.pruning', 'off', true);
     RETURN pruned;
 END $$;
 REVOKE EXECUTE ON FUNCTION prune_audit(timestamptz, integer) FROM PUBLIC;

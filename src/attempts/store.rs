@@ -155,9 +155,9 @@ impl Delay {
 /// Deletes what is forgotten, at most so many rows, and says how many.
 pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query!(
-        "DELETE FROM attempt WHERE subject_mac IN (
+        "DELETE FROM attempt WHERE subject_mac = ANY(ARRAY(
              SELECT subject_mac FROM attempt WHERE forget_at <= $1 AND not_before <= $1
-             ORDER BY forget_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+             ORDER BY forget_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
         now,
         most,
     )

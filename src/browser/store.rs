@@ -68,9 +68,9 @@ pub(super) async fn by_previous_token(
 /// Deletes sessions that are over, with all that belongs to them: at most so many, and says how many.
 pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query!(
-        "DELETE FROM browser_session WHERE id IN (
+        "DELETE FROM browser_session WHERE id = ANY(ARRAY(
              SELECT id FROM browser_session WHERE expires_at <= $1
-             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
         now,
         most,
     )

@@ -24,10 +24,10 @@ pub struct Over {
 pub async fn sweep(conn: &mut PgConnection, over: Over, most: i64) -> Result<u64, sqlx::Error> {
     // By the index `device_grant_over`.
     let deleted = sqlx::query!(
-        "DELETE FROM device_grant WHERE id IN (
+        "DELETE FROM device_grant WHERE id = ANY(ARRAY(
              SELECT id FROM device_grant
              WHERE id < $1 AND granted_scopes IS NULL AND (expiry_noted OR state = 'denied')
-             ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)",
+             ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))",
         asked_at(over.before),
         most,
     )
@@ -40,9 +40,9 @@ pub async fn sweep(conn: &mut PgConnection, over: Over, most: i64) -> Result<u64
     }
     // By the primary key: whatever is so old goes.
     let of_approved = sqlx::query!(
-        "DELETE FROM device_grant WHERE id IN (
+        "DELETE FROM device_grant WHERE id = ANY(ARRAY(
              SELECT id FROM device_grant WHERE id < $1 AND (expiry_noted OR state IN ('denied', 'redeemed'))
-             ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)",
+             ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))",
         asked_at(over.approved_before),
         most,
     )

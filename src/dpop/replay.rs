@@ -25,9 +25,9 @@ pub async fn spend(conn: &mut PgConnection, proof: &Proof, now: DateTime<Utc>) -
 /// Forgets proofs that are too old to be accepted again, at most so many, and says how many.
 pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
     let swept = sqlx::query!(
-        "DELETE FROM dpop_proof WHERE jti_hash IN (
+        "DELETE FROM dpop_proof WHERE jti_hash = ANY(ARRAY(
              SELECT jti_hash FROM dpop_proof WHERE expires_at <= $1
-             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
         now,
         most,
     )

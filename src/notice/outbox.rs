@@ -296,10 +296,10 @@ pub async fn give_up(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> 
 /// Deletes what has been over for a week, at most so many, and says how many.
 pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query!(
-        "DELETE FROM notice WHERE id IN (
+        "DELETE FROM notice WHERE id = ANY(ARRAY(
              SELECT id FROM notice
              WHERE coalesce(delivered_at, given_up_at) IS NOT NULL AND coalesce(delivered_at, given_up_at) <= $1
-             ORDER BY coalesce(delivered_at, given_up_at) LIMIT $2 FOR UPDATE SKIP LOCKED)",
+             ORDER BY coalesce(delivered_at, given_up_at) LIMIT $2 FOR UPDATE SKIP LOCKED))",
         now - KEPT,
         most,
     )

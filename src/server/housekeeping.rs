@@ -1,6 +1,7 @@
 //! What is over is noted and deleted, without being noticed.
 //!
-//! 1. **A batch is one short transaction** of some hundreds of rows, which are found by an index. What somebody else has locked is left
+//! 1. **A batch is one short transaction** of some hundreds of rows, which are found by an index, and so is each of them: by
+//!    `= ANY(ARRAY(…))`, for which no plan reads the whole table. What somebody else has locked is left
 //!    for later, and whatever takes too long is given up.
 //! 2. **One node at a time**: a transaction takes an advisory lock, or leaves the turn to whoever has it. It is given back with the
 //!    transaction, by whoever dies too, and needs no session of its own (PgBouncer).

@@ -11,9 +11,9 @@ use crate::postgres::PgConnection;
 /// used last changes with each refresh, for which no index is to be written.
 pub async fn sweep(conn: &mut PgConnection, before: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query!(
-        "DELETE FROM session WHERE id IN (
+        "DELETE FROM session WHERE id = ANY(ARRAY(
              SELECT id FROM session WHERE coalesce(revoked_at, expires_at) <= $1
-             ORDER BY coalesce(revoked_at, expires_at) LIMIT $2 FOR UPDATE SKIP LOCKED)",
+             ORDER BY coalesce(revoked_at, expires_at) LIMIT $2 FOR UPDATE SKIP LOCKED))",
         before,
         most,
     )

@@ -193,9 +193,9 @@ pub async fn organization_without_grant(
 /// callback has to find its state spent.
 pub async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query!(
-        "DELETE FROM upstream_sign_in WHERE id IN (
+        "DELETE FROM upstream_sign_in WHERE id = ANY(ARRAY(
              SELECT id FROM upstream_sign_in WHERE expires_at <= $1
-             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
         now,
         most,
     )

@@ -283,6 +283,43 @@ async fn serve_warns_of_a_role_that_owns_the_audit_and_takes_one_that_does_not()
 }
 
 #[tokio::test]
+async fn serve_has_the_audit_kept_as_it_is_set_or_says_who_can() {
+    let scene = directory();
+    let owner = empty_database("kept").await;
+    let server = owner.clone().username("server_of_kept");
+    let serve = |server: &PgConnectOptions, owner: Option<&PgConnectOptions>, audit: Option<&str>| {
+        let mut command = on(scene.path(), &postgres::pool(server.clone(), 1), &["serve"]);
+        command.env("COUNTERSIGN_LISTEN", "127.0.0.1:0").env("COUNTERSIGN_LOG_FORMAT", "json");
+        if let Some(owner) = owner {
+            command.env("COUNTERSIGN_DATABASE_OWNER_URL", url(owner));
+        }
+        if let Some(audit) = audit {
+            command.env("COUNTERSIGN_RETENTION_AUDIT", audit);
+        }
+        Running::start_log(command)
+    };
+    let pool = postgres::pool(owner.clone(), 1);
+    let days = async || -> Option<i32> {
+        sqlx::query_scalar("SELECT days FROM audit_retention").fetch_one(&pool).await.unwrap()
+    };
+    let mut two = serve(&server, Some(&owner), Some("400d"));
+    two.says("\"ready\"").await;
+    assert_eq!((two.end(Signal::TERM).await, days().await), (Some(0), Some(400)));
+
+    let mut server_alone = serve(&server, None, Some("200d"));
+    server_alone.says("UPDATE audit_retention SET days = 200").await;
+    server_alone.says("\"ready\"").await;
+    assert_eq!((server_alone.end(Signal::TERM).await, days().await), (Some(0), Some(400)));
+
+    let mut one = serve(&owner, None, None);
+    one.says("\"ready\"").await;
+    assert_eq!((one.end(Signal::TERM).await, days().await), (Some(0), None));
+    let said = "SELECT detail->>'days' FROM audit_event WHERE detail->>'retention' = 'audit' ORDER BY sequence";
+    let said: Vec<Option<String>> = sqlx::query_scalar(said).fetch_all(&pool).await.unwrap();
+    assert_eq!(said, [Some("400".to_owned()), None]);
+}
+
+#[tokio::test]
 async fn a_data_directory_with_one_role_gets_the_second() {
     let scene = directory();
     let data_dir = scene.path().join("data");

@@ -123,7 +123,7 @@ async fn a_stolen_role_of_the_server_deletes_nothing_that_is_younger() {
     }
     let pruned: i64 =
         sqlx::query_scalar("SELECT public.prune_audit($1, 1000000)").bind(later).fetch_one(&mut *conn).await.unwrap();
-    assert_eq!(pruned, 3, "what is past retention, and no more");
+    assert_eq!(pruned, 4, "what is past retention, and no more");
     let deleted = sqlx::query("DELETE FROM public.audit_event").execute(&mut *conn).await.unwrap_err();
     assert!(deleted.to_string().contains("permission denied"), "{deleted}");
     conn.detach();

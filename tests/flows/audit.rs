@@ -85,10 +85,20 @@ async fn what_went_another_way_is_told_too() {
 
     let forgotten = Device::ask(&app, "read").await;
     app.advance(899);
-    assert_eq!(expiry::note(&app.installation).await.unwrap(), 0);
+    assert_eq!(
+        expiry::note(&mut app.installation.pool.acquire().await.unwrap(), &app.installation, 500).await.unwrap(),
+        0
+    );
     app.advance(1);
-    assert_eq!(expiry::note(&app.installation).await.unwrap(), 1);
-    assert_eq!(expiry::note(&app.installation).await.unwrap(), 0, "once");
+    assert_eq!(
+        expiry::note(&mut app.installation.pool.acquire().await.unwrap(), &app.installation, 500).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        expiry::note(&mut app.installation.pool.acquire().await.unwrap(), &app.installation, 500).await.unwrap(),
+        0,
+        "once"
+    );
     forgotten.poll().await;
     let events = app.events().await;
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
@@ -183,7 +193,7 @@ async fn every_kind_says_who_and_where() {
     assert_eq!(devices[1].1.poll().await.error(), "invalid_grant");
     Device::ask(&app, "read").await;
     app.advance(901);
-    expiry::note(&app.installation).await.unwrap();
+    expiry::note(&mut app.installation.pool.acquire().await.unwrap(), &app.installation, 500).await.unwrap();
 
     let audit = app.audit().await;
     for (kind, says) in SAYS {

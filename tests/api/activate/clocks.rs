@@ -84,7 +84,14 @@ async fn a_clock_that_is_set_back_makes_no_delay_longer_than_the_longest() {
     assert_eq!(reserve(&node).await.err(), Some(900));
     // It is forgotten once the time is there again.
     node.clock.advance(TimeDelta::hours(40));
-    attempts::sweep(&mut node.pool.acquire().await.unwrap(), node.clock.now(), 500).await.unwrap();
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM attempt").fetch_one(&node.pool).await.unwrap();
-    assert_eq!(rows, 0);
+    // What somebody still holds is left for the next time.
+    let mut swept = 0;
+    for _ in 0..100 {
+        swept += attempts::sweep(&mut node.pool.acquire().await.unwrap(), node.clock.now(), 500).await.unwrap();
+        if swept == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("it is remembered for ever");
 }
