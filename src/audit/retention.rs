@@ -32,10 +32,7 @@ pub async fn keep_for(
     if changed.rows_affected() == 1 {
         let detail = json!({ "retention": "audit", "days": days });
         Event::new(Kind::Administered, clock, random).detail(detail).append(&mut tx).await?;
-        match days {
-            Some(days) => tracing::info!(days, "the audit's events are deleted after so many days"),
-            None => tracing::info!("the audit's events are kept for ever"),
-        }
+        tracing::info!(?days, "how long the audit's events are kept was changed");
     }
     tx.commit().await
 }

@@ -1,10 +1,10 @@
 //! What is over is noted and deleted, without being noticed.
 //!
 //! 1. **A batch is one short transaction** of some hundreds of rows, which are found by an index, and so is each of them: by
-//!    `= ANY(ARRAY(…))`, for which no plan reads the whole table. What somebody else has locked is left
-//!    for later, and whatever takes too long is given up.
+//!    `= ANY(ARRAY(…))`, for which no plan reads the whole table. What somebody else has locked is left for later, and whatever
+//!    takes too long is given up.
 //! 2. **One node at a time**: a transaction takes an advisory lock, or leaves the turn to whoever has it. It is given back with the
-//!    transaction, by whoever dies too, and needs no session of its own (PgBouncer).
+//!    transaction, by whoever dies too, and needs no session of its own: a pooler may be between.
 //! 3. **A backlog waits for nobody and nobody for it**: after a full batch there is a pause as long as the batch took, and then it is
 //!    the next kind's turn.
 //! 4. **The time is the installation's clock**, and how long things are kept is [`Retention`] or said where they are made.

@@ -331,6 +331,7 @@ mod tests {
             event("guess_refused");
             other.at_work(async { poll("something new") }).await;
             poll(TOKENS);
+            deleted(Leftover::Grants, 500);
         })
         .await;
         // At nobody's work.
@@ -342,6 +343,8 @@ mod tests {
             "countersign_polls_total{answer=\"tokens\"} 1",
             "countersign_polls_total{answer=\"other\"} 0",
             "countersign_suspected_phishing_total 0",
+            "countersign_housekeeping_deleted_total{kind=\"device_grant\"} 500",
+            "countersign_housekeeping_deleted_total{kind=\"session\"} 0",
         ] {
             assert!(one.lines().any(|found| found == line), "{line} in {one}");
         }
