@@ -68,7 +68,9 @@ async fn end(pages: &Pages, caller: &Caller, grant: GrantId) -> Result<Response,
         return said_before(&mut tx, pages, approved).await;
     };
     tx.commit().await?;
-    denied.into_iter().for_each(|grant| pages.waiting.decided(grant));
+    for grant in denied {
+        pages.waiting.decided(grant);
+    }
     pages.notices.wake();
     let state = Reported::Now { session: ended.session.is_some(), codes: ended.codes, browsers: ended.browsers };
     Ok(page(pages, &approved, &state))

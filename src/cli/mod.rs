@@ -55,7 +55,7 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     let code = runtime.block_on(async {
         let outcome = match cli.command {
-            Command::Dev(args) => dev::run(args).await,
+            Command::Dev(args) => Box::pin(dev::run(args)).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,

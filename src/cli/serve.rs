@@ -1,10 +1,12 @@
 //! `countersign serve`: the server, as configured.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use crate::config::Config;
 use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
 use crate::notice::mail::Mailer;
@@ -33,7 +35,7 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
     telemetry::start(config.log.format, &config.log.filter);
-    open_files::raise();
+    warn_of_reach(&config, config.listen);
     // First of all: a port that is taken, or may not be used, is told before anything is made.
     let sockets = Sockets::open(config.listen, config.telemetry.listen).await?;
     let places = places(config.geo.database.as_deref())?;
@@ -52,13 +54,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tracing::warn!("the server's database role owns the audit and could rewrite it: set database.owner_url");
     }
     opened.keep_audit_for(config.retention.audit).await;
-    // Where it listens in truth: the socket may have been handed over.
+    // The socket may have been handed over.
     let listen = sockets.public.local_addr()?;
-    if !config.public_url.is_secure() && !listen.ip().is_loopback() {
-        tracing::warn!(
-            %listen,
-            "public_url is http://, for this machine only, but other machines may reach this address: let none of them"
-        );
+    if listen.ip() != config.listen.ip() {
+        warn_of_reach(&config, listen);
     }
     if matches!(mailer, Mailer::None) {
         tracing::info!("mail is not configured: nobody gets a mail when a device is approved with their account");
@@ -78,6 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         drain: config.drain,
         ..Settings::default()
     };
+    open_files::raise();
     let server = Server::new(opened.installation.clone(), settings).await?;
     let Sockets { public: listener, telemetry } = sockets;
     let server = match telemetry {
@@ -95,6 +95,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tracing::info!("every request is answered; ending");
     opened.close().await?;
     end.into_code()
+}
+
+fn warn_of_reach(config: &Config, listen: SocketAddr) {
+    if !config.public_url.is_secure() && !listen.ip().is_loopback() {
+        tracing::warn!(
+            %listen,
+            "public_url is http://, for this machine only, but other machines may reach this address: let none of them"
+        );
+    }
 }
 
 fn places(database: Option<&Path>) -> anyhow::Result<Places> {

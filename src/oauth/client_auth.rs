@@ -84,12 +84,14 @@ impl Credentials {
     }
 
     /// The service of these credentials among those that are known. `None`: the database has to say.
+    #[must_use]
     pub fn among<'a>(&self, known: &'a Snapshot, keyring: &Keyring) -> Option<&'a Arc<Service>> {
         let mut services = self.candidates.iter().filter_map(|(id, secret)| Some((known.get(id)?, secret)));
         services.find(|(service, secret)| is_proven(service, secret.as_ref(), keyring)).map(|(service, _)| service)
     }
 
     /// The refusal of a client that is known, or isn't.
+    #[must_use]
     pub fn refuse(&self, known: bool) -> OAuthError {
         let sent_secret = self.candidates.iter().any(|(_, secret)| secret.is_some());
         let description = match (known, sent_secret) {
@@ -103,6 +105,7 @@ impl Credentials {
 }
 
 /// Whether whoever sends this secret, or none, is the client.
+#[must_use]
 pub fn is_proven(service: &Service, secret: Option<&SecretText>, keyring: &Keyring) -> bool {
     !service.is_confidential() || secret.is_some_and(|secret| service.has_secret(keyring, secret))
 }

@@ -66,6 +66,7 @@ pub struct Redeeming<'a> {
 
 impl Doubts {
     /// Begins to redeem a grant into this session.
+    #[must_use = "it is in doubt when it is dropped"]
     pub fn about(&self, grant: GrantId, session: SessionId, now: DateTime<Utc>) -> Redeeming<'_> {
         Redeeming { doubts: self, session, doubt: Some(Doubt { grant, until: now + LOOKED_FOR }) }
     }

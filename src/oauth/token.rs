@@ -152,7 +152,7 @@ impl<'a> Poll<'a> {
         loop {
             // From here on no decision is missed: it either is known where this looks, or wakes this place.
             let decision = place.as_ref().map(Place::decision);
-            let (undecided, look_again) = match self.from_memory() {
+            let (undecided, look_again) = match self.remembered() {
                 Some(undecided) => (undecided, None),
                 None => match database.unless_lost(self.look()).await {
                     Ok(Ok(Look::Decided(answer))) => return *answer,
@@ -174,7 +174,7 @@ impl<'a> Poll<'a> {
 
     /// The answer to a poll of a grant that is open for all that is known here, and whose client is known; `None`: the
     /// database has to say.
-    fn from_memory(&mut self) -> Option<OAuthError> {
+    fn remembered(&mut self) -> Option<OAuthError> {
         let grant = self.grant?;
         let Endpoints { installation, services, waiting, .. } = self.endpoints;
         let open = waiting.open(grant).filter(|open| !open.bound && installation.clock.now() < open.expires_at)?;
@@ -315,7 +315,9 @@ impl<'a> Poll<'a> {
     /// Holds an open grant in memory, as it was looked up.
     fn hold(&self, grant: &Grant, since: Option<Glimpse>) {
         let open = Open::from(grant);
-        since.into_iter().for_each(|since| self.endpoints.waiting.remember(grant.id, since, open));
+        if let Some(since) = since {
+            self.endpoints.waiting.remember(grant.id, since, open);
+        }
     }
 
     /// The client and its grant.

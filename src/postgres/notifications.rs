@@ -118,7 +118,7 @@ impl Listening {
             let silence = if hearing.is_some() { SILENT } else { ELSEWHERE };
             let notification = tokio::select! {
                 biased;
-                heard = listener.try_recv() => heard?.ok_or_else(|| lost("the connection was lost"))?,
+                news = listener.try_recv() => news?.ok_or_else(|| lost("the connection was lost"))?,
                 () = calls.silence() => return Err(lost(silence)),
             };
             if notification.channel() == CALLS {
@@ -204,7 +204,9 @@ struct Hearing<'a>(&'a [Arc<dyn Ear>]);
 
 impl<'a> Hearing<'a> {
     fn begin(ears: &'a [Arc<dyn Ear>]) -> Self {
-        ears.iter().for_each(|ear| ear.hearing());
+        for ear in ears {
+            ear.hearing();
+        }
         Self(ears)
     }
 }

@@ -167,7 +167,7 @@ async fn an_approval_and_its_notice_are_there_together_or_not_at_all() {
     let mut browser = Browser::new(&app);
     let confirm = browser.enter_and_sign_in(&device.user_code).await;
     app.execute("ALTER TABLE notice ADD CONSTRAINT full_up CHECK (false)").await;
-    assert_eq!(browser.approve(&confirm).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(browser.approve(&confirm).await.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(device.poll().await.error(), "authorization_pending");
     app.execute("ALTER TABLE notice DROP CONSTRAINT full_up").await;
     assert_eq!(browser.approve(&confirm).await.path, "/activate/done");

@@ -72,7 +72,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     })?;
     let issuer = format!("http://localhost:{}", listener.local_addr()?.port());
     let mut opened = opening::for_dev(&args.data_dir, PublicUrl::parse(&issuer)?).await?;
-    let outcome = serve(&args, &mut opened, listener).await;
+    let outcome = Box::pin(serve(&args, &mut opened, listener)).await;
     opened.close().await?;
     outcome
 }

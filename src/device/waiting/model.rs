@@ -111,6 +111,12 @@ impl World {
         }
     }
 
+    fn take_all(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.take(step);
+        }
+    }
+
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Begin(look, grant) => {
@@ -162,8 +168,12 @@ impl World {
             }
             Step::Forget => {
                 if let Some(Comparison { spell, gone: Some(gone), .. }) = self.comparison.take() {
-                    gone.into_iter().for_each(|grant| self.node.decided(id(grant)));
-                    self.node.0.shards.iter().for_each(|shard| lock(shard).compared = spell);
+                    for grant in gone {
+                        self.node.decided(id(grant));
+                    }
+                    for shard in &self.node.0.shards {
+                        lock(shard).compared = spell;
+                    }
                 }
             }
             Step::Deafen | Step::Listen => {}
@@ -187,7 +197,7 @@ impl World {
             self.take(&Step::Deliver);
         }
         if self.node.is_in_doubt() {
-            [Step::Compare, Step::Ask, Step::Forget].iter().for_each(|step| self.take(step));
+            self.take_all(&[Step::Compare, Step::Ask, Step::Forget]);
         }
     }
 }
@@ -214,17 +224,17 @@ proptest! {
 fn an_open_grant_is_held_once_it_was_looked_up_while_nothing_happened() {
     let mut world = World::new();
     let look_up = [Step::Begin(0, 0), Step::Read(0), Step::End(0)];
-    look_up.iter().for_each(|step| world.take(step));
+    world.take_all(&look_up);
     assert_eq!(world.node.open(id(0)), None, "a deaf node holds nothing");
     world.take(&Step::Listen);
-    look_up.iter().for_each(|step| world.take(step));
+    world.take_all(&look_up);
     assert_eq!(world.node.open(id(0)), Some(open()));
     // What was held before is answered from memory while the node is deaf, until it turns out to be decided.
     world.take(&Step::Break);
     world.take(&Step::Deafen);
     world.take(&Step::Decide { grant: 0, here: false });
     assert!(world.node.open(id(0)).is_some() && world.node.is_in_doubt());
-    [Step::Compare, Step::Ask, Step::Forget].iter().for_each(|step| world.take(step));
+    world.take_all(&[Step::Compare, Step::Ask, Step::Forget]);
     assert_eq!(world.node.open(id(0)), None);
 }
 
