@@ -78,8 +78,9 @@ impl PgBouncer {
 /// The configuration of `docs/operations.md`, at home in this scene.
 fn as_documented(postgres: &Postgres, port: u16, users: &Path) -> String {
     let manual = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
-    let from = manual.find("[databases]").unwrap();
-    let documented = &manual[from..from + manual[from..].find("```").unwrap()];
+    let (_, rest) = manual.split_once("[databases]").unwrap();
+    let (settings, _) = rest.split_once("```").unwrap();
+    let documented = format!("[databases]{settings}");
     let (sockets, database_port) = postgres.address();
     let of_the_scene = [
         ("host=db.acme.example port=5432", format!("host={} port={database_port}", sockets.display())),
@@ -91,7 +92,7 @@ fn as_documented(postgres: &Postgres, port: u16, users: &Path) -> String {
         ("default_pool_size = 20", format!("default_pool_size = {CONNECTIONS}")),
         ("server_tls_sslmode = verify-full", "server_tls_sslmode = disable".to_owned()),
     ];
-    of_the_scene.iter().fold(documented.to_owned(), |text, (documented, here)| {
+    of_the_scene.iter().fold(documented, |text, (documented, here)| {
         assert!(text.contains(documented), "docs/operations.md says nothing of {documented}");
         text.replace(documented, here)
     })

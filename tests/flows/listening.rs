@@ -290,17 +290,17 @@ async fn a_service_that_changed_while_it_was_looked_up_is_not_remembered() {
     let app = App::acme().await;
     let known = KnownServices::new(app.installation.pool.clone());
     let look_up = async || known.find("acme-cli").await.unwrap().unwrap();
-    let knows = || known.now().get("acme-cli").is_some();
+    let is_held = || known.now().get("acme-cli").is_some();
     let is_current = || known.now().current("acme-cli").is_some();
     look_up().await;
-    assert!(knows() && !is_current(), "nobody listens yet");
+    assert!(is_held() && !is_current(), "nobody listens yet");
 
     known.hearing();
-    assert!(!knows());
+    assert!(!is_held());
     look_up().await;
     assert!(is_current());
     known.heard("");
-    assert!(!knows(), "something has changed");
+    assert!(!is_held(), "something has changed");
 
     let held = Held::by(&app, "LOCK service IN ACCESS EXCLUSIVE MODE").await;
     let change = async {
@@ -310,16 +310,16 @@ async fn a_service_that_changed_while_it_was_looked_up_is_not_remembered() {
     };
     let (found, ()) = futures_util::future::join(look_up(), change).await;
     assert_eq!(found.client_id, "acme-cli");
-    assert!(!knows(), "it may be as it was before the change");
+    assert!(!is_held(), "it may be as it was before the change");
 
     // While nothing is heard, what is known is good for "pending" and no more.
     look_up().await;
     known.deaf();
-    assert!(knows() && !is_current());
+    assert!(is_held() && !is_current());
     known.forget();
-    assert!(!knows());
+    assert!(!is_held());
     look_up().await;
-    assert!(knows() && !is_current());
+    assert!(is_held() && !is_current());
     known.hearing();
-    assert!(!knows(), "what changed meanwhile was not heard");
+    assert!(!is_held(), "what changed meanwhile was not heard");
 }

@@ -34,7 +34,8 @@ async fn four(toml: &str) -> [App; 4] {
 }
 
 async fn four_of(first: App) -> [App; 4] {
-    let (second, third, fourth) = tokio::join!(first.another_node(), first.another_node(), first.another_node());
+    let another = || Box::pin(first.another_node());
+    let (second, third, fourth) = tokio::join!(another(), another(), another());
     [first, second, third, fourth]
 }
 
