@@ -1,6 +1,7 @@
 //! `POST /auth/device/code`, by many at the same time: they share statements, and nobody shares anybody's fate.
 
 use std::collections::{HashSet, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,20 @@ async fn ask(app: &App) -> Answer {
 
 async fn ask_as_agent(app: &App) -> Answer {
     app.post("/auth/device/code", &[("client_id", "acme-agent"), ("client_secret", AGENT_SECRET)]).await
+}
+
+/// Begins a request, and returns when it is the `nth` whose statement waits: at once, requests would go together.
+async fn begin<'a, T>(
+    held: &Held,
+    nth: i64,
+    request: impl Future<Output = T> + 'a,
+) -> Pin<Box<dyn Future<Output = T> + 'a>> {
+    let mut request: Pin<Box<dyn Future<Output = T> + 'a>> = Box::pin(request);
+    tokio::select! {
+        _ = &mut request => panic!("it should wait"),
+        () = held.until_waiting(nth) => {}
+    }
+    request
 }
 
 async fn count(app: &App, what: &'static str) -> i64 {
@@ -98,8 +113,9 @@ async fn a_code_that_is_somebodys_is_drawn_again_for_that_request_alone() {
         .unwrap();
 
     let held = Held::by(&app, NEW_GRANTS).await;
+    let first = begin(&held, 1, Device::ask(&app, "read")).await;
+    let second = begin(&held, 2, Device::ask(&app, "read")).await;
     let act = async {
-        held.until_waiting(2).await;
         foreseen.lock().unwrap().extend([[1; 10], [2; 10]]);
         let meanwhile = join_all((0..8).map(|_| Device::ask(&app, "read")));
         let release = async {
@@ -108,8 +124,8 @@ async fn a_code_that_is_somebodys_is_drawn_again_for_that_request_alone() {
         };
         join(meanwhile, release).await.0
     };
-    let (first, mut devices) = join(join_all((0..2).map(|_| Device::ask(&app, "read"))), act).await;
-    devices.extend(first);
+    let ((first, second), mut devices) = join(join(first, second), act).await;
+    devices.extend([first, second]);
     assert!(foreseen.lock().unwrap().is_empty());
     let codes: HashSet<&str> = devices.iter().map(|device| &*device.user_code).collect();
     assert_eq!((codes.len(), codes.contains(&*taken.to_string())), (10, false));
@@ -124,11 +140,7 @@ async fn a_client_that_hangs_up_takes_nobody_with_it() {
     let app = App::acme().await;
     ask(&app).await;
     let held = Held::by(&app, NEW_GRANTS).await;
-    let mut under_way = Box::pin(join(ask(&app), ask(&app)));
-    tokio::select! {
-        _ = &mut under_way => panic!("it should wait"),
-        () = held.until_waiting(2) => {}
-    }
+    let under_way = (begin(&held, 1, ask(&app)).await, begin(&held, 2, ask(&app)).await);
     let mut hangs_up = Box::pin(ask(&app));
     let mut stays = Box::pin(ask(&app));
     tokio::select! {
@@ -149,15 +161,17 @@ async fn when_the_database_goes_away_in_the_middle_each_is_told_so() {
     let app = App::acme().await;
     ask(&app).await;
     let held = Held::by(&app, NEW_GRANTS).await;
+    let under_way = [begin(&held, 1, ask(&app)).await, begin(&held, 2, ask(&app)).await];
     let cut = async {
-        held.until_waiting(2).await;
         tokio::time::sleep(A_WHILE).await;
         // Those under way, and then those who waited for them.
         held.cut().await;
         held.until_waiting(1).await;
         held.cut().await;
     };
-    let (answers, ()) = join(join_all((0..12).map(|_| ask(&app))), cut).await;
+    let waiting = join_all((0..12).map(|_| ask(&app)));
+    let ((mut answers, waited), ()) = join(join(join_all(under_way), waiting), cut).await;
+    answers.extend(waited);
     for answer in &answers {
         is_refused(answer, 503, "temporarily_unavailable");
         assert_eq!(answer.header("retry-after"), Some("5"));
@@ -188,14 +202,15 @@ async fn a_service_that_is_deleted_meanwhile_spoils_no_other_request() {
     let app = App::acme().await;
     ask(&app).await;
     let mut held = Held::by(&app, NEW_GRANTS).await;
+    let under_way = [begin(&held, 1, ask(&app)).await, begin(&held, 2, ask(&app)).await];
     let delete = async {
-        held.until_waiting(2).await;
         tokio::time::sleep(A_WHILE).await;
         held.execute("DELETE FROM service WHERE client_id = 'acme-agent'").await;
         held.release().await;
     };
-    let asking = join(join_all((0..8).map(|_| ask(&app))), join_all((0..2).map(|_| ask_as_agent(&app))));
-    let ((answers, of_agents), ()) = join(asking, delete).await;
+    let waiting = join(join_all((0..6).map(|_| ask(&app))), join_all((0..2).map(|_| ask_as_agent(&app))));
+    let ((mut answers, (waited, of_agents)), ()) = join(join(join_all(under_way), waiting), delete).await;
+    answers.extend(waited);
     assert!(answers.iter().all(|answer| answer.status == StatusCode::OK), "{answers:#?}");
     assert!(of_agents.iter().all(|answer| answer.status == StatusCode::INTERNAL_SERVER_ERROR), "{of_agents:#?}");
     assert_eq!((count(&app, GRANTS).await, count(&app, UNEVEN).await), (9, 0));
