@@ -16,13 +16,13 @@ use super::wire::Exchange;
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How much later than within one interval a device may hear of a decision, on a machine that does other things as well.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(4);
 
 /// How long a poll that isn't held may take, whatever is broken.
-const POLL_WITHIN: Duration = Duration::from_secs(5);
+const POLL_WITHIN: Duration = Duration::from_secs(8);
 
 /// How soon anything else is answered, if only to say that it can't be.
-const OTHERS_WITHIN: Duration = Duration::from_secs(5);
+const OTHERS_WITHIN: Duration = Duration::from_secs(8);
 
 /// After how long servers know that the database is away, …
 const KNOWN_AFTER: Duration = Duration::from_secs(3);

@@ -202,7 +202,7 @@ async fn a_backlog_goes_in_batches_at_two_nodes_while_polls_are_answered() {
         slowest
     };
     let (slowest, ((), ())) = join(polls, join(app.tidy_up(), other.tidy_up())).await;
-    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     let sizes: (Option<i64>, Option<i64>) =
         sqlx::query_as("SELECT sum(size)::bigint, max(size) FROM batch").fetch_one(&app.owner()).await.unwrap();
     assert_eq!(sizes, (Some(5000), Some(500)), "each once, and not too many at once");
@@ -221,7 +221,7 @@ async fn a_node_waits_neither_for_the_one_that_is_at_it_nor_for_a_row_that_is_in
     sqlx::query(lock).execute(&mut *turn).await.unwrap();
     let begun = Instant::now();
     assert!(!housekeeping::tidy_up(&app.installation, retention).await.unwrap());
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(count(&app, "device_grant").await, 5000);
     turn.rollback().await.unwrap();
 

@@ -19,7 +19,7 @@ use crate::support::{App, Browser, Device};
 const CODE: &str = "/auth/device/code";
 
 /// How soon a change of the directory holds at every node.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(5);
 
 /// [`ACME`], with refresh tokens and an API that introspects.
 fn with_api() -> String {

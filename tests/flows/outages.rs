@@ -16,14 +16,14 @@ use crate::support::{App, Browser, Device, Held};
 /// Far above what anything here takes, on a machine with much else to do.
 const SOON: Duration = Duration::from_secs(30);
 
-/// What is no more than looking at a flag.
-const AT_ONCE: Duration = Duration::from_millis(500);
+/// What is no more than looking at a flag, on a machine with much else to do; to wait for a connection takes longer.
+const AT_ONCE: Duration = Duration::from_millis(1_500);
 
 /// Within which time a server knows that its database is away, and whoever waits for it is told.
-const KNOWN: Duration = Duration::from_secs(6);
+const KNOWN: Duration = Duration::from_secs(10);
 
 /// Within which time it is used again.
-const BACK: Duration = Duration::from_secs(3);
+const BACK: Duration = Duration::from_secs(10);
 
 /// An installation, and a node of it that reaches the database through a network.
 async fn behind_a_proxy() -> (App, App, Proxy) {
@@ -218,7 +218,7 @@ async fn a_held_poll_outlives_a_dead_network_and_hears_of_what_was_decided_elsew
     };
     let (answer, fine_since) = tokio::join!(held, story);
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    assert!(fine_since.elapsed() < Duration::from_secs(8), "an interval, and what it takes to be back");
+    assert!(fine_since.elapsed() < Duration::from_secs(15), "an interval, and what it takes to be back");
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn a_table_that_is_locked_holds_nobody_up_for_long() {
     let mut busy = owner.begin().await.unwrap();
     sqlx::query("LOCK service IN ACCESS EXCLUSIVE MODE").execute(&mut *busy).await.unwrap();
     let refresh = [("grant_type", "refresh_token"), ("refresh_token", "csr_x"), ("client_id", "acme-cli")];
-    let answer = within(Duration::from_secs(8), &app, form_request("/auth/token", &refresh)).await;
+    let answer = within(Duration::from_secs(12), &app, form_request("/auth/token", &refresh)).await;
     is_away(&answer);
     // Nor is the query left behind, which would wait in PostgreSQL for as long as the lock is held.
     let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
