@@ -27,14 +27,14 @@ use super::PgPool;
 const CALLS: &str = "countersign_call";
 
 /// How often they do.
-const CALL_EVERY: Duration = Duration::from_millis(1_500);
+const CALL_EVERY: Duration = Duration::from_secs(1);
 
 /// How long one may take.
-const CALL_WITHIN: Duration = Duration::from_millis(2_500);
+const CALL_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long nothing may be heard, calls included. A device polls every five seconds, and what was missed is to be found
-/// by its next poll.
-const SILENCE: Duration = Duration::from_millis(3_500);
+/// How long a call may be unheard. With the time to the next call, it is less than the five seconds after which a device polls
+/// again: by then, what was missed is to be found.
+const SILENCE: Duration = Duration::from_millis(2_500);
 
 /// The setting that holds the name of a connection that listens, asked for without a prepared statement.
 const NAME: &str = "countersign.listener";

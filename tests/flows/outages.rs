@@ -153,9 +153,10 @@ async fn a_redemption_whose_answer_a_dead_network_swallowed_is_told_to_the_next_
     let (app, node, proxy) = behind_a_proxy().await;
     let device = Device::ask(&app, "read").await;
     Browser::new(&app).approve_code(&device.user_code).await;
-    let held = Held::by(&app, "LOCK session IN SHARE MODE").await;
+    // A row, for which a statement waits that PostgreSQL has got whole.
+    let held = Held::by(&app, "SELECT FROM device_grant FOR UPDATE").await;
     let swallow = async {
-        held.until_waiting(1).await;
+        held.until_waits("redeemed").await;
         proxy.set(Weather::Dead);
         held.release().await;
     };
@@ -163,9 +164,12 @@ async fn a_redemption_whose_answer_a_dead_network_swallowed_is_told_to_the_next_
     assert_eq!(answer.error(), "authorization_pending", "{}", answer.body);
     let count =
         async |sql: &'static str| -> i64 { sqlx::query_scalar(sql).fetch_one(&app.installation.pool).await.unwrap() };
-    while count("SELECT count(*) FROM device_grant WHERE state = 'redeemed'").await == 0 {
-        sleep(Duration::from_millis(20)).await;
-    }
+    let done = async {
+        while count("SELECT count(*) FROM device_grant WHERE state = 'redeemed'").await == 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, done).await.expect("it is done, though nobody hears of it");
     // So late that whoever had its tokens and came again would be a thief.
     app.advance(60);
     proxy.set(Weather::Fine);

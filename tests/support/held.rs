@@ -39,6 +39,15 @@ impl Held {
         }
     }
 
+    /// Returns when a statement waits in which this stands: what runs beside the requests may be waiting as well.
+    pub async fn until_waits(&self, part: &str) {
+        let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock' AND strpos(query, $1) > 0)";
+        while !sqlx::query_scalar::<_, bool>(waiting).bind(part).fetch_one(&self.owner).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Cuts the connections of those that wait.
     pub async fn cut(&self) {
         let cut = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
