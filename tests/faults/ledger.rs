@@ -265,7 +265,10 @@ impl Ledger {
         let rows = sqlx::query(
             "SELECT g.id, g.state,
                     (SELECT count(*) FROM session s WHERE s.grant_id = g.id) AS sessions,
-                    (SELECT count(*) FROM audit_event e WHERE e.grant_id = g.id AND e.kind = 'redeemed') AS redeemed,
+                    -- But for those whose tokens could not be sent, which were taken back.
+                    (SELECT count(*) FILTER (WHERE e.kind = 'redeemed')
+                          - count(*) FILTER (WHERE e.kind = 'revoked' AND e.detail->>'because' LIKE 'its tokens%')
+                     FROM audit_event e WHERE e.grant_id = g.id) AS redeemed,
                     (SELECT count(*) FROM audit_event e WHERE e.grant_id = g.id AND e.kind = 'replayed') AS replayed
              FROM device_grant g",
         )

@@ -186,7 +186,7 @@ async fn a_port_that_is_taken_is_told_before_anything_is_made() {
 }
 
 /// The command on a socket that this process holds, handed over as systemd does it.
-async fn serve_on(scene: &Scene, socket: &std::net::TcpListener, environment: &[(&str, &str)]) -> Log {
+fn serve_on(scene: &Scene, socket: &std::net::TcpListener, environment: &[(&str, &str)]) -> Log {
     let program = countersign(scene.directory.path(), &[]).as_std().get_program().to_owned();
     let hand_over = "exec 3<&0; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" serve </dev/null";
     let mut command = Command::new("/bin/sh");
@@ -201,7 +201,7 @@ async fn serve_on(scene: &Scene, socket: &std::net::TcpListener, environment: &[
 async fn a_server_that_follows_another_on_its_socket_drops_no_connection() {
     let scene = Scene::new().await;
     let socket = std::net::TcpListener::bind(scene.address).unwrap();
-    let mut first = serve_on(&scene, &socket, &[]).await;
+    let mut first = serve_on(&scene, &socket, &[]);
     first.says("issuer=").await;
     let (over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let clients: Vec<_> = (0..24)
@@ -226,7 +226,7 @@ async fn a_server_that_follows_another_on_its_socket_drops_no_connection() {
         })
         .collect();
     sleep(Duration::from_millis(500)).await;
-    let mut second = serve_on(&scene, &socket, &[]).await;
+    let mut second = serve_on(&scene, &socket, &[]);
     second.says("issuer=").await;
     sleep(Duration::from_millis(500)).await;
     let by_both = answered.load(Ordering::SeqCst);
@@ -243,7 +243,7 @@ async fn a_server_that_follows_another_on_its_socket_drops_no_connection() {
     // Nobody accepts now, and nobody is refused: the next server finds them waiting.
     let mut waiting = TcpStream::connect(scene.address).await.unwrap();
     waiting.write_all(ASK.as_bytes()).await.unwrap();
-    let mut third = serve_on(&scene, &socket, &[]).await;
+    let mut third = serve_on(&scene, &socket, &[]);
     let (head, _) = timeout(SOON, answer(&mut waiting)).await.expect("in time").unwrap();
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert_eq!(third.end(Signal::TERM).await, Some(0));
@@ -262,7 +262,7 @@ async fn sockets_for_another_process_are_left_alone_and_one_named_telemetry_is_f
     assert_eq!(server.end(Signal::TERM).await, Some(0));
 
     let socket = std::net::TcpListener::bind(scene.telemetry).unwrap();
-    let mut server = serve_on(&scene, &socket, &[("LISTEN_FDNAMES", "telemetry")]).await;
+    let mut server = serve_on(&scene, &socket, &[("LISTEN_FDNAMES", "telemetry")]);
     let said = server.says("issuer=").await;
     assert!(said.contains(&scene.address.to_string()), "{said}");
     let ready = Remote::new(&format!("http://{}", scene.telemetry));
