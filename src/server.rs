@@ -316,9 +316,10 @@ impl Server {
             outcome = &mut serving => outcome,
             () = stop => Ok(()),
         };
+        // In this order: the answers of held polls say that their connections end.
+        open.end();
         self.endpoints.waiting.close();
         stopping.cancel();
-        open.end();
         let drained = async {
             tokio::select! {
                 _never = serving => {}

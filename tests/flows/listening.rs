@@ -132,7 +132,8 @@ async fn until_told(node: &App, device: &Device<'_>, since: Instant) -> (StatusC
             if answer.error() != "authorization_pending" {
                 return answer;
             }
-            sleep(Duration::from_millis(20)).await;
+            // Each poll takes six seconds of the code's life.
+            sleep(Duration::from_millis(200)).await;
         }
     };
     let answer = timeout(PATIENCE, told).await.expect("it is told at last");
