@@ -356,6 +356,8 @@ impl App {
         let owner = self.owner();
         sqlx::query(sql).execute(&owner).await.unwrap();
         owner.close().await;
+        // Nodes hear of what changed, a moment later.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
 }
 
