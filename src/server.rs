@@ -201,6 +201,12 @@ impl Server {
         observation.router()
     }
 
+    /// The services that it has looked up.
+    #[must_use]
+    pub fn services(&self) -> &KnownServices {
+        &self.endpoints.services
+    }
+
     /// What tells people and programs what happened.
     #[must_use]
     pub fn notices(&self) -> &Notices {

@@ -13,6 +13,7 @@ use countersign::cli::apply::{AS_WRITTEN, apply_and_audit};
 use countersign::clock::Clock;
 use countersign::config::PublicUrl;
 use countersign::directory::apply::{File, SecretSource};
+use countersign::directory::known::KnownServices;
 use countersign::http::client_address::TrustedProxies;
 use countersign::installation::{Installation, Parts};
 use countersign::mfa::totp;
@@ -104,6 +105,7 @@ pub struct App {
     /// What requests say of their program that say nothing of it.
     pub user_agent: Option<&'static str>,
     pub notices: Notices,
+    services: KnownServices,
     settings: Settings,
     router: Router,
     telemetry: Router,
@@ -202,6 +204,7 @@ impl App {
             signing_keys: server.signing_keys().clone(),
             user_agent: None,
             notices: server.notices().clone(),
+            services: server.services().clone(),
             settings,
             router: server.router(),
             telemetry: server.observation(),
@@ -219,6 +222,7 @@ impl App {
     pub async fn apply(&self, toml: &str) {
         let file = File::read(&[("test".to_owned(), toml.to_owned())], &secret).unwrap();
         apply_and_audit(&self.installation, &file, AS_WRITTEN).await.unwrap();
+        self.services.forget();
     }
 
     /// Lets time pass.
@@ -356,8 +360,8 @@ impl App {
         let owner = self.owner();
         sqlx::query(sql).execute(&owner).await.unwrap();
         owner.close().await;
-        // Nodes hear of what changed, a moment later.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        // As it does when it hears of it, a moment later than a test asks.
+        self.services.forget();
     }
 }
 
