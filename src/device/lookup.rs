@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::grouping::{Groups, Limits, Undone, Work};
 use crate::ids::GrantId;
-use crate::postgres::PgPool;
+use crate::postgres::{self, PgPool};
 
 use super::grant::Grant;
 use super::store;
@@ -54,8 +54,7 @@ impl Work for Reading {
         Ok(grants.iter().map(|id| found.get(id).cloned()).collect())
     }
 
-    /// A row that can't be read is one.
     fn may_be_of_one(error: &Arc<sqlx::Error>) -> bool {
-        matches!(**error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+        postgres::is_of_an_unreadable_row(error)
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::grouping::{Groups, Limits, Undone, Work};
-use crate::postgres::PgPool;
 use crate::postgres::notifications::Ear;
+use crate::postgres::{self, PgPool};
 
 use super::service::{self, Service};
 
@@ -129,9 +129,8 @@ impl Work for Reading {
         Ok(client_ids.iter().map(of).collect())
     }
 
-    /// A row that can't be read is one.
     fn may_be_of_one(error: &Arc<sqlx::Error>) -> bool {
-        matches!(**error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+        postgres::is_of_an_unreadable_row(error)
     }
 }
 

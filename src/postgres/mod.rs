@@ -158,6 +158,12 @@ pub fn is_of_a_row(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }
 
+/// Whether a row was found that this program can't read. Without it, the others could have been.
+#[must_use]
+pub fn is_of_an_unreadable_row(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+}
+
 /// A row that the schema's constraints don't allow: another program wrote it, or the schema is newer than this one.
 #[must_use]
 pub fn impossible_row(table: &str) -> sqlx::Error {
