@@ -42,7 +42,9 @@ struct Document {
     userinfo_endpoint: Option<String>,
     #[serde(default)]
     dpop_signing_alg_values_supported: Vec<String>,
-    device_poll_wait_max: Option<u64>,
+    /// Nobody's standard: whatever another server means by it is no reason to fail.
+    #[serde(default)]
+    device_poll_wait_max: serde_json::Value,
 }
 
 /// Asks the well-known addresses in turn until one answers with the metadata of this very issuer.
@@ -116,6 +118,7 @@ fn read(answer: &Answer, issuer: &Issuer, insecure_http: bool) -> Result<Option<
         dpop: document.dpop_signing_alg_values_supported.iter().any(|algorithm| algorithm == "ES256"),
         poll_wait: document
             .device_poll_wait_max
+            .as_u64()
             .filter(|max| *max > 0)
             .map(|max| Duration::from_secs(max.min(LONGEST_WAIT))),
     }))
@@ -164,6 +167,22 @@ mod tests {
             "token_endpoint": "https://acme.example/token",
         });
         Answer { status: 200, body: body.to_string().into_bytes(), ..Answer::default() }
+    }
+
+    #[test]
+    fn what_another_server_means_by_an_extension_is_no_reason_to_fail() {
+        let issuer = "https://acme.example/".parse().unwrap();
+        let waits = |said: serde_json::Value| {
+            let mut answer = document("https://acme.example/code");
+            let mut body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            body["device_poll_wait_max"] = said;
+            answer.body = body.to_string().into_bytes();
+            read(&answer, &issuer, false).unwrap().unwrap().poll_wait.map(|wait| wait.as_secs())
+        };
+        assert_eq!([waits(30.into()), waits(86_400.into())], [Some(30), Some(45)]);
+        for odd in [0.into(), (-5).into(), "yes".into(), serde_json::Value::Null, true.into()] {
+            assert_eq!(waits(odd), None);
+        }
     }
 
     #[test]
