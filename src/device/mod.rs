@@ -1,7 +1,7 @@
 //! Device logins in progress (RFC 8628).
 //!
 //! 1. A device asks for codes, not too often ([`rates`]) nor for too many, and as long as they have to be ([`live`]):
-//!    [`intake`] writes *pending* grants, many at once ([`store::insert`]).
+//!    [`intake`] writes *pending* grants, many at once ([`intake::insert`]).
 //! 2. A person types the user code, and pays for a guess until it proves to be one ([`guessing`]): [`store::claim`] makes it
 //!    the property of one browser.
 //! 3. The person signs in, proves a second factor ([`store::prove_mfa`]) and decides, told how far the device is

@@ -27,7 +27,8 @@ use crate::ids::{GrantId, ServiceId};
 use crate::postgres::notifications::Ear;
 
 use super::grant::Grant;
-use super::store::{DECISIONS, NewGrant};
+use super::intake::NewGrant;
+use super::store::DECISIONS;
 
 /// Locks, so that polls of different codes seldom wait for each other.
 const SHARDS: usize = 64;

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::device::codes::{self, UserCode};
 use crate::device::grant::Device;
+use crate::device::intake::{self, NewGrant};
 use crate::device::name;
-use crate::device::store::{self, NewGrant};
 use crate::device::waiting::Open;
 use crate::directory::organization::Status;
 use crate::directory::service::Service;
@@ -130,7 +130,7 @@ async fn write(endpoints: &Endpoints, grant: NewGrant, proof: Option<&Proof>) ->
     let Some(proof) = proof else { return endpoints.intake.write(grant).await.map_err(super::undone) };
     let mut tx = installation.pool.begin().await?;
     possession::spend(&mut tx, installation, proof).await?;
-    let written = store::insert(&mut tx, std::slice::from_ref(&grant)).await?.contains(&true);
+    let written = intake::insert(&mut tx, std::slice::from_ref(&grant)).await?.contains(&true);
     if written {
         tx.commit().await?;
     }
