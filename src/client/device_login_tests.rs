@@ -3,115 +3,18 @@
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::Mutex;
 
 use serde_json::{Value, json};
-use url::Url;
 
 use super::*;
 use crate::client::http::Answer;
 use crate::client::possession::Key;
-use crate::client::secret::Secret;
 use crate::clock::Clock;
 
-/// Answers in the order written, and notes when each poll came.
-struct Script {
-    start: Instant,
-    codes: Mutex<VecDeque<Result<Answer, NoAnswer>>>,
-    polls: Mutex<VecDeque<Result<Answer, NoAnswer>>>,
-    polled_at: Mutex<Vec<u64>>,
-    /// The waits that were asked for, and how long each poll is held.
-    waits: Mutex<Vec<Option<u64>>>,
-    held_for: Mutex<VecDeque<u64>>,
-    last_form: Mutex<Vec<(String, String)>>,
-    proofs: Mutex<Vec<Option<String>>>,
-}
+use script::{Script, answer, code, dropped, error, tokens};
 
-impl Script {
-    fn new(
-        codes: impl IntoIterator<Item = Result<Answer, NoAnswer>>,
-        polls: impl IntoIterator<Item = Result<Answer, NoAnswer>>,
-    ) -> Self {
-        Self {
-            start: Instant::now(),
-            codes: Mutex::new(codes.into_iter().collect()),
-            polls: Mutex::new(polls.into_iter().collect()),
-            polled_at: Mutex::default(),
-            waits: Mutex::default(),
-            held_for: Mutex::default(),
-            last_form: Mutex::default(),
-            proofs: Mutex::default(),
-        }
-    }
-
-    /// The same, which holds its polls for so many seconds.
-    fn held_for(self, seconds: impl IntoIterator<Item = u64>) -> Self {
-        Self { held_for: Mutex::new(seconds.into_iter().collect()), ..self }
-    }
-
-    fn waits(&self) -> Vec<Option<u64>> {
-        self.waits.lock().unwrap().clone()
-    }
-
-    fn polled_at(&self) -> Vec<u64> {
-        self.polled_at.lock().unwrap().clone()
-    }
-
-    fn form(&self) -> Vec<(String, String)> {
-        self.last_form.lock().unwrap().clone()
-    }
-}
-
-impl Transport for Script {
-    async fn get(&self, _: &Url, _: Option<&Secret>, _: Option<&str>) -> Result<Answer, NoAnswer> {
-        unreachable!("the endpoints are known")
-    }
-
-    async fn post_form(
-        &self,
-        url: &Url,
-        parameters: &[(&str, &str)],
-        proof: Option<&str>,
-        wait: Option<Duration>,
-    ) -> Result<Answer, NoAnswer> {
-        *self.last_form.lock().unwrap() =
-            parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.proofs.lock().unwrap().push(proof.map(str::to_owned));
-        if url.path() == "/code" {
-            return self.codes.lock().unwrap().pop_front().expect("one more code is asked than scripted");
-        }
-        self.polled_at.lock().unwrap().push(self.start.elapsed().as_secs());
-        self.waits.lock().unwrap().push(wait.map(|wait| wait.as_secs()));
-        let held_for = self.held_for.lock().unwrap().pop_front().unwrap_or_default();
-        tokio::time::sleep(Duration::from_secs(held_for)).await;
-        self.polls.lock().unwrap().pop_front().expect("one more poll comes than scripted")
-    }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "stands in a list with `dropped`")]
-fn answer(status: u16, body: &Value) -> Result<Answer, NoAnswer> {
-    Ok(Answer { status, body: body.to_string().into_bytes(), ..Answer::default() })
-}
-
-fn code(user_code: &str, expires_in: u64, interval: u64) -> Result<Answer, NoAnswer> {
-    let body = json!({
-        "device_code": format!("csd_{user_code}"), "user_code": user_code,
-        "verification_uri": "https://acme.example/activate", "expires_in": expires_in, "interval": interval,
-    });
-    answer(200, &body)
-}
-
-fn error(error: &str) -> Result<Answer, NoAnswer> {
-    answer(400, &json!({ "error": error, "error_description": "said so" }))
-}
-
-fn tokens() -> Result<Answer, NoAnswer> {
-    answer(200, &json!({ "access_token": "at-1", "token_type": "Bearer", "scope": "read" }))
-}
-
-fn dropped() -> Result<Answer, NoAnswer> {
-    Err(NoAnswer { reason: "connection closed".to_owned(), sent: true })
-}
+#[path = "device_login_script.rs"]
+mod script;
 
 /// Runs the script with at most `max_codes` codes; gives the outcome and what was told besides the countdown.
 async fn run_script(script: &Script, max_codes: u32) -> (Result<Tokens, LoginError>, Vec<String>) {
