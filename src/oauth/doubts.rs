@@ -55,6 +55,8 @@ struct Inner {
 struct Doubt {
     grant: GrantId,
     until: DateTime<Utc>,
+    /// A poll that looked before is still told so.
+    taken_back: bool,
 }
 
 /// A redemption that is being written. Dropped before it has an outcome, it is in doubt.
@@ -68,7 +70,7 @@ impl Doubts {
     /// Begins to redeem a grant into this session.
     #[must_use = "it is in doubt when it is dropped"]
     pub fn about(&self, grant: GrantId, session: SessionId, now: DateTime<Utc>) -> Redeeming<'_> {
-        Redeeming { doubts: self, session, doubt: Some(Doubt { grant, until: now + LOOKED_FOR }) }
+        Redeeming { doubts: self, session, doubt: Some(Doubt { grant, until: now + LOOKED_FOR, taken_back: false }) }
     }
 
     /// Whether it is in doubt that the tokens of this session were sent.
@@ -95,7 +97,11 @@ impl Doubts {
 
     /// Takes back those that were done.
     pub async fn take_back(&self, installation: &Installation) -> Result<(), sqlx::Error> {
-        let noted: Vec<_> = self.noted().iter().map(|(session, doubt)| (*session, doubt.grant)).collect();
+        let noted: Vec<_> = {
+            let noted = self.noted();
+            let open = noted.iter().filter(|(_, doubt)| !doubt.taken_back);
+            open.map(|(session, doubt)| (*session, doubt.grant)).collect()
+        };
         if noted.is_empty() {
             return Ok(());
         }
@@ -104,7 +110,9 @@ impl Doubts {
         let done = done.fetch_all(&installation.pool).await?;
         for (session, grant) in noted.into_iter().filter(|(session, _)| done.contains(&session.0)) {
             take_back(installation, session, grant).await?;
-            self.noted().remove(&session);
+            if let Some(doubt) = self.noted().get_mut(&session) {
+                doubt.taken_back = true;
+            }
         }
         Ok(())
     }

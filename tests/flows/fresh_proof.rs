@@ -350,7 +350,7 @@ async fn another_node_asks_for_the_same() {
     assert_eq!(there.open("/activate/confirm").await.path, "/activate/mfa");
     let confirm = prove(&other, &mut there, &page).await;
     assert_eq!(browser.approve(&confirm).await.path, "/activate/done");
-    assert_eq!(device.poll().await.status, StatusCode::OK);
+    assert_eq!(device.poll_held().await.status, StatusCode::OK);
 }
 
 #[tokio::test]

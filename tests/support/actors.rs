@@ -46,6 +46,13 @@ impl<'a> Device<'a> {
         self.app.send(self.poll_request()).await
     }
 
+    /// One poll that waits for what another node decided just now.
+    pub async fn poll_held(&self) -> Answer {
+        let mut request = self.poll_request();
+        request.headers_mut().insert("prefer", "wait=10".parse().unwrap());
+        self.app.send(request).await
+    }
+
     /// One poll, as a request.
     pub fn poll_request(&self) -> Request<Body> {
         form_request(

@@ -83,7 +83,7 @@ async fn sixty_four_at_two_nodes_get_codes_of_their_own_in_a_few_commits() {
     }
     for device in &devices[..2] {
         Browser::new(&app).approve_code(&device.user_code).await;
-        assert_eq!(device.poll().await.text("scope"), "read deploy");
+        assert_eq!(device.poll_held().await.text("scope"), "read deploy");
     }
     assert_eq!(app.metric("audit_events_total{kind=\"requested\"}").await, Some(33.0));
 }
