@@ -7,8 +7,7 @@ use crate::audit;
 use crate::device::grant::{Answer, Approval, Grant};
 use crate::device::store;
 use crate::device::verification::Number;
-use crate::directory::service::Service;
-use crate::directory::user::Profile;
+use crate::directory::service::{self, Service};
 use crate::http::client_address::Caller;
 use crate::http::oauth_error::OAuthError;
 use crate::ids::{EventId, SessionId};
@@ -73,22 +72,30 @@ pub async fn redeem(
     })?;
     let event = EventId::new(now, &installation.random.bytes());
     let redeeming = endpoints.doubts.about(grant.id, session.id, now);
-    let redeemed = write(conn, &session, &approval.person, given.number, event, now).await?;
+    let redeemed = write(conn, &session, approved, given.number, event, now).await?;
     redeeming.settled();
     if redeemed {
         return Ok(Ok(answer));
     }
     let current = store::by_id(conn, grant.id).await?;
+    let Some(as_it_is) = service::by_id(conn, service.id).await? else { return Ok(Err(changed())) };
+    if as_it_is.client_secret_mac != service.client_secret_mac || as_it_is.dpop != service.dpop {
+        // This node has not heard of it yet.
+        endpoints.services.forget();
+        return Ok(Err(changed()));
+    }
+    let approved = Approved { service: &as_it_is, ..approved };
     Ok(Err(why_not(endpoints, current.as_ref(), approved, now)))
 }
 
 /// `approved → redeemed`, the session and the event, in one statement: if organization, service, user and what was proven
 /// when it was decided still are as the approval needs them, the number is the one that the page showed, if it showed one,
-/// and the person is called what the tokens say. Exactly one of any number of callers is told `true`.
+/// the person is called what the tokens say, and the client proves itself and its key in the way that was looked at: services are
+/// remembered, and a change is heard of a moment later. Exactly one of any number of callers is told `true`.
 async fn write(
     conn: &mut PgConnection,
     session: &Session,
-    person: &Profile,
+    Approved { approval: Approval { person, .. }, service, .. }: Approved<'_>,
     number: Option<Number>,
     event: EventId,
     now: DateTime<Utc>,
@@ -102,6 +109,7 @@ async fn write(
                  AND o.id = g.organization_id AND o.status = 'active'
                  AND u.id = g.user_id AND u.status = 'active'
                  AND (u.email, u.email_verified, u.name) IS NOT DISTINCT FROM ($5::text, $6::boolean, $7::text)
+                 AND (s.client_secret_mac, s.dpop) IS NOT DISTINCT FROM ($17::bytea, $18::text)
                  AND (g.verification_number IS NULL OR g.verification_number = $4)
                  AND proven_as_asked(g, s, o.mfa, u.id, g.proven_at, g.proven_for, g.decided_at)
                RETURNING g.*),
@@ -132,6 +140,8 @@ async fn write(
         session.expires_at,
         event.0,
         audit::Kind::Redeemed.as_str(),
+        service.client_secret_mac.as_deref(),
+        service.dpop.as_str(),
     )
     .fetch_one(conn)
     .await?;
@@ -171,9 +181,7 @@ fn session(
 /// Why an approved grant could not be redeemed: another poll did, or something changed since the look.
 fn why_not(endpoints: &Endpoints, current: Option<&Grant>, approved: Approved<'_>, now: DateTime<Utc>) -> OAuthError {
     match current.map(|current| current.answer(now)) {
-        Some(Answer::Approved(current)) if current.person != approved.approval.person => {
-            OAuthError::authorization_pending("The account was changed at this moment: poll again.")
-        }
+        Some(Answer::Approved(current)) if current.person != approved.approval.person => changed(),
         Some(Answer::Approved(_)) => may_log_in(approved.service).err().unwrap_or_else(|| {
             OAuthError::access_denied(
                 "The account was locked, or what is asked of it has changed since the approval: start again.",
@@ -183,6 +191,11 @@ fn why_not(endpoints: &Endpoints, current: Option<&Grant>, approved: Approved<'_
         Some(Answer::Redeemed(other) | Answer::Replayed(other)) if endpoints.doubts.hold(other) => in_doubt(),
         _ => OAuthError::invalid_grant("The tokens of this code were sent to another poll."),
     }
+}
+
+/// The answer when what was looked at isn't so any more.
+fn changed() -> OAuthError {
+    OAuthError::authorization_pending("The account or the service was changed at this moment: poll again.")
 }
 
 /// The answer while it isn't known whether the tokens were sent.

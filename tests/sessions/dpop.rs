@@ -249,6 +249,30 @@ fn with_policy(policy: &str) -> String {
 }
 
 #[tokio::test]
+async fn no_token_comes_by_what_a_service_asked_before_its_change_was_heard_of() {
+    // For as long as a node has not heard: here it never does.
+    let change = async |app: &App, sql: &'static str| {
+        let owner = app.owner();
+        sqlx::query("ALTER TABLE service DISABLE TRIGGER service_notify").execute(&owner).await.unwrap();
+        sqlx::query(sql).execute(&owner).await.unwrap();
+        owner.close().await;
+    };
+    for (client, sql, error) in [
+        (CLI, "UPDATE service SET dpop = 'required'", "invalid_dpop_proof"),
+        (AGENT, "UPDATE service SET client_secret_mac = '\\x00' WHERE client_id = 'acme-agent'", "invalid_client"),
+    ] {
+        let app = App::acme().await;
+        let login = Login::ask(&app, client, None).await;
+        login.approve().await;
+        app.until_known(client[0].1).await;
+        change(&app, sql).await;
+        assert_eq!(login.poll(None).await.error(), "authorization_pending", "{sql}");
+        assert_eq!(login.poll(None).await.error(), error, "{sql}");
+        assert_eq!(app.audit().await.get("redeemed"), None);
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_requires_keys_wants_a_nonce_at_every_step() {
     let app = App::with(&with_policy("off")).await;
     let key = DeviceKey::new();

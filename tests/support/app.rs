@@ -355,6 +355,14 @@ impl App {
         sqlx::query_scalar(highest).fetch_one(&self.installation.pool).await.unwrap()
     }
 
+    /// Returns when the server has a client in memory, and hears of its changes.
+    pub async fn until_known(&self, client_id: &str) {
+        while self.services.now().current(client_id).is_none() {
+            self.services.find(client_id).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     /// Changes something behind the server's back.
     pub async fn execute(&self, sql: &'static str) {
         let owner = self.owner();
