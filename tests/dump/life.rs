@@ -303,6 +303,8 @@ async fn approve(app: &App, login: &Login<'_>) {
 
 /// As Bob, who has no second factor.
 async fn decide(app: &App, login: &Login<'_>, decision: &str) {
+    // So that one of them is the last.
+    app.advance(1);
     let mut bob = Browser::new(app);
     let page = bob.enter(&login.user_code).await;
     let confirm = bob.sign_in(&page, BOB, BOB_PASSWORD).await;

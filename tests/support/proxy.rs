@@ -63,9 +63,11 @@ impl Proxy {
 async fn carry(mut stream: TcpStream, socket: PathBuf, mut weather: watch::Receiver<Weather>) {
     if *weather.borrow_and_update() == Weather::Fine {
         let Ok(mut postgres) = UnixStream::connect(&socket).await else { return };
+        // Whatever comes after the weather has changed is not passed on any more.
         tokio::select! {
-            _over = copy_bidirectional(&mut stream, &mut postgres) => return,
+            biased;
             _changed = weather.changed() => {}
+            _over = copy_bidirectional(&mut stream, &mut postgres) => return,
         }
         if *weather.borrow_and_update() == Weather::Dead {
             // PostgreSQL doesn't learn of it either.
