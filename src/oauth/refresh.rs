@@ -26,7 +26,7 @@ use super::client_auth::Credentials;
 use super::possession::{self, Possession};
 use super::resources;
 
-/// How often a session is looked at that others change meanwhile: a second refresh, or whoever changes the account.
+/// How often a session is looked at that others change meanwhile: a second refresh, or whoever changes account or service.
 const LOOKS: usize = 5;
 
 /// Handles a refresh.
@@ -43,15 +43,12 @@ pub async fn handle(
     let installation = &endpoints.installation;
     let token = parameters.required("refresh_token")?;
     let credentials = Credentials::read(headers, parameters)?;
-    let mut conn = installation.pool.acquire().await?;
-    let service = credentials.authenticate(&mut conn, &installation.keyring).await?;
-    let presented = refresh_token::read(&installation.keyring, token).ok_or_else(unknown)?;
-    if service.refresh == Refresh::Never {
-        return Err(OAuthError::invalid_grant("Sessions of this service are not refreshed any more: log in again."));
-    }
     let possession = Possession::of_post(installation, headers, "/auth/token");
-    let request = Request { endpoints, caller, parameters, service: &service, possession: &possession };
     for _ in 0..LOOKS {
+        let service = endpoints.client(&credentials).await?;
+        let presented = refresh_token::read(&installation.keyring, token).ok_or_else(unknown)?;
+        let mut conn = installation.pool.acquire().await?;
+        let request = Request { endpoints, caller, parameters, service: &service, possession: &possession };
         if let Some(answer) = request.look(&mut conn, presented).await? {
             return Ok(answer);
         }
@@ -79,6 +76,16 @@ impl Request<'_> {
         let standing = store::by_id(conn, id, now).await?;
         let standing =
             standing.filter(|standing| standing.session.service_id == self.service.id).ok_or_else(unknown)?;
+        if !standing.is_of(self.service) {
+            // This node has not heard of it yet.
+            self.endpoints.services.forget();
+            return Ok(None);
+        }
+        if self.service.refresh == Refresh::Never {
+            return Err(OAuthError::invalid_grant(
+                "Sessions of this service are not refreshed any more: log in again.",
+            ));
+        }
         let used = standing.use_of(generation, now);
         match used {
             Use::Ended(because) => {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 use crate::audit::Kind;
+use crate::directory::service::Service;
 use crate::directory::user::Profile;
 use crate::http::client_address::Caller;
 use crate::ids::{EventId, GrantId, SessionId};
@@ -74,9 +75,18 @@ pub struct Standing {
     pub rotated_at: Option<DateTime<Utc>>,
     /// Why it doesn't go on, in words that end a sentence; `None` while it does.
     pub ended_because: Option<String>,
+    client: Client,
 }
 
-/// Finds a session, with what its account and organization say of it.
+/// What decides on how the session's client goes on.
+#[derive(Clone, Debug)]
+struct Client {
+    secret_mac: Option<Vec<u8>>,
+    dpop: String,
+    refresh: String,
+}
+
+/// Finds a session, with what its account, organization and client say of it.
 pub async fn by_id(
     conn: &mut PgConnection,
     id: SessionId,
@@ -85,8 +95,10 @@ pub async fn by_id(
     let row = sqlx::query_as!(
         Row,
         r#"SELECT s.*, u.status AS "user_status!", u.email, u.email_verified AS "email_verified!", u.name AS "person_name!",
-                  o.status AS "organization_status!"
+                  o.status AS "organization_status!", c.client_secret_mac, c.dpop AS "client_dpop!",
+                  c.refresh AS "client_refresh!"
            FROM session s JOIN app_user u ON u.id = s.user_id JOIN organization o ON o.id = s.organization_id
+                JOIN service c ON c.id = s.service_id
            WHERE s.id = $1"#,
         id.0
     )
@@ -111,6 +123,17 @@ pub enum Use {
 }
 
 impl Standing {
+    /// Whether the session's client proves itself, and its sessions go on, as this service says. Services are remembered, and
+    /// a change is heard of a moment later.
+    #[must_use]
+    pub fn is_of(&self, service: &Service) -> bool {
+        let Client { secret_mac, dpop, refresh } = &self.client;
+        self.session.service_id == service.id
+            && *secret_mac == service.client_secret_mac
+            && dpop == service.dpop.as_str()
+            && refresh == service.refresh.as_str()
+    }
+
     /// What the refresh token of this generation is.
     #[must_use]
     pub fn use_of(&self, generation: i32, now: DateTime<Utc>) -> Use {
@@ -217,6 +240,9 @@ struct Row {
     email_verified: bool,
     person_name: String,
     organization_status: String,
+    client_secret_mac: Option<Vec<u8>>,
+    client_dpop: String,
+    client_refresh: String,
 }
 
 impl Row {
@@ -249,6 +275,8 @@ impl Row {
             expires_at: self.expires_at,
         };
         let person = Profile { email: self.email, email_verified: self.email_verified, name: self.person_name };
-        Standing { session, person, rotated_at: self.rotated_at, ended_because }
+        let client =
+            Client { secret_mac: self.client_secret_mac, dpop: self.client_dpop, refresh: self.client_refresh };
+        Standing { session, person, rotated_at: self.rotated_at, ended_because, client }
     }
 }
