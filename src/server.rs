@@ -7,23 +7,25 @@ pub mod observation;
 pub mod patience;
 pub mod upkeep;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
+use axum::{Router, ServiceExt};
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::Layer as _;
+use tower::{Layer as _, Service};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::normalize_path::NormalizePathLayer;
+use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tower_http::trace::TraceLayer;
 
 use crate::audit::linker;
@@ -42,6 +44,7 @@ use crate::installation::Installation;
 use crate::notice::Notices;
 use crate::notice::mail::Mailer;
 use crate::notice::webhook::NoHttpClient as NoWebhooks;
+use crate::oauth::short_way::ShortWay;
 use crate::oauth::{self, Doubts, Endpoints, Requests};
 use crate::pages::{self, Pages};
 use crate::postgres::notifications::{Ear, Listening};
@@ -54,7 +57,7 @@ use crate::{account, activation};
 
 use connections::Connections;
 use observation::Observation;
-use patience::{Patience, PatientListener, Peer};
+use patience::{AtWork, Patience, PatientListener, Peer};
 use upkeep::Upkeep;
 
 /// How long requests that are under way may take once the server was asked to end, unless it is set.
@@ -213,8 +216,13 @@ impl Server {
         &self.pages.notices
     }
 
-    /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
+    /// Everything under the issuer's path, as a router.
     pub fn router(&self) -> Router {
+        Router::new().fallback_service(self.everything())
+    }
+
+    /// Everything under the issuer's path. A trailing slash makes no difference; nothing is redirected for it.
+    fn everything(&self) -> ShortWay<NormalizePath<Router>> {
         let rooms = oauth::router(self.endpoints.clone())
             .merge(activation::router(self.pages.clone(), account::finish_sign_in))
             .merge(account::router(self.pages.clone()))
@@ -241,7 +249,18 @@ impl Server {
         let secure = self.installation.public_url.is_secure();
         let rooms = if secure { rooms.layer(from_fn(page_headers::strict_transport)) } else { rooms };
         // Around the router, not in it: the path is trimmed before it is matched.
-        Router::new().fallback_service(NormalizePathLayer::trim_trailing_slash().layer(rooms))
+        let rooms = NormalizePathLayer::trim_trailing_slash().layer(rooms);
+        self.short_way(rooms)
+    }
+
+    /// Answers pending polls before they go there.
+    pub fn short_way<S>(&self, long_way: S) -> ShortWay<S> {
+        let mut headers = HeaderMap::new();
+        if self.installation.public_url.is_secure() {
+            let (name, value) = page_headers::STRICT_TRANSPORT;
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        ShortWay::before(long_way, self.endpoints.clone(), &self.metrics, headers)
     }
 
     /// What is found where nothing is: a page, or an error for programs.
@@ -307,17 +326,15 @@ impl Server {
         let stopping = self.stopping.clone();
         let mut tasks = self.attend(&stopping);
         let patience = self.settings.patience;
-        let app =
-            |router: Router| router.layer(from_fn(patience::at_work)).into_make_service_with_connect_info::<Peer>();
         let mut observing = JoinSet::new();
         if let Some(listener) = self.telemetry.take() {
             let listener = PatientListener::new(listener, patience, Connections::default());
-            observing.spawn(axum::serve(listener, app(self.observation())).into_future());
+            observing.spawn(axum::serve(listener, for_peers(self.observation())).into_future());
         }
         let open = Connections::default();
         let listener = PatientListener::new(listener, patience, open.clone());
         // Kept until the end: dropped, it has hyper close what is open.
-        let mut serving = std::pin::pin!(axum::serve(listener, app(self.router())).into_future());
+        let mut serving = std::pin::pin!(axum::serve(listener, for_peers(self.everything())).into_future());
         let outcome = tokio::select! {
             outcome = &mut serving => outcome,
             () = stop => Ok(()),
@@ -346,6 +363,15 @@ impl Server {
         drop(observing);
         Ok(outcome?)
     }
+}
+
+/// A service for the connections of a [`PatientListener`].
+fn for_peers<S>(service: S) -> IntoMakeServiceWithConnectInfo<AtWork<S>, Peer>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
+    S::Future: Send + 'static,
+{
+    ServiceExt::<Request>::into_make_service_with_connect_info(AtWork(service))
 }
 
 /// Listens to the other nodes.

@@ -35,10 +35,13 @@ pub async fn protect(request: Request, next: Next) -> Response {
 /// alone, because its neighbours aren't ours.
 pub async fn strict_transport(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    let value = HeaderValue::from_static("max-age=31536000");
-    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+    let (name, value) = STRICT_TRANSPORT;
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
     response
 }
+
+/// What [`strict_transport`] adds.
+pub const STRICT_TRANSPORT: (HeaderName, &str) = (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
 
 const FIXED: [(HeaderName, &str); 7] = [
     (header::CACHE_CONTROL, "no-store"),

@@ -13,6 +13,7 @@ mod redemption;
 mod refresh;
 mod resources;
 mod revoke;
+pub mod short_way;
 mod token;
 mod userinfo;
 mod verification;
@@ -179,3 +180,9 @@ fn cors() -> CorsLayer {
             HeaderName::from_static("preference-applied"),
         ])
 }
+
+/// What [`cors`] adds to an answer.
+const OF_CORS: [(HeaderName, &str); 2] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "www-authenticate,retry-after,dpop-nonce,preference-applied"),
+];

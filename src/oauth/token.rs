@@ -3,8 +3,8 @@
 //! A poll never fails for our reasons: a device that is told "server error" gives up, and the person approves into the
 //! void. While the database is away, a genuine code that may be alive is pending.
 //!
-//! A poll of a grant that this node holds in memory ([`waiting`](crate::device::waiting)) is answered from there. One of a
-//! grant that it doesn't is looked up; if that is still open, it is held from then on. A proof of a key is spent in the
+//! A poll of a grant that this node holds in memory ([`waiting`](crate::device::waiting)) is answered from there, a plain one
+//! before it comes here ([`super::short_way`]). One of a grant that it doesn't is looked up; if that is still open, it is held from then on. A proof of a key is spent in the
 //! database, with each poll.
 //!
 //! A grant that its request bound to a key is redeemed with a proof of that key only (RFC 9449 §5). One that was bound to
@@ -176,15 +176,13 @@ impl<'a> Poll<'a> {
     /// database has to say.
     fn remembered(&mut self) -> Option<OAuthError> {
         let grant = self.grant?;
-        let Endpoints { installation, services, waiting, .. } = self.endpoints;
-        let open = waiting.open(grant).filter(|open| !open.bound && installation.clock.now() < open.expires_at)?;
-        let known = services.now();
-        let service = self.credentials.among(&known, &installation.keyring)?;
         let narrows = ["resource", "audience"].into_iter().any(|name| self.parameters.all(name).next().is_some());
-        let proves = !self.possession.is_absent() || service.dpop == Dpop::Required;
-        if open.service != service.id || narrows || proves || may_log_in(service).is_err() {
+        if narrows || !self.possession.is_absent() {
             return None;
         }
+        let known = self.endpoints.services.now();
+        let service = self.credentials.among(&known, &self.endpoints.installation.keyring)?;
+        let open = open_in_memory(self.endpoints, grant, service)?;
         let flood = self.is_flood(grant, open.interval, open.expires_at);
         Some(if flood { slow_down(open.interval) } else { not_yet(open.interval) })
     }
@@ -354,14 +352,23 @@ impl Look {
     }
 }
 
+/// What is held of a grant that is open for all that is known here, if that is all that a poll by this client needs: one without
+/// a proof.
+pub(super) fn open_in_memory(endpoints: &Endpoints, grant: GrantId, service: &Service) -> Option<Open> {
+    let Endpoints { installation, waiting, .. } = endpoints;
+    let open = waiting.open(grant).filter(|open| !open.bound && installation.clock.now() < open.expires_at)?;
+    let is_enough = open.service == service.id && service.dpop != Dpop::Required && may_log_in(service).is_ok();
+    is_enough.then_some(open)
+}
+
 fn unknown_code() -> OAuthError {
     OAuthError::invalid_grant("This device code is not known here, or was given to another client. Ask for a new one.")
 }
 
-fn not_yet(interval: i16) -> OAuthError {
+pub(super) fn not_yet(interval: i16) -> OAuthError {
     OAuthError::authorization_pending(format!("Not approved yet: poll again in {interval} s."))
 }
 
-fn slow_down(interval: i16) -> OAuthError {
+pub(super) fn slow_down(interval: i16) -> OAuthError {
     OAuthError::slow_down(format!("Polls come too fast: one every {interval} s is enough."))
 }

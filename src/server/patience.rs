@@ -12,6 +12,7 @@
 //!
 //! While the server ends, patience with idle connections is short ([`super::connections`]).
 
+use std::convert::Infallible;
 use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
@@ -23,12 +24,14 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::http::{HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
+use tower::Service;
 
 use super::connections::{Connections, Link, Place, QUIET};
 
@@ -264,16 +267,37 @@ impl Connected<IncomingStream<'_, PatientListener>> for Peer {
     }
 }
 
-/// Middleware, the outermost: tells the connection that a request is being answered, and the client when it was the last.
-pub async fn at_work(mut request: Request, next: Next) -> Response {
-    let Some(ConnectInfo(peer)) = request.extensions_mut().remove::<ConnectInfo<Peer>>() else {
-        return next.run(request).await;
-    };
-    request.extensions_mut().insert(ConnectInfo(peer.address));
-    let until_answered = peer.link.begin();
-    let mut response = next.run(request).await;
-    if until_answered.is_last() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+/// Around everything else: tells the connection that a request is being answered, and the client when it was the last.
+#[derive(Clone)]
+pub struct AtWork<S>(pub S);
+
+impl<S> Service<Request> for AtWork<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
     }
-    response
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let peer = request.extensions_mut().remove::<ConnectInfo<Peer>>();
+        let until_answered = peer.map(|ConnectInfo(peer)| {
+            request.extensions_mut().insert(ConnectInfo(peer.address));
+            peer.link.begin()
+        });
+        let answering = self.0.call(request);
+        async move {
+            let mut response = answering.await?;
+            if until_answered.is_some_and(|work| work.is_last()) {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
+        .boxed()
+    }
 }

@@ -187,6 +187,12 @@ impl Metrics {
         AT_WORK.scope(self.clone(), future)
     }
 
+    /// Counts a poll by what it was told: the `error`, or [`TOKENS`].
+    pub fn poll(&self, answer: &str) {
+        let known = self.0.polls.iter().find(|(known, _)| *known == answer);
+        known.map_or(&self.0.other_polls, |(_, counter)| counter).inc();
+    }
+
     /// Everything, written out.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -225,12 +231,9 @@ fn registered<M: Default + Clone + prometheus_client::registry::Metric>(
     metric
 }
 
-/// Counts a poll by what it was told: the `error`, or [`TOKENS`].
+/// The same as [`Metrics::poll`], for the server at work.
 pub fn poll(answer: &str) {
-    count(|metrics| {
-        let known = metrics.polls.iter().find(|(known, _)| *known == answer);
-        known.map_or(&metrics.other_polls, |(_, counter)| counter).inc();
-    });
+    let _nobody_counts = AT_WORK.try_with(|metrics| metrics.poll(answer));
 }
 
 /// Counts an event of the audit by its kind.
@@ -300,6 +303,12 @@ impl Route {
         self.under_way.inc();
     }
 
+    /// A request has come and was answered, all in one.
+    pub fn answered_at_once(&self, status: u16, took: Duration) {
+        self.duration.observe(took);
+        self.answered(status);
+    }
+
     /// A request is over, after so long: answered with a status, or left by its client before that.
     pub fn end(&self, status: Option<u16>, took: Duration) {
         self.under_way.dec();
@@ -308,6 +317,10 @@ impl Route {
             self.left.get_or_init(|| self.counter("left".to_owned())).inc();
             return;
         };
+        self.answered(status);
+    }
+
+    fn answered(&self, status: u16) {
         let known = STATUSES.iter().zip(&self.statuses).find(|(known, _)| **known == status);
         match known {
             Some((_, counter)) => counter.get_or_init(|| self.counter(status.to_string())).inc(),

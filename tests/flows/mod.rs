@@ -24,4 +24,5 @@ mod places;
 mod random_walks;
 mod reports;
 mod rust_client;
+mod short_way;
 mod verification_number;

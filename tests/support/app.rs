@@ -1,6 +1,7 @@
 //! The whole router in this process, with its own database, its own time and a directory from TOML.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::response::Response;
 use chrono::TimeDelta;
 use countersign::cli::apply::{AS_WRITTEN, apply_and_audit};
 use countersign::clock::Clock;
@@ -18,6 +20,7 @@ use countersign::http::client_address::TrustedProxies;
 use countersign::installation::{Installation, Parts};
 use countersign::mfa::totp;
 use countersign::notice::Notices;
+use countersign::oauth::short_way::ShortWay;
 use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
 use countersign::server::{Server, Settings, housekeeping};
@@ -29,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 use uuid::Uuid;
 
 use super::database;
@@ -108,6 +111,7 @@ pub struct App {
     services: KnownServices,
     settings: Settings,
     router: Router,
+    short_way: ShortWay<Router>,
     telemetry: Router,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -207,6 +211,7 @@ impl App {
             services: server.services().clone(),
             settings,
             router: server.router(),
+            short_way: server.short_way(Router::new().fallback(async || StatusCode::IM_A_TEAPOT)),
             telemetry: server.observation(),
             tasks: server.attend(&stop),
             stop,
@@ -243,12 +248,17 @@ impl App {
         if let Some(user_agent) = self.user_agent {
             request.headers_mut().entry(header::USER_AGENT).or_insert(user_agent.parse().unwrap());
         }
-        answer_of(&self.router, request).await
+        answer_of(self.router.clone(), request).await
+    }
+
+    /// A request to what answers pending polls before the router: 418 is what it would pass on.
+    pub async fn send_the_short_way(&self, request: Request<Body>) -> Answer {
+        answer_of(self.short_way.clone(), request).await
     }
 
     /// A path of the telemetry listener, by GET.
     pub async fn observe(&self, path: &str) -> Answer {
-        answer_of(&self.telemetry, Request::get(path).body(Body::empty()).unwrap()).await
+        answer_of(self.telemetry.clone(), Request::get(path).body(Body::empty()).unwrap()).await
     }
 
     /// What the metrics say of a series, named without the program's prefix; `None`: there is no such series.
@@ -379,8 +389,11 @@ impl Drop for App {
     }
 }
 
-async fn answer_of(router: &Router, request: Request<Body>) -> Answer {
-    let response = router.clone().oneshot(request).await.unwrap();
+async fn answer_of<S>(service: S, request: Request<Body>) -> Answer
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible>,
+{
+    let response = service.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }
@@ -421,6 +434,7 @@ pub fn form_request(path: &str, form: &[(&str, &str)]) -> Request<Body> {
     let body = serde_urlencoded::to_string(form).unwrap();
     Request::post(path)
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::CONTENT_LENGTH, body.len())
         .body(Body::from(body))
         .unwrap()
 }
