@@ -23,9 +23,10 @@ after(() => rmSync(scene, { recursive: true }))
 copyFileSync(example('node/acme.mjs'), join(scene, 'acme.mjs'))
 symlinkSync(join(ROOT, 'tests/node_modules'), join(scene, 'node_modules'))
 
-/** The guides, their programs, and how each is started. Go's is compiled by scripts/test. */
+/** The guides, their programs, and how each is started. Go's is compiled by scripts/test, Rust's by cargo test. */
 const LANGUAGES = {
   go: { program: 'go/main.go', command: [join(TARGET, 'test-run/acme-go')] },
+  rust: { program: 'rust/main.rs', command: [join(TARGET, 'debug/examples/client_rust')] },
   python: { program: 'python/acme.py', command: [join(TARGET, 'venv/bin/python'), example('python/acme.py')] },
   node: { program: 'node/acme.mjs', command: [process.execPath, join(scene, 'acme.mjs')] },
   shell: { program: 'shell/acme', command: ['sh', example('shell/acme')] },
