@@ -29,8 +29,11 @@ const ARGUMENTS = [
   '--no-first-run',
 ]
 
-/** One browser for the tests of a file. `people(options)` opens it for somebody who was never here before. */
-export function browser() {
+/**
+ * One browser for the tests of a file. `people(options)` opens it for somebody who was never here before. Pages of other
+ * origins than the server's are complained of, except for those in `origins`.
+ */
+export function browser(origins = []) {
   let chrome
   before(async () => {
     assert(process.env.CHROMIUM, 'CHROMIUM is missing: scripts/install finds or installs one')
@@ -42,7 +45,7 @@ export function browser() {
   return async function somebody(visit, options = {}) {
     const context = await chrome.newContext({ viewport: PHONE, locale: 'en', ...options })
     context.setDefaultTimeout(20_000)
-    const complaints = listen(context)
+    const complaints = listen(context, [new URL(SERVER).origin, ...origins])
     try {
       await visit(await context.newPage(), context)
       assert.deepEqual(complaints, [])
@@ -53,11 +56,10 @@ export function browser() {
 }
 
 /** What goes wrong in a browser without anybody seeing it: refused styles, scripts that fail, requests to others. */
-function listen(context) {
+function listen(context, origins) {
   const complaints = []
-  const { origin } = new URL(SERVER)
   context.on('request', (request) => {
-    if (new URL(request.url()).origin !== origin) complaints.push(`request to ${request.url()}`)
+    if (!origins.includes(new URL(request.url()).origin)) complaints.push(`request to ${request.url()}`)
   })
   context.on('requestfailed', (request) => {
     const reason = request.failure()?.errorText
@@ -66,7 +68,7 @@ function listen(context) {
   context.on('weberror', (error) => complaints.push(`error: ${error.error()}`))
   context.on('console', (message) => {
     // A page that says what was wrong comes with a status that says so too. Anything else is noted.
-    const page = /^Failed to load resource: the server responded with a status of (400|403|404|409|410|502)/
+    const page = /^Failed to load resource: the server responded with a status of (400|403|404|409|410|429|502)/
     const expected = page.test(message.text()) && !message.location().url.includes('/static/')
     if (!expected) complaints.push(`${message.type()}: ${message.text()}`)
   })
