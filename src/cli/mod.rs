@@ -2,6 +2,7 @@
 
 pub mod apply;
 mod audit;
+mod config;
 mod dev;
 mod environment;
 mod kept;
@@ -35,6 +36,7 @@ pub struct Cli {
 enum Command {
     Dev(dev::Args),
     Serve(serve::Args),
+    Config(config::Args),
     Apply(apply::Args),
     Keys(keys::Args),
     ResetMfa(reset_mfa::Args),
@@ -57,6 +59,7 @@ pub fn run(cli: Cli) -> ExitCode {
         let outcome = match cli.command {
             Command::Dev(args) => Box::pin(dev::run(args)).await,
             Command::Serve(args) => serve::run(args).await,
+            Command::Config(args) => config::run(args),
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
             Command::ResetMfa(args) => reset_mfa::run(args).await,
