@@ -4,6 +4,7 @@ pub mod apply;
 mod audit;
 mod config;
 mod dev;
+pub mod doctor;
 mod environment;
 mod kept;
 mod keys;
@@ -37,6 +38,7 @@ enum Command {
     Dev(dev::Args),
     Serve(serve::Args),
     Config(config::Args),
+    Doctor(doctor::Args),
     Apply(apply::Args),
     Keys(keys::Args),
     ResetMfa(reset_mfa::Args),
@@ -60,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Dev(args) => Box::pin(dev::run(args)).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Config(args) => config::run(args),
+            Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
             Command::ResetMfa(args) => reset_mfa::run(args).await,
