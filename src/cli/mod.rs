@@ -2,7 +2,9 @@
 
 pub mod apply;
 mod audit;
+mod config;
 mod dev;
+pub mod doctor;
 mod environment;
 mod kept;
 mod keys;
@@ -35,6 +37,8 @@ pub struct Cli {
 enum Command {
     Dev(dev::Args),
     Serve(serve::Args),
+    Config(config::Args),
+    Doctor(doctor::Args),
     Apply(apply::Args),
     Keys(keys::Args),
     ResetMfa(reset_mfa::Args),
@@ -57,6 +61,8 @@ pub fn run(cli: Cli) -> ExitCode {
         let outcome = match cli.command {
             Command::Dev(args) => Box::pin(dev::run(args)).await,
             Command::Serve(args) => serve::run(args).await,
+            Command::Config(args) => config::run(args),
+            Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
             Command::ResetMfa(args) => reset_mfa::run(args).await,

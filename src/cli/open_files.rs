@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a server needs that holds 20,000 polls, with some for PostgreSQL, providers and mails.
-const ENOUGH: u64 = 21_000;
+pub const ENOUGH: u64 = 21_000;
 
 /// Takes as many open files as the process may have: by itself it gets 1,024 mostly, and each connection is one.
 ///

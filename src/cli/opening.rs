@@ -14,7 +14,9 @@ use sqlx::postgres::PgConnectOptions;
 use crate::audit::{linker, retention};
 use crate::clock::Clock;
 use crate::config::{Config, Database, PublicUrl, is_open_to_all};
+use crate::geo::Places;
 use crate::installation::{Installation, Parts};
+use crate::notice::mail::Mailer;
 use crate::postgres::managed::{Managed, ManagedError, Options};
 use crate::postgres::{self, Direct, PgPool, roles};
 use crate::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
@@ -137,10 +139,25 @@ impl Opened {
     }
 }
 
+/// The file of the configuration: `named`, or `countersign.toml` if it is there.
+pub fn configuration_file(named: Option<&Path>) -> Option<PathBuf> {
+    let here = PathBuf::from(CONFIG_FILE);
+    named.map(Path::to_owned).or_else(|| here.exists().then_some(here))
+}
+
+/// The database of places that is configured, if one is.
+pub fn places(database: Option<&Path>) -> anyhow::Result<Places> {
+    database.map_or_else(|| Ok(Places::default()), Places::open).context("geo.database can't be used")
+}
+
+/// How mails are sent, as is configured.
+pub fn mailer(config: &Config) -> anyhow::Result<Mailer> {
+    Ok(Mailer::configured(config.mail.smtp.as_ref(), config.mail.from.as_deref())?)
+}
+
 /// The configuration: `named`, or `countersign.toml` if it is there, and the environment.
 pub fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
-    let here = PathBuf::from(CONFIG_FILE);
-    let file = named.map(Path::to_owned).or_else(|| here.exists().then_some(here));
+    let file = configuration_file(named);
     let told = super::environment::variable("COUNTERSIGN_PUBLIC_URL").is_some()
         || super::environment::variable("COUNTERSIGN_PUBLIC_URL_FILE").is_some();
     if file.is_none() && !told {
@@ -170,8 +187,40 @@ pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
     }
     let owner = roles.owner().clone();
     let pool = roles.pool(*max_connections).await?;
-    let installation = assemble(pool, &secrets, config.public_url.clone(), false)?;
+    let installation = assemble(pool, &secrets, config.public_url.clone(), false, Clock::system())?;
     Opened::around(installation, postgres, owner).await
+}
+
+/// The secrets that are there: the configured ones, or the data directory's own if one was made. None is made here.
+pub fn secrets_there(config: &Config) -> anyhow::Result<Vec<InstallationSecret>> {
+    let configured = config.installation_secrets()?;
+    let path = config.data_dir.join(SECRET_FILE);
+    if !configured.is_empty() || !path.exists() {
+        return Ok(configured);
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    let secret =
+        InstallationSecret::parse(&text.into()).with_context(|| format!("{} holds no secret", path.display()))?;
+    Ok(vec![secret])
+}
+
+/// As whom a server reaches the database that is there. None: it would be a managed one, which was never started.
+pub fn database_there(config: &Config) -> anyhow::Result<Option<PgConnectOptions>> {
+    if let Some(url) = &config.database.url {
+        return Ok(Some(postgres::options(url.expose()).context("database.url is malformed")?));
+    }
+    let Ok(url) = fs::read_to_string(config.data_dir.join(URL_FILE)) else { return Ok(None) };
+    Ok(Some(Roles::of_managed(&url.trim().into())?.server))
+}
+
+/// An installation to look at: nothing is brought up to date, nothing is made.
+pub fn looking(
+    pool: PgPool,
+    secrets: &[InstallationSecret],
+    config: &Config,
+    clock: &Clock,
+) -> anyhow::Result<Installation> {
+    assemble(pool, secrets, config.public_url.clone(), false, clock.clone())
 }
 
 /// The way to the database past a pooler, if one is set.
@@ -201,7 +250,7 @@ async fn of_data_dir(
     let secrets = [own_secret(data_dir)?];
     let roles = Roles::of_managed(url)?;
     let owner = roles.owner().clone();
-    let installation = assemble(roles.pool(10).await?, &secrets, public_url, true)?;
+    let installation = assemble(roles.pool(10).await?, &secrets, public_url, true, Clock::system())?;
     Opened::around(installation, postgres, owner).await
 }
 
@@ -210,11 +259,12 @@ fn assemble(
     secrets: &[InstallationSecret],
     public_url: PublicUrl,
     dev_mode: bool,
+    clock: Clock,
 ) -> anyhow::Result<Installation> {
     let random = Random::system();
     Ok(Installation::from(Parts {
         pool,
-        clock: Clock::system(),
+        clock,
         keyring: Keyring::new(secrets).context("there is no installation secret")?,
         passwords: Passwords::new(random.clone(), hashes_at_once()),
         random,

@@ -1,13 +1,10 @@
 //! `countersign serve`: the server, as configured.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
 use crate::config::Config;
-use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
 use crate::notice::mail::Mailer;
 use crate::postgres::roles;
@@ -38,8 +35,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     warn_of_reach(&config, config.listen);
     // First of all: a port that is taken, or may not be used, is told before anything is made.
     let sockets = Sockets::open(config.listen, config.telemetry.listen).await?;
-    let places = places(config.geo.database.as_deref())?;
-    let mailer = Mailer::configured(config.mail.smtp.as_ref(), config.mail.from.as_deref())?;
+    let places = opening::places(config.geo.database.as_deref())?;
+    let mailer = opening::mailer(&config)?;
     let mut opened = opening::configured(&config).await?;
     if let Err(error) = demo::refuse(&opened.installation).await {
         opened.close().await?;
@@ -104,8 +101,4 @@ fn warn_of_reach(config: &Config, listen: SocketAddr) {
             "public_url is http://, for this machine only, but other machines may reach this address: let none of them"
         );
     }
-}
-
-fn places(database: Option<&Path>) -> anyhow::Result<Places> {
-    database.map_or_else(|| Ok(Places::default()), Places::open).context("geo.database can't be used")
 }

@@ -1,105 +1,77 @@
-//! Settings from the environment, laid over those of the file.
+//! Settings from the environment.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use super::{ConfigError, read};
-
-/// What a setting's text becomes.
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    Number,
-    /// Separated by commas.
-    List,
-}
-
-/// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 26] = [
-    ("PUBLIC_URL", &["public_url"], Kind::Text),
-    ("LISTEN", &["listen"], Kind::Text),
-    ("DRAIN", &["drain"], Kind::Text),
-    ("DATA_DIR", &["data_dir"], Kind::Text),
-    ("SECRETS", &["secrets"], Kind::List),
-    ("TRUSTED_PROXIES", &["trusted_proxies"], Kind::List),
-    ("DATABASE_URL", &["database", "url"], Kind::Text),
-    ("DATABASE_OWNER_URL", &["database", "owner_url"], Kind::Text),
-    ("DATABASE_LISTEN_URL", &["database", "listen_url"], Kind::Text),
-    ("DATABASE_MAX_CONNECTIONS", &["database", "max_connections"], Kind::Number),
-    ("KEYS_ROTATION", &["keys", "rotation"], Kind::Text),
-    ("GEO_DATABASE", &["geo", "database"], Kind::Text),
-    ("PHISHING_PEOPLE", &["phishing", "people"], Kind::Number),
-    ("PHISHING_WITHIN", &["phishing", "within"], Kind::Text),
-    ("LIMITS_REQUESTS_PER_ADDRESS", &["limits", "requests_per_address"], Kind::Number),
-    ("LIMITS_REQUESTS_PER_CLIENT", &["limits", "requests_per_client"], Kind::Number),
-    ("LIMITS_LIVE_CODES_PER_ADDRESS", &["limits", "live_codes_per_address"], Kind::Number),
-    ("LIMITS_LIVE_CODES_PER_CLIENT", &["limits", "live_codes_per_client"], Kind::Number),
-    ("RETENTION_GRANTS", &["retention", "grants"], Kind::Text),
-    ("RETENTION_SESSIONS", &["retention", "sessions"], Kind::Text),
-    ("RETENTION_AUDIT", &["retention", "audit"], Kind::Text),
-    ("MAIL_SMTP", &["mail", "smtp"], Kind::Text),
-    ("MAIL_FROM", &["mail", "from"], Kind::Text),
-    ("TELEMETRY_LISTEN", &["telemetry", "listen"], Kind::Text),
-    ("LOG_FORMAT", &["log", "format"], Kind::Text),
-    ("LOG_FILTER", &["log", "filter"], Kind::Text),
-];
+use super::fault::{Fault, Place};
+use super::nearest::did_you_mean;
+use super::reading::Found;
+use super::settings::{PREFIX, SETTINGS, Setting};
 
 /// Variables that belong to the commands and not to the configuration.
 const OF_COMMANDS: [&str; 3] = ["CONFIG", "CLIENT_ID", "KEYRING"];
 
-const PREFIX: &str = "COUNTERSIGN_";
+/// Behind a variable's name: it names a file that holds the value.
+const OF_FILE: &str = "_FILE";
 
-/// Lays every `COUNTERSIGN_…` variable over `table`; `…_FILE` names a file that holds the value. Returns these files.
-pub fn overlay(
-    table: &mut toml::Table,
+/// What Kubernetes invents for a Service named `countersign`.
+const OF_KUBERNETES: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
+
+/// What the `COUNTERSIGN_…` variables set, in the order of their names, and what is wrong with them.
+pub(super) fn read(
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<Vec<PathBuf>, ConfigError> {
-    let mut files = Vec::new();
-    for (variable, value) in environment {
-        let Some(name) = variable.strip_prefix(PREFIX) else {
+) -> (Vec<(&'static Setting, Found)>, Vec<Fault>) {
+    let (mut found, mut faults): (Vec<(&'static Setting, Found)>, _) = (Vec::new(), Vec::new());
+    // Whoever hands over a variable twice means the last.
+    for (variable, value) in environment.collect::<BTreeMap<_, _>>() {
+        let Some(name) = variable.strip_prefix(PREFIX).filter(|name| !OF_COMMANDS.contains(name)) else { continue };
+        let of_file = name.strip_suffix(OF_FILE);
+        let full_name = format!("{PREFIX}{}", of_file.unwrap_or(name));
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == full_name) else {
+            faults.push(unknown(&variable, name));
             continue;
         };
-        if OF_COMMANDS.contains(&name) {
+        let fault = |place, what: String, mend: &str| Fault {
+            place: Some(place),
+            key: Some(setting.key.to_owned()),
+            what,
+            mend: mend.to_owned(),
+        };
+        let place = match of_file {
+            Some(_) => Place::NamedBy(variable.clone(), PathBuf::from(&value)),
+            None => Place::Variable(variable.clone()),
+        };
+        // `X` comes before `X_FILE`.
+        if found.iter().any(|(known, _)| known.key == setting.key) {
+            faults.push(fault(place, format!("{full_name} is set as well"), "set one of them, not both"));
             continue;
         }
-        let (name, value) = match name.strip_suffix("_FILE") {
-            Some(name) => {
-                let text = read(value.as_ref())?;
-                files.push(value.into());
-                (name, text.trim_end().to_owned())
+        let text = if of_file.is_some() {
+            match std::fs::read_to_string(Path::new(&value)) {
+                Ok(text) => text.trim_end().to_owned(),
+                Err(error) => {
+                    let what = format!("the file can't be read: {error}");
+                    faults.push(fault(place, what, "the variable must hold the path of a file with the value"));
+                    continue;
+                }
             }
-            None => (name, value),
+        } else {
+            value
         };
-        let (_, path, kind) = SETTINGS
-            .iter()
-            .find(|(setting, ..)| *setting == name)
-            .ok_or_else(|| ConfigError::UnknownVariable(variable.clone()))?;
-        put(table, path, kind.read(&value));
+        found.push((setting, Found { value: setting.kind.read(&text), place }));
     }
-    Ok(files)
+    (found, faults)
 }
 
-impl Kind {
-    fn read(self, text: &str) -> toml::Value {
-        match self {
-            Self::Text => text.into(),
-            // What is no number stays text, and is complained of where numbers are read.
-            Self::Number => text.parse::<i64>().map_or_else(|_| text.into(), toml::Value::Integer),
-            Self::List => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>().into(),
-        }
-    }
-}
-
-fn put(table: &mut toml::Table, path: &[&str], value: toml::Value) {
-    match path {
-        [] => {}
-        [name] => {
-            table.insert((*name).to_owned(), value);
-        }
-        [name, rest @ ..] => {
-            let inner = table.entry((*name).to_owned()).or_insert_with(|| toml::Table::new().into());
-            if let toml::Value::Table(inner) = inner {
-                put(inner, rest, value);
-            }
-        }
-    }
+fn unknown(variable: &str, name: &str) -> Fault {
+    let invented = OF_KUBERNETES.iter().any(|start| name.starts_with(start));
+    let mend = if invented {
+        "Kubernetes invents it for a Service named countersign: set enableServiceLinks: false in the pod".to_owned()
+    } else {
+        let end = if variable.ends_with(OF_FILE) { OF_FILE } else { "" };
+        let known = SETTINGS.iter().map(|setting| format!("{}{end}", setting.variable()));
+        did_you_mean(variable, known, "docs/configuration.md lists every setting")
+    };
+    let what = "this environment variable names no setting".to_owned();
+    Fault { place: Some(Place::Variable(variable.to_owned())), key: None, what, mend }
 }

@@ -1,12 +1,22 @@
 //! The configuration: `countersign.toml`, over it the environment, and secrets from files.
 //!
 //! A key `database.url` is `COUNTERSIGN_DATABASE_URL` in the environment, and `COUNTERSIGN_DATABASE_URL_FILE` names a
-//! file that holds it.
+//! file that holds it. `settings` describes each setting, the structs here are what the program reads: [`Reading`] finds the
+//! values, holds each against both, and tells everything that is wrong at once.
 
 mod environment;
+mod fault;
+mod file;
+mod kind;
 mod limits;
+mod nearest;
 mod public_url;
+mod reading;
+pub mod reference;
 mod retention;
+pub mod schema;
+pub mod settings;
+mod spans;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,15 +24,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::secrets::{InstallationSecret, SecretText};
+use crate::secrets::{InstallationSecret, InstallationSecretError, SecretText};
 use crate::telemetry::LogFormat;
 
+pub use fault::{ConfigError, Fault, Place};
 pub use limits::Limits;
 pub use public_url::{PublicUrl, PublicUrlError};
+pub use reading::{Found, Reading};
 pub use retention::Retention;
+
+use spans::{DAY, a_minute_to_a_day, at_least_a_day, at_most_an_hour};
 
 /// Everything that can be set. An unknown key is an error.
 #[derive(Debug, Deserialize)]
@@ -112,14 +125,6 @@ impl Default for Keys {
     }
 }
 
-const DAY: Duration = Duration::from_hours(24);
-
-fn at_least_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
-    if duration < DAY { Err(D::Error::custom("it must be at least a day (\"1d\")")) } else { Ok(duration) }
-}
-
 /// Where addresses are.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -143,13 +148,6 @@ impl Default for Phishing {
     fn default() -> Self {
         Self { people: 5, within: Duration::from_hours(1) }
     }
-}
-
-fn a_minute_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
-    let fits = (Duration::from_mins(1)..=DAY).contains(&duration);
-    if fits { Ok(duration) } else { Err(D::Error::custom("it must be between a minute (\"1m\") and a day (\"1d\")")) }
 }
 
 /// How mails are sent. Without it there are none.
@@ -194,13 +192,6 @@ fn default_drain() -> Duration {
     Duration::from_secs(15)
 }
 
-fn at_most_an_hour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
-    let fits = duration <= Duration::from_hours(1);
-    if fits { Ok(duration) } else { Err(D::Error::custom("it must be an hour (\"1h\") at most")) }
-}
-
 fn default_data_dir() -> PathBuf {
     PathBuf::from("/var/lib/countersign")
 }
@@ -213,85 +204,16 @@ pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file could not be read.
-    #[error("{path} can't be read: {error}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The file is not TOML, has an unknown key, or a value is of another kind.
-    #[error("{path} can't be understood: {what}")]
-    Malformed {
-        /// The file and its line, or "the environment".
-        path: String,
-        /// What, without the values that were found: one may be a secret.
-        what: String,
-    },
-    /// An environment variable that names no setting.
-    #[error("the environment variable {0} names no setting")]
-    UnknownVariable(String),
-    /// Health and metrics would be told to everybody.
-    #[error("telemetry.listen must have an address or a port of its own, and not that of listen")]
-    TelemetryInPublic,
-    /// A secret of the installation is no secret.
-    #[error("secrets[{index}] can't be used: {error}")]
-    BadSecret {
-        /// Which of the list.
-        index: usize,
-        /// Why.
-        error: crate::secrets::InstallationSecretError,
-    },
-}
-
 impl Config {
     /// Reads `file`, when there is one, and the given environment over it.
     pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let mut table = match file {
-            Some(path) => {
-                let text = read(path)?;
-                // Checked alone first, so that a fault is told with its line.
-                text.parse::<toml::Table>().map_err(|error| malformed(&path.display().to_string(), &text, &error))?
-            }
-            None => toml::Table::new(),
-        };
-        let mut exposed: Vec<PathBuf> =
-            file.filter(|_| holds_secrets(&table)).map(Path::to_owned).into_iter().collect();
-        exposed.extend(environment::overlay(&mut table, environment)?);
-        exposed.retain(|path| is_open_to_all(path));
-        let source = file.map_or_else(|| "the environment".into(), |path| path.display().to_string());
-        let config = Self::deserialize(table).map_err(|error| malformed(&source, "", &error))?;
-        if config.telemetry.listen.is_some_and(|telemetry| is_same_listener(telemetry, config.listen)) {
-            return Err(ConfigError::TelemetryInPublic);
-        }
-        Ok(Self { exposed_files: exposed, ..config })
+        Reading::of(file, environment).config()
     }
 
     /// The configured secrets; empty when one is to be made in `data_dir`.
-    pub fn installation_secrets(&self) -> Result<Vec<InstallationSecret>, ConfigError> {
-        let parse =
-            |(index, text)| InstallationSecret::parse(text).map_err(|error| ConfigError::BadSecret { index, error });
-        self.secrets.iter().enumerate().map(parse).collect()
+    pub fn installation_secrets(&self) -> Result<Vec<InstallationSecret>, InstallationSecretError> {
+        self.secrets.iter().map(InstallationSecret::parse).collect()
     }
-}
-
-/// Whether one socket would take what is meant for the other. Port 0 is another one each time.
-fn is_same_listener(one: SocketAddr, other: SocketAddr) -> bool {
-    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && one.port() != 0 && overlap
-}
-
-/// Whether a file sets anything that nobody else should know.
-fn holds_secrets(table: &toml::Table) -> bool {
-    let has = |part: &str, key: &str| {
-        table.get(part).and_then(toml::Value::as_table).is_some_and(|part| part.contains_key(key))
-    };
-    let urls = ["url", "owner_url", "listen_url"];
-    table.contains_key("secrets") || urls.iter().any(|url| has("database", url)) || has("mail", "smtp")
 }
 
 /// Whether the file's mode lets every account of this machine read it. A group may: that is how secrets are handed to
@@ -299,29 +221,6 @@ fn holds_secrets(table: &toml::Table) -> bool {
 #[must_use]
 pub fn is_open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
-}
-
-/// What is wrong with a file, and in which line; nothing of what stands there.
-fn malformed(path: &str, text: &str, error: &toml::de::Error) -> ConfigError {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let path = before.map_or_else(|| path.to_owned(), |before| format!("{path}:{}", before.lines().count().max(1)));
-    ConfigError::Malformed { path, what: without_values(error.message()) }
-}
-
-/// serde says `invalid type: string "…", expected …`: what was found may be a secret in the wrong place, and only its
-/// kind is told.
-fn without_values(message: &str) -> String {
-    let found = message.find(['"', '`']).and_then(|at| message.split_at_checked(at));
-    match (found, message.rsplit_once(", expected")) {
-        (Some((before, _)), Some((_, after))) if message.starts_with("invalid ") => {
-            format!("{}, expected{after}", before.trim_end())
-        }
-        _ => message.to_owned(),
-    }
-}
-
-fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
 }
 
 #[cfg(test)]

@@ -2,16 +2,9 @@
 
 use std::time::Duration;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::DAY;
-
-/// Nobody counts in more.
-const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
-
-/// The audit is kept at least so many days: the database holds to it too (`prune_audit` in `migrations/`).
-const AUDIT_AT_LEAST: u32 = 90;
+use super::spans::{DAY, a_day_to_a_century, whole_days};
 
 /// How long what is over is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -33,22 +26,6 @@ impl Default for Retention {
     fn default() -> Self {
         Self { grants: 7 * DAY, sessions: 90 * DAY, audit: None }
     }
-}
-
-fn a_day_to_a_century<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
-    let fits = (DAY..=LONGEST).contains(&duration);
-    if fits { Ok(duration) } else { Err(D::Error::custom("it must be between a day (\"1d\") and a hundred years")) }
-}
-
-fn whole_days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    let duration = a_day_to_a_century(deserializer)?;
-    let days = u32::try_from(duration.as_secs().div_ceil(DAY.as_secs())).map_err(D::Error::custom)?;
-    if days < AUDIT_AT_LEAST {
-        return Err(D::Error::custom(format!("it must be at least {AUDIT_AT_LEAST} days (\"{AUDIT_AT_LEAST}d\")")));
-    }
-    Ok(Some(days))
 }
 
 #[cfg(test)]

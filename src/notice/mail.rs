@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use askama::Template;
+use chrono::{DateTime, Utc};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
+use crate::config::PublicUrl;
 use crate::installation::Installation;
 use crate::secrets::SecretText;
 use crate::words;
@@ -107,6 +109,39 @@ impl Mailer {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
         let from = "Countersign <countersign@localhost>".parse().map_err(io::Error::other)?;
         Ok(Self::Directory { path, from })
+    }
+
+    /// Connects, says who it is, encrypts and logs in as for a mail, and sends none. An error says what of it may be said.
+    pub async fn greet(&self) -> Result<(), String> {
+        let Self::Smtp { transport, .. } = self else { return Ok(()) };
+        match tokio::time::timeout(TOTAL_TIMEOUT, transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err("the mail server closed the connection".to_owned()),
+            Ok(Err(error)) => Err(why(&error)),
+            Err(_) => Err("the mail server did not answer in time".to_owned()),
+        }
+    }
+
+    /// Sends a mail that says that mails arrive. An error says what of it may be said.
+    pub async fn send_test(&self, public_url: &PublicUrl, now: DateTime<Utc>, address: &str) -> Result<(), String> {
+        let Self::Smtp { transport, from } = self else { return Err("mails are not sent from here".to_owned()) };
+        let to: Mailbox = address.parse().map_err(|_| "that is no address".to_owned())?;
+        let host = public_url.host();
+        let message = Message::builder()
+            .from(from.clone())
+            .to(to)
+            .subject(format!("Mails of {host} arrive"))
+            .date(now.into())
+            .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
+            .body(format!(
+                "Somebody who runs {host} sent this to see whether its mails arrive. There is nothing to do.\n"
+            ));
+        let message = message.map_err(|_| "the mail can't be written".to_owned())?;
+        match tokio::time::timeout(TOTAL_TIMEOUT, transport.send(message)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(why(&error)),
+            Err(_) => Err("the mail server did not answer in time".to_owned()),
+        }
     }
 
     pub(super) async fn send(&self, installation: &Installation, due: &Due, address: &str) -> Result<(), Failure> {

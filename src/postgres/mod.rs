@@ -114,6 +114,48 @@ async fn migrate_with(conn: &mut PgConnection) -> Result<(), MigrateError> {
     MIGRATOR.run(conn).await
 }
 
+/// How the schema of a database stands to this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// No migration was made.
+    Empty,
+    /// So many of this program's are missing.
+    Behind(usize),
+    /// As this program has it.
+    UpToDate,
+    /// Made by a newer program: the first migration that isn't known here.
+    Newer(i64),
+    /// This migration is another one than here, or was begun and not finished.
+    Changed(i64),
+}
+
+/// Looks how far the schema is, and changes nothing.
+pub async fn schema(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
+    let there: bool =
+        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *conn).await?;
+    if !there {
+        return Ok(Schema::Empty);
+    }
+    let made: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as("SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version")
+            .fetch_all(conn)
+            .await?;
+    let known = |version: i64| MIGRATOR.iter().find(|migration| migration.version == version);
+    let changed = made.iter().find(|(version, checksum, success)| {
+        known(*version).is_some_and(|known| !success || *known.checksum != *checksum.as_slice())
+    });
+    if let Some((version, ..)) = changed {
+        return Ok(Schema::Changed(*version));
+    }
+    let missing =
+        MIGRATOR.iter().filter(|migration| made.iter().all(|(version, ..)| *version != migration.version)).count();
+    if missing > 0 {
+        return Ok(Schema::Behind(missing));
+    }
+    let newer = made.iter().find(|(version, ..)| known(*version).is_none());
+    Ok(newer.map_or(Schema::UpToDate, |(version, ..)| Schema::Newer(*version)))
+}
+
 /// Whether every migration was made, as it is here. One that is not known here is an error: a newer program made it.
 async fn is_up_to_date(conn: &mut PgConnection) -> Result<bool, MigrateError> {
     let there: bool =

@@ -48,6 +48,17 @@ pub(super) fn authorization_url(
     Ok(url)
 }
 
+/// Whether its API answers. Anybody may ask for this (`GET /meta`), a token apart.
+pub(super) async fn look(http: &Http, provider: &Provider) -> Result<(), UpstreamError> {
+    let url = at(&api_url(provider, &base(provider)?)?, "meta");
+    let request = openidconnect::http::Request::get(url.as_str()).body(Vec::new());
+    let answer = http.send(request.map_err(|_| misconfigured("its api_url is not a URL"))?).await?;
+    if answer.status() == openidconnect::http::StatusCode::NOT_FOUND {
+        return Err(misconfigured("there is no GitHub API at its api_url"));
+    }
+    Ok(())
+}
+
 /// Exchanges the code and asks the API who it is.
 pub(super) async fn identity(
     http: &Http,

@@ -83,6 +83,17 @@ impl Upstream {
         }
     }
 
+    /// Whether it answers as what it is configured: an issuer with metadata and keys of its own name, GitHub with its API.
+    pub async fn look(&self, installation: &Installation, provider: &Provider) -> Result<(), UpstreamError> {
+        match provider.kind {
+            Kind::Github => github::look(&self.0.http, provider).await,
+            Kind::Google | Kind::Microsoft | Kind::Gitlab | Kind::Oidc => {
+                oidc::Issuer::new(&self.0.http, &self.0.discoveries, installation, provider)?.look().await
+            }
+            Kind::Password => Err(no_upstream(provider)),
+        }
+    }
+
     /// What the provider says of the person who came back. `round_trip` is what [`round_trip::finish`] gave for the
     /// callback's state.
     pub async fn identity(

@@ -60,6 +60,18 @@ impl<'a> Issuer<'a> {
         Ok(Self { http, discoveries, installation, provider, url })
     }
 
+    /// Its metadata and keys, from itself.
+    pub(super) async fn look(&self) -> Result<(), UpstreamError> {
+        let metadata = self.discoveries.refresh(self.http, &self.url, self.now()).await?;
+        if !is_secure(metadata.authorization_endpoint().url()) {
+            return Err(misconfigured("its authorization endpoint is not https"));
+        }
+        if metadata.jwks().keys().is_empty() {
+            return Err(misconfigured("it publishes no keys"));
+        }
+        Ok(())
+    }
+
     /// The authorization request (OpenID Connect Core §3.1.2.1) with state, nonce and PKCE.
     pub(super) async fn authorization_url(&self, round_trip: &RoundTrip) -> Result<Url, UpstreamError> {
         let metadata = self.metadata().await?;

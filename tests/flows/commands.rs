@@ -196,12 +196,18 @@ async fn what_is_wrong_with_the_configuration_is_said() {
     let url = ("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example");
     fs::write(scene.path().join("broken.mmdb"), "half of a fi").unwrap();
     for (mut command, said) in [
-        (serve(&[url, ("COUNTERSIGN_PUBLIC_ULR", "x")]), "variable COUNTERSIGN_PUBLIC_ULR names no setting"),
+        (serve(&[url, ("COUNTERSIGN_PUBLIC_ULR", "x")]), "did you mean COUNTERSIGN_PUBLIC_URL"),
         (serve(&[]), "nothing is configured"),
         (serve(&[("COUNTERSIGN_PUBLIC_URL", "http://auth.acme.example")]), "the public URL must be https://"),
-        (serve(&[url, ("COUNTERSIGN_LISTEN", "everywhere")]), "socket address"),
-        (serve(&[url, ("COUNTERSIGN_CONFIG", "missing.toml")]), "missing.toml can't be read"),
-        (serve(&[url, ("COUNTERSIGN_DATABASE_URL_FILE", "missing")]), "missing can't be read"),
+        (
+            serve(&[url, ("COUNTERSIGN_LISTEN", "everywhere")]),
+            "COUNTERSIGN_LISTEN: listen: it must be an IP address and a port",
+        ),
+        (serve(&[url, ("COUNTERSIGN_CONFIG", "missing.toml")]), "missing.toml: it can't be read"),
+        (
+            serve(&[url, ("COUNTERSIGN_DATABASE_URL_FILE", "missing")]),
+            "(missing): database.url: the file can't be read",
+        ),
         (
             serve(&[url, ("COUNTERSIGN_GEO_DATABASE", "places.mmdb")]),
             "geo.database can't be used: places.mmdb can't be read: ",

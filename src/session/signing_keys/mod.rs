@@ -65,6 +65,11 @@ impl SigningKeys {
     /// Reads the installation's keys, making those that are missing. Nodes that start together make them once.
     pub async fn load(installation: &Installation) -> Result<Self, SigningKeysError> {
         life::make_missing(installation).await?;
+        Self::look(installation).await
+    }
+
+    /// Reads the installation's keys, and makes none.
+    pub async fn look(installation: &Installation) -> Result<Self, SigningKeysError> {
         let keys = Keys::read(installation).await?;
         Ok(Self(Arc::new(RwLock::new(Arc::new(keys)))))
     }
