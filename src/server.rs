@@ -2,10 +2,14 @@
 
 pub mod connections;
 pub mod delivery;
+pub mod handshakes;
 pub mod housekeeping;
+pub mod http2;
 pub mod observation;
 pub mod patience;
+pub mod tls;
 pub mod upkeep;
+pub mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -55,6 +59,7 @@ use crate::{account, activation};
 use connections::Connections;
 use observation::Observation;
 use patience::{Patience, PatientListener, Peer};
+use tls::Tls;
 use upkeep::Upkeep;
 
 /// How long requests that are under way may take once the server was asked to end, unless it is set.
@@ -106,6 +111,8 @@ pub struct Settings {
     pub mailer: Mailer,
     /// How long requests that are under way may take once the server was asked to end.
     pub drain: Duration,
+    /// What it shows who it is with; none: it speaks plain HTTP, and something before it TLS.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Settings {
@@ -121,6 +128,7 @@ impl Default for Settings {
             retention: Retention::default(),
             mailer: Mailer::default(),
             drain: DRAIN,
+            tls: None,
         }
     }
 }
@@ -172,7 +180,7 @@ impl Server {
             notices: Notices::new(settings.mailer.clone())?,
             database: database.clone(),
         };
-        let metrics = observation::metrics(&installation.pool);
+        let metrics = observation::metrics(&installation.pool, settings.tls.as_ref());
         let (telemetry, stopping) = (None, CancellationToken::new());
         Ok(Self { installation, endpoints, pages, database, settings, metrics, telemetry, stopping })
     }
@@ -292,6 +300,8 @@ impl Server {
         });
         let places = self.settings.places.clone();
         upkeep.keep("places", move |stop| geo::watch(places.clone(), stop));
+        let (tls, clock) = (self.settings.tls.clone(), self.installation.clock.clone());
+        upkeep.keep("certificate", move |stop| tls::watch(tls.clone(), clock.clone(), stop));
         upkeep.into_tasks()
     }
 
@@ -307,17 +317,21 @@ impl Server {
         let stopping = self.stopping.clone();
         let mut tasks = self.attend(&stopping);
         let patience = self.settings.patience;
-        let app =
-            |router: Router| router.layer(from_fn(patience::at_work)).into_make_service_with_connect_info::<Peer>();
+        let timed = |router: Router| router.layer(from_fn(patience::at_work));
         let mut observing = JoinSet::new();
         if let Some(listener) = self.telemetry.take() {
             let listener = PatientListener::new(listener, patience, Connections::default());
-            observing.spawn(axum::serve(listener, app(self.observation())).into_future());
+            observing.spawn({
+                let app = timed(self.observation()).into_make_service_with_connect_info::<Peer>();
+                axum::serve(listener, app).into_future()
+            });
         }
-        let open = Connections::default();
-        let listener = PatientListener::new(listener, patience, open.clone());
+        let (open, app) = (Connections::default(), timed(self.router()));
+        let listener =
+            PatientListener::new(listener, patience, open.clone()).speaking(self.settings.tls.clone(), app.clone());
         // Kept until the end: dropped, it has hyper close what is open.
-        let mut serving = std::pin::pin!(axum::serve(listener, app(self.router())).into_future());
+        let mut serving =
+            std::pin::pin!(axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).into_future());
         let outcome = tokio::select! {
             outcome = &mut serving => outcome,
             () = stop => Ok(()),

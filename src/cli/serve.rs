@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::config::Config;
+use crate::config::{self, Config, is_open_to_all};
 use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
 use crate::notice::mail::Mailer;
 use crate::postgres::roles;
+use crate::server::tls::Tls;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
 use crate::telemetry;
@@ -39,13 +40,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // First of all: a port that is taken, or may not be used, is told before anything is made.
     let sockets = Sockets::open(config.listen, config.telemetry.listen).await?;
     let places = places(config.geo.database.as_deref())?;
+    let tls = config.tls.as_ref().map(certificate).transpose()?;
     let mailer = Mailer::configured(config.mail.smtp.as_ref(), config.mail.from.as_deref())?;
     let mut opened = opening::configured(&config).await?;
     if let Err(error) = demo::refuse(&opened.installation).await {
         opened.close().await?;
         return Err(error);
     }
-    if config.public_url.is_secure() && config.trusted_proxies.is_empty() {
+    if config.public_url.is_secure() && config.trusted_proxies.is_empty() && tls.is_none() {
         tracing::warn!(
             "trusted_proxies is empty, and something in front must speak TLS: its address will be everybody's"
         );
@@ -75,6 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         retention: config.retention,
         mailer,
         drain: config.drain,
+        tls,
         ..Settings::default()
     };
     open_files::raise();
@@ -108,4 +111,11 @@ fn warn_of_reach(config: &Config, listen: SocketAddr) {
 
 fn places(database: Option<&Path>) -> anyhow::Result<Places> {
     database.map_or_else(|| Ok(Places::default()), Places::open).context("geo.database can't be used")
+}
+
+fn certificate(config::Tls { certificate, key }: &config::Tls) -> anyhow::Result<Tls> {
+    if is_open_to_all(key) {
+        tracing::warn!(file = %key.display(), "{EXPOSED}");
+    }
+    Tls::open(certificate, key).context("tls can't be used")
 }

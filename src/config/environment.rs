@@ -14,7 +14,7 @@ enum Kind {
 }
 
 /// Every setting: its variable without the prefix, where it stands in the file, what it is.
-const SETTINGS: [(&str, &[&str], Kind); 26] = [
+const SETTINGS: [(&str, &[&str], Kind); 28] = [
     ("PUBLIC_URL", &["public_url"], Kind::Text),
     ("LISTEN", &["listen"], Kind::Text),
     ("DRAIN", &["drain"], Kind::Text),
@@ -39,6 +39,8 @@ const SETTINGS: [(&str, &[&str], Kind); 26] = [
     ("MAIL_SMTP", &["mail", "smtp"], Kind::Text),
     ("MAIL_FROM", &["mail", "from"], Kind::Text),
     ("TELEMETRY_LISTEN", &["telemetry", "listen"], Kind::Text),
+    ("TLS_CERTIFICATE", &["tls", "certificate"], Kind::Text),
+    ("TLS_KEY", &["tls", "key"], Kind::Text),
     ("LOG_FORMAT", &["log", "format"], Kind::Text),
     ("LOG_FILTER", &["log", "filter"], Kind::Text),
 ];

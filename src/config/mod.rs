@@ -72,6 +72,9 @@ pub struct Config {
     /// Health and metrics.
     #[serde(default)]
     pub telemetry: Telemetry,
+    /// TLS in the process. None: `listen` speaks plain HTTP, and something before it TLS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// Files with secrets that every account of this machine can read.
     #[serde(skip)]
     pub exposed_files: Vec<PathBuf>,
@@ -186,6 +189,16 @@ pub struct Telemetry {
     pub listen: Option<SocketAddr>,
 }
 
+/// The certificate that `listen` shows. Both are read again when they change.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file with the certificate, and those that lead to its authority behind it.
+    pub certificate: PathBuf,
+    /// A PEM file with its key.
+    pub key: PathBuf,
+}
+
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
 }
@@ -238,6 +251,9 @@ pub enum ConfigError {
     /// Health and metrics would be told to everybody.
     #[error("telemetry.listen must have an address or a port of its own, and not that of listen")]
     TelemetryInPublic,
+    /// Whoever is told an http:// address doesn't speak TLS there.
+    #[error("tls needs a public_url that begins with https://")]
+    TlsInsecure,
     /// A secret of the installation is no secret.
     #[error("secrets[{index}] can't be used: {error}")]
     BadSecret {
@@ -267,6 +283,9 @@ impl Config {
         let config = Self::deserialize(table).map_err(|error| malformed(&source, "", &error))?;
         if config.telemetry.listen.is_some_and(|telemetry| is_same_listener(telemetry, config.listen)) {
             return Err(ConfigError::TelemetryInPublic);
+        }
+        if config.tls.is_some() && !config.public_url.is_secure() {
+            return Err(ConfigError::TlsInsecure);
         }
         Ok(Self { exposed_files: exposed, ..config })
     }

@@ -24,4 +24,5 @@ mod places;
 mod random_walks;
 mod reports;
 mod rust_client;
+pub mod tls;
 mod verification_number;
