@@ -4,12 +4,14 @@ pub mod apply;
 mod audit;
 mod dev;
 mod environment;
+mod health;
 mod kept;
 mod keys;
 mod login;
 mod logout;
 mod open_files;
 mod opening;
+mod rekey;
 mod reset_mfa;
 mod serve;
 mod sockets;
@@ -37,6 +39,8 @@ enum Command {
     Serve(serve::Args),
     Apply(apply::Args),
     Keys(keys::Args),
+    Rekey(rekey::Args),
+    Health(health::Args),
     ResetMfa(reset_mfa::Args),
     Audit(audit::Args),
     Login(login::LoginArgs),
@@ -59,6 +63,8 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Serve(args) => serve::run(args).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
+            Command::Rekey(args) => rekey::run(args).await,
+            Command::Health(args) => health::run(args).await,
             Command::ResetMfa(args) => reset_mfa::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Login(args) => Ok(login::run(args).await),
