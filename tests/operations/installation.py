@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -106,6 +107,16 @@ def names():
     return set(re.findall(r"^```sh runbook=(\S+)$", text, flags=re.MULTILINE))
 
 
+def patiently(send):
+    """What is answered at last: on a machine with much else to do the database may be away for a moment, and Retry-After means it."""
+    for _ in range(30):
+        status, answer = send()
+        if status != 503:
+            break
+        time.sleep(1)
+    return status, answer
+
+
 class Installation:
     def __init__(self):
         self.scene = directory()
@@ -188,16 +199,16 @@ class Installation:
     def post(self, path, **form):
         """A form, as OAuth clients send it: the status and the answer."""
         request = urllib.request.Request(self.issuer + path, urllib.parse.urlencode(form).encode())
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+        status, answer = patiently(lambda: self.send(request))
+        return status, json.loads(answer)
 
     def get(self, path, token=None):
         request = urllib.request.Request(self.issuer + path)
         if token:
             request.add_header("Authorization", f"Bearer {token}")
+        return patiently(lambda: self.send(request))
+
+    def send(self, request):
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, answer.read()
@@ -210,8 +221,11 @@ class Installation:
         assert status == 200, codes
         approve = ROOT / "tests/clients/approve.mjs"
         person = f"ada@acme.example:{PASSWORD}"
-        subprocess.run(["node", approve, codes["verification_uri_complete"], "approve", "--person", person],
-                       check=True, stdin=subprocess.DEVNULL, timeout=60)
+        walk = ["node", approve, codes["verification_uri_complete"], "approve", "--person", person]
+        # A page that says to try again is tried again.
+        if subprocess.run(walk, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60).returncode != 0:
+            time.sleep(3)
+            subprocess.run(walk, check=True, stdin=subprocess.DEVNULL, timeout=60)
         status, tokens = self.post("/auth/token", client_id="acme-cli", grant_type=DEVICE_CODE,
                                    device_code=codes["device_code"])
         assert status == 200, tokens
