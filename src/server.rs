@@ -2,12 +2,15 @@
 
 pub mod connections;
 pub mod delivery;
+pub mod handshakes;
 pub mod housekeeping;
+pub mod http2;
 pub mod observation;
 pub mod patience;
+pub mod tls;
 pub mod upkeep;
+pub mod wire;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +61,7 @@ use crate::{account, activation};
 use connections::Connections;
 use observation::Observation;
 use patience::{AtWork, Patience, PatientListener, Peer};
+use tls::Tls;
 use upkeep::Upkeep;
 
 /// How long requests that are under way may take once the server was asked to end, unless it is set.
@@ -109,6 +113,8 @@ pub struct Settings {
     pub mailer: Mailer,
     /// How long requests that are under way may take once the server was asked to end.
     pub drain: Duration,
+    /// What it shows who it is with; none: it speaks plain HTTP, and something before it TLS.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Settings {
@@ -124,6 +130,7 @@ impl Default for Settings {
             retention: Retention::default(),
             mailer: Mailer::default(),
             drain: DRAIN,
+            tls: None,
         }
     }
 }
@@ -175,7 +182,7 @@ impl Server {
             notices: Notices::new(settings.mailer.clone())?,
             database: database.clone(),
         };
-        let metrics = observation::metrics(&installation.pool);
+        let metrics = observation::metrics(&installation.pool, settings.tls.as_ref());
         let (telemetry, stopping) = (None, CancellationToken::new());
         Ok(Self { installation, endpoints, pages, database, settings, metrics, telemetry, stopping })
     }
@@ -311,6 +318,8 @@ impl Server {
         });
         let places = self.settings.places.clone();
         upkeep.keep("places", move |stop| geo::watch(places.clone(), stop));
+        let (tls, clock) = (self.settings.tls.clone(), self.installation.clock.clone());
+        upkeep.keep("certificate", move |stop| tls::watch(tls.clone(), clock.clone(), stop));
         upkeep.into_tasks()
     }
 
@@ -329,12 +338,13 @@ impl Server {
         let mut observing = JoinSet::new();
         if let Some(listener) = self.telemetry.take() {
             let listener = PatientListener::new(listener, patience, Connections::default());
-            observing.spawn(axum::serve(listener, for_peers(self.observation())).into_future());
+            observing.spawn(axum::serve(listener, for_peers(AtWork(self.observation()))).into_future());
         }
-        let open = Connections::default();
-        let listener = PatientListener::new(listener, patience, open.clone());
+        let (open, app) = (Connections::default(), AtWork(self.everything()));
+        let listener =
+            PatientListener::new(listener, patience, open.clone()).speaking(self.settings.tls.clone(), Router::new().fallback_service(app.clone()));
         // Kept until the end: dropped, it has hyper close what is open.
-        let mut serving = std::pin::pin!(axum::serve(listener, for_peers(self.everything())).into_future());
+        let mut serving = std::pin::pin!(axum::serve(listener, for_peers(app)).into_future());
         let outcome = tokio::select! {
             outcome = &mut serving => outcome,
             () = stop => Ok(()),
@@ -366,12 +376,11 @@ impl Server {
 }
 
 /// A service for the connections of a [`PatientListener`].
-fn for_peers<S>(service: S) -> IntoMakeServiceWithConnectInfo<AtWork<S>, Peer>
+fn for_peers<S>(service: AtWork<S>) -> IntoMakeServiceWithConnectInfo<AtWork<S>, Peer>
 where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone,
-    S::Future: Send + 'static,
+    AtWork<S>: Service<Request>,
 {
-    ServiceExt::<Request>::into_make_service_with_connect_info(AtWork(service))
+    ServiceExt::<Request>::into_make_service_with_connect_info(service)
 }
 
 /// Listens to the other nodes.

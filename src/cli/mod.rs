@@ -6,12 +6,14 @@ mod config;
 mod dev;
 pub mod doctor;
 mod environment;
+mod health;
 mod kept;
 mod keys;
 mod login;
 mod logout;
 mod open_files;
 mod opening;
+mod rekey;
 mod reset_mfa;
 mod serve;
 mod sockets;
@@ -41,6 +43,8 @@ enum Command {
     Doctor(doctor::Args),
     Apply(apply::Args),
     Keys(keys::Args),
+    Rekey(rekey::Args),
+    Health(health::Args),
     ResetMfa(reset_mfa::Args),
     Audit(audit::Args),
     Login(login::LoginArgs),
@@ -65,6 +69,8 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
+            Command::Rekey(args) => rekey::run(args).await,
+            Command::Health(args) => health::run(args).await,
             Command::ResetMfa(args) => reset_mfa::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Login(args) => Ok(login::run(args).await),

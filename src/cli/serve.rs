@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::Config;
+use anyhow::Context as _;
+
+use crate::config::{self, Config, is_open_to_all};
 use crate::http::client_address::TrustedProxies;
 use crate::notice::mail::Mailer;
 use crate::postgres::roles;
+use crate::server::tls::Tls;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
 use crate::telemetry;
@@ -36,13 +39,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // First of all: a port that is taken, or may not be used, is told before anything is made.
     let sockets = Sockets::open(config.listen, config.telemetry.listen).await?;
     let places = opening::places(config.geo.database.as_deref())?;
+    let tls = config.tls.as_ref().map(certificate).transpose()?;
     let mailer = opening::mailer(&config)?;
     let mut opened = opening::configured(&config).await?;
     if let Err(error) = demo::refuse(&opened.installation).await {
         opened.close().await?;
         return Err(error);
     }
-    if config.public_url.is_secure() && config.trusted_proxies.is_empty() {
+    if config.public_url.is_secure() && config.trusted_proxies.is_empty() && tls.is_none() {
         tracing::warn!(
             "trusted_proxies is empty, and something in front must speak TLS: its address will be everybody's"
         );
@@ -72,6 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         retention: config.retention,
         mailer,
         drain: config.drain,
+        tls,
         ..Settings::default()
     };
     open_files::raise();
@@ -101,4 +106,11 @@ fn warn_of_reach(config: &Config, listen: SocketAddr) {
             "public_url is http://, for this machine only, but other machines may reach this address: let none of them"
         );
     }
+}
+
+fn certificate(config::Tls { certificate, key }: &config::Tls) -> anyhow::Result<Tls> {
+    if is_open_to_all(key) {
+        tracing::warn!(file = %key.display(), "{EXPOSED}");
+    }
+    Tls::open(certificate, key).context("tls can't be used")
 }

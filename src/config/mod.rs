@@ -85,6 +85,9 @@ pub struct Config {
     /// Health and metrics.
     #[serde(default)]
     pub telemetry: Telemetry,
+    /// TLS in the process. None: `listen` speaks plain HTTP, and something before it TLS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// Files with secrets that every account of this machine can read.
     #[serde(skip)]
     pub exposed_files: Vec<PathBuf>,
@@ -182,6 +185,16 @@ impl Default for Log {
 pub struct Telemetry {
     /// The address to listen on for `/healthz` and `/metrics`; none: nowhere. Never the one that everybody reaches.
     pub listen: Option<SocketAddr>,
+}
+
+/// The certificate that `listen` shows. Both are read again when they change.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file with the certificate, and those that lead to its authority behind it.
+    pub certificate: PathBuf,
+    /// A PEM file with its key.
+    pub key: PathBuf,
 }
 
 fn default_listen() -> SocketAddr {

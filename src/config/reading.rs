@@ -137,6 +137,14 @@ impl Reading {
                 "health and metrics are for your own network: choose another port",
             ));
         }
+        let text = |key: &str| self.found.get(key).and_then(|found| found.value.as_str());
+        if text("tls.certificate").is_some() && text("public_url").is_some_and(|url| url.starts_with("http://")) {
+            told.push((
+                "tls.certificate",
+                "it is set, and public_url begins with http://",
+                "whoever is told an http:// address doesn't speak TLS there: let public_url begin with https://",
+            ));
+        }
         for (key, needed, what, mend) in [
             (
                 "database.owner_url",
@@ -162,6 +170,8 @@ impl Reading {
                 "it is set without mail.smtp",
                 "mails need both: set mail.smtp, such as \"smtps://user:password@mail.acme.example\"",
             ),
+            ("tls.certificate", "tls.key", "it is set without tls.key", "TLS needs both: set tls.key"),
+            ("tls.key", "tls.certificate", "it is set without tls.certificate", "TLS needs both: set tls.certificate"),
         ] {
             let has_fault = |key: &str| self.faults.iter().any(|fault| fault.key.as_deref() == Some(key));
             if self.found.contains_key(key) && !self.found.contains_key(needed) && !has_fault(needed) {

@@ -126,7 +126,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Address,
         Is(r#""127.0.0.1:8080""#),
         r#""127.0.0.1:8080""#,
-        "Plain HTTP/1.1; TLS is the proxy's. Another address than loopback under an http:// `public_url` is warned of",
+        "Plain HTTP/1.1, with TLS at the proxy, unless `tls` is set. Another address than loopback under an http:// `public_url` is warned of",
     ),
     setting(
         "drain",
@@ -295,6 +295,20 @@ pub const SETTINGS: &[Setting] = &[
         No("none"),
         r#""127.0.0.1:9090""#,
         "Where [health and metrics](operations.md#health-and-metrics) are told, to whoever reaches it and in plain HTTP: keep it to your own network. None: nowhere. It can't be where `listen` is",
+    ),
+    setting(
+        "tls.certificate",
+        Kind::Path,
+        No("none"),
+        r#""/etc/countersign/tls.crt""#,
+        "A PEM file with the certificate that `listen` shows, and behind it those that lead to its authority ([TLS in the process](operations.md#tls-in-the-process)). It needs `tls.key` and a `public_url` of `https://`. Read again within five seconds when it changes. None: `listen` speaks plain HTTP, and a proxy TLS",
+    ),
+    setting(
+        "tls.key",
+        Kind::Path,
+        No("none"),
+        r#""/etc/countersign/tls.key""#,
+        "A PEM file with its key (PKCS#8, SEC1 or PKCS#1), for the server alone to read: another mode is warned of",
     ),
 ];
 

@@ -1,7 +1,10 @@
 //! Providers: the ways to sign in.
 
+use sqlx::Connection as _;
+
 use crate::ids::{OrganizationId, ProviderId};
 use crate::postgres::PgConnection;
+use crate::secrets::resealing::{self, Resealed};
 use crate::secrets::{Keyring, SealError, Sealed, SecretText};
 
 use super::{stored_as_text, word};
@@ -125,6 +128,36 @@ impl Provider {
 /// Seals Countersign's secret at a provider.
 pub fn seal_client_secret(keyring: &Keyring, id: ProviderId, secret: &SecretText) -> Result<Sealed, SealError> {
     keyring.seal(&[SECRET_TABLE, id.0.as_bytes()], secret.expose().as_bytes())
+}
+
+/// Seals again, under the current secret, Countersign's secrets at providers that an older one sealed.
+pub async fn reseal(conn: &mut PgConnection, keyring: &Keyring) -> Result<Resealed, sqlx::Error> {
+    let (mut done, mut after) = (Resealed::default(), uuid::Uuid::nil());
+    loop {
+        let mut tx = conn.begin().await?;
+        let rows = sqlx::query!(
+            "SELECT id, client_secret_sealed AS \"sealed!\" FROM provider
+             WHERE id > $1 AND substring(client_secret_sealed FROM 2 FOR 4) <> $2 ORDER BY id LIMIT $3 FOR UPDATE",
+            after,
+            keyring.current_id(),
+            resealing::BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some(last) = rows.last() else { return Ok(done) };
+        after = last.id;
+        let rows = rows.into_iter().map(|row| (row.id, row.sealed));
+        let (ids, sealed) = done.seal(keyring, SECRET_TABLE, rows);
+        sqlx::query!(
+            "UPDATE provider SET client_secret_sealed = new.sealed
+             FROM unnest($1::uuid[], $2::bytea[]) AS new (id, sealed) WHERE provider.id = new.id",
+            &ids,
+            &sealed,
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+    }
 }
 
 /// What a sealed client secret is bound to.

@@ -5,10 +5,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sqlx::Connection as _;
 use zeroize::Zeroizing;
 
 use crate::ids::{OrganizationId, WebhookId};
 use crate::postgres::PgConnection;
+use crate::secrets::resealing::{self, Resealed};
 use crate::secrets::{Keyring, SealError, Sealed, SecretText};
 
 use super::{stored_as_text, word};
@@ -63,6 +65,36 @@ pub fn seal_secret(keyring: &Keyring, id: WebhookId, secret: &SecretText) -> Res
 pub fn open_secret(keyring: &Keyring, id: WebhookId, sealed: &Sealed) -> Result<SecretText, SealError> {
     let opened = keyring.open(&[SECRET_TABLE, id.0.as_bytes()], sealed)?;
     std::str::from_utf8(&opened).map(SecretText::from).map_err(|_| SealError)
+}
+
+/// Seals again, under the current secret, the secrets of webhooks that an older one sealed.
+pub async fn reseal(conn: &mut PgConnection, keyring: &Keyring) -> Result<Resealed, sqlx::Error> {
+    let (mut done, mut after) = (Resealed::default(), uuid::Uuid::nil());
+    loop {
+        let mut tx = conn.begin().await?;
+        let rows = sqlx::query!(
+            "SELECT id, secret_sealed AS \"sealed!\" FROM webhook
+             WHERE id > $1 AND substring(secret_sealed FROM 2 FOR 4) <> $2 ORDER BY id LIMIT $3 FOR UPDATE",
+            after,
+            keyring.current_id(),
+            resealing::BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some(last) = rows.last() else { return Ok(done) };
+        after = last.id;
+        let rows = rows.into_iter().map(|row| (row.id, row.sealed));
+        let (ids, sealed) = done.seal(keyring, SECRET_TABLE, rows);
+        sqlx::query!(
+            "UPDATE webhook SET secret_sealed = new.sealed
+             FROM unnest($1::uuid[], $2::bytea[]) AS new (id, sealed) WHERE webhook.id = new.id",
+            &ids,
+            &sealed,
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+    }
 }
 
 /// The organization's webhooks, in the order of their addresses.

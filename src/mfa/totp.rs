@@ -1,12 +1,14 @@
 //! Time-based one-time passwords (RFC 6238): SHA-1, six digits, thirty seconds, as every authenticator app has them.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Connection as _;
 use totp_rs::{Builder, Secret, Totp};
 use zeroize::Zeroizing;
 
 use crate::ids::{BrowserSessionId, UserId};
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
+use crate::secrets::resealing::{self, Resealed};
 use crate::secrets::{Keyring, SealError, Sealed};
 
 /// What a sealed secret is bound to, beside its user.
@@ -212,6 +214,36 @@ pub async fn current_code(
 pub fn read_secret(base32: &str) -> Result<Zeroizing<Vec<u8>>, TotpError> {
     let secret = Secret::try_from_base32(base32).map_err(|_| TotpError::Malformed)?;
     Ok(Zeroizing::new(secret.as_ref().to_vec()))
+}
+
+/// Seals again, under the current secret, the factors that an older one sealed.
+pub async fn reseal(conn: &mut PgConnection, keyring: &Keyring) -> Result<Resealed, sqlx::Error> {
+    let (mut done, mut after) = (Resealed::default(), uuid::Uuid::nil());
+    loop {
+        let mut tx = conn.begin().await?;
+        let rows = sqlx::query!(
+            "SELECT user_id, secret_sealed AS \"sealed!\" FROM totp_factor
+             WHERE user_id > $1 AND substring(secret_sealed FROM 2 FOR 4) <> $2 ORDER BY user_id LIMIT $3 FOR UPDATE",
+            after,
+            keyring.current_id(),
+            resealing::BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some(last) = rows.last() else { return Ok(done) };
+        after = last.user_id;
+        let rows = rows.into_iter().map(|row| (row.user_id, row.sealed));
+        let (ids, sealed) = done.seal(keyring, FACTOR, rows);
+        sqlx::query!(
+            "UPDATE totp_factor SET secret_sealed = new.sealed
+             FROM unnest($1::uuid[], $2::bytea[]) AS new (id, sealed) WHERE totp_factor.user_id = new.id",
+            &ids,
+            &sealed,
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+    }
 }
 
 /// The code that an authenticator with this secret shows.

@@ -1,7 +1,8 @@
 //! The installation's secret, and every key that is derived from it.
 //!
 //! The configuration holds a list: the first secret makes new MACs and seals, every one of them verifies and opens. So
-//! the secret is rotated by putting a new one in front and taking the old one away when nothing needs it any more.
+//! the secret is rotated by putting a new one in front and taking the old one away when nothing needs it any more: what is
+//! sealed for good is sealed again by `countersign rekey`, and MACs of what lives for a time die with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -205,6 +206,19 @@ impl Keyring {
     pub fn verify(&self, purpose: Purpose, parts: &[&[u8]], mac: &[u8]) -> bool {
         use subtle::ConstantTimeEq as _;
         self.0.iter().any(|keys| keys.mac(purpose, parts).ct_eq(mac).into())
+    }
+
+    /// Whether `mac` is the MAC of `parts` under the current secret, in constant time.
+    #[must_use]
+    pub fn verify_current(&self, purpose: Purpose, parts: &[&[u8]], mac: &[u8]) -> bool {
+        use subtle::ConstantTimeEq as _;
+        self.mac(purpose, parts).ct_eq(mac).into()
+    }
+
+    /// What everything that the current secret has sealed says of it, from its second byte on.
+    #[must_use]
+    pub fn current_id(&self) -> &[u8] {
+        self.0.first().map_or(&[], |keys| &keys.id)
     }
 
     /// Seals a secret for one place: `context` says which (table and row), and it opens nowhere else.

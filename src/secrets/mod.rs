@@ -4,6 +4,7 @@ mod keyring;
 mod password;
 mod random;
 mod redacted;
+pub mod resealing;
 
 pub use keyring::{InstallationSecret, InstallationSecretError, Keyring, Purpose, SealError, Sealed};
 pub use password::{Busy, Passwords, Place};

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::tls::Tls;
 use crate::audit::Kind;
 use crate::installation::Installation;
 use crate::postgres::{self, PgPool};
@@ -35,9 +36,11 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// The counters of a server with this database. Every kind of event is there from the start: an alert must not miss the first.
 #[must_use]
-pub fn metrics(pool: &PgPool) -> Metrics {
+pub fn metrics(pool: &PgPool, tls: Option<&Tls>) -> Metrics {
     let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-    Metrics::new(vec![Box::new(Connections(pool.clone()))], &kinds)
+    let mut collectors: Vec<Box<dyn Collector>> = vec![Box::new(Connections(pool.clone()))];
+    collectors.extend(tls.map(Tls::collector));
+    Metrics::new(collectors, &kinds)
 }
 
 /// What is asked for at the telemetry listener. Cheap to clone.

@@ -10,6 +10,9 @@
 //!    ([`crate::http::fields`]).
 //! 4. The answer is *written*, and the connection is idle again.
 //!
+//! Inside TLS it is the same: what counts is what the client says, and not the records in which it does. Before that comes the
+//! handshake, which has the time of a head ([`super::handshakes`]).
+//!
 //! While the server ends, patience with idle connections is short ([`super::connections`]).
 
 use std::convert::Infallible;
@@ -21,9 +24,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Version, header};
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use futures_util::FutureExt as _;
@@ -34,6 +38,10 @@ use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use super::connections::{Connections, Link, Place, QUIET};
+use super::handshakes::{Handshakes, Shaken};
+use super::http2;
+use super::tls::Tls;
+use super::wire::Wire;
 
 /// How long to wait for a client.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +73,15 @@ pub struct PatientListener {
     connections: Connections,
     /// How many connections may be open.
     most: usize,
+    /// None: what comes is plain HTTP.
+    secure: Option<Secure>,
+}
+
+/// What a listener needs for TLS.
+struct Secure {
+    handshakes: Handshakes,
+    /// What answers those who chose HTTP/2.
+    app: Router,
 }
 
 impl PatientListener {
@@ -75,7 +92,36 @@ impl PatientListener {
         let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
         // At least half of few.
         let most = files.saturating_sub(KEPT_FREE).max(files / 2);
-        Self { inner: Some(inner), patience, connections, most }
+        Self { inner: Some(inner), patience, connections, most, secure: None }
+    }
+
+    /// The same listener, which speaks TLS if there is a certificate. Whoever chooses HTTP/2 there is answered by `app`, and not by
+    /// whoever accepts here.
+    #[must_use]
+    pub fn speaking(self, tls: Option<Tls>, app: Router) -> Self {
+        let secure = tls.map(|tls| Secure { handshakes: Handshakes::new(tls, self.patience.head), app });
+        Self { secure, ..self }
+    }
+}
+
+/// The next connection. Never ends when the listener is gone.
+async fn accepted(inner: &mut Option<TcpListener>, connections: &Connections, most: usize) -> (TcpStream, SocketAddr) {
+    let Some(inner) = inner else { return std::future::pending().await };
+    connections.room(most).await;
+    // axum's own: it goes on after an error, slowly when there are no file descriptors left.
+    let (stream, address) = Listener::accept(inner).await;
+    // Answers are small and wanted now.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY can't be set");
+    }
+    (stream, address)
+}
+
+/// The next connection whose handshake is done. Never ends when there is none.
+async fn shaken(secure: &mut Option<Secure>) -> Shaken {
+    match secure {
+        Some(secure) => secure.handshakes.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -84,24 +130,32 @@ impl Listener for PatientListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (PatientStream, SocketAddr) {
-        let Some(inner) = &mut self.inner else { return std::future::pending().await };
-        let (stream, address) = tokio::select! {
-            biased;
-            () = self.connections.ending() => {
-                self.inner = None;
-                return std::future::pending().await;
+        loop {
+            let Self { inner, patience, connections, most, secure } = self;
+            tokio::select! {
+                biased;
+                // What has begun to shake hands may end.
+                () = connections.ending(), if inner.is_some() => *inner = None,
+                Shaken { stream, address, place } = shaken(secure) => {
+                    let chosen = stream.get_ref().1.alpn_protocol() == Some(http2::ALPN);
+                    let stream = PatientStream::new(Wire::Tls(stream), *patience, place);
+                    match secure {
+                        Some(secure) if chosen => {
+                            http2::answer(stream.multiplexed(), address, secure.app.clone(), connections.clone());
+                        }
+                        _ => return (stream, address),
+                    }
+                }
+                (stream, address) = accepted(inner, connections, *most) => {
+                    if let Some(secure) = secure {
+                        secure.handshakes.begin(stream, address, connections);
+                    } else {
+                        let place = connections.enter();
+                        return (PatientStream::new(Wire::Plain(stream), *patience, place), address);
+                    }
+                }
             }
-            // axum's own: it goes on after an error, slowly when there are no file descriptors left.
-            accepted = async {
-                self.connections.room(self.most).await;
-                Listener::accept(inner).await
-            } => accepted,
-        };
-        // Answers are small and wanted now.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY can't be set");
         }
-        (PatientStream::new(stream, self.patience, self.connections.enter()), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -111,10 +165,12 @@ impl Listener for PatientListener {
 
 /// A connection that keeps the time.
 pub struct PatientStream {
-    stream: TcpStream,
+    stream: Wire,
     patience: Patience,
     /// Among the others.
     place: Place,
+    /// Whether what comes are frames of HTTP/2, which are no heads: it says things between requests.
+    multiplexed: bool,
     /// When something last went to or fro.
     active: Instant,
     /// When the head that is being read began.
@@ -126,17 +182,23 @@ pub struct PatientStream {
 }
 
 impl PatientStream {
-    fn new(stream: TcpStream, patience: Patience, place: Place) -> Self {
+    fn new(stream: Wire, patience: Patience, place: Place) -> Self {
         Self {
             stream,
             patience,
             place,
+            multiplexed: false,
             active: Instant::now(),
             head_since: None,
             stuck_since: None,
             reading: Timer::default(),
             writing: Timer::default(),
         }
+    }
+
+    /// The same connection, over which HTTP/2 is spoken.
+    fn multiplexed(self) -> Self {
+        Self { multiplexed: true, ..self }
     }
 
     /// By when something must have been read.
@@ -159,7 +221,7 @@ impl PatientStream {
         self.stuck_since = None;
     }
 
-    /// Waits for the client to take something, as long as patience lasts.
+    /// Waits for the client to take something, as long as patience lasts. Inside TLS that is waited for when it is flushed.
     fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let since = *self.stuck_since.get_or_insert_with(Instant::now);
         ready!(self.writing.poll(cx, since + self.patience.write));
@@ -174,7 +236,7 @@ impl AsyncRead for PatientStream {
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buf) {
             if buf.filled().len() > before {
                 this.active = Instant::now();
-                if !this.place.link().is_at_work() {
+                if !this.place.link().is_at_work() && !this.multiplexed {
                     this.head_since.get_or_insert(this.active);
                 }
             }
@@ -223,11 +285,20 @@ impl AsyncWrite for PatientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                self.stuck_since = None;
+                Poll::Ready(flushed)
+            }
+            Poll::Pending => self.poll_stuck(cx).map(Err),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match Pin::new(&mut self.stream).poll_shutdown(cx) {
+            Poll::Ready(shut) => Poll::Ready(shut),
+            Poll::Pending => self.poll_stuck(cx).map(Err),
+        }
     }
 }
 
@@ -261,9 +332,17 @@ pub struct Peer {
     link: Arc<Link>,
 }
 
+impl Peer {
+    /// Of a connection.
+    #[must_use]
+    pub fn of(stream: &PatientStream, address: SocketAddr) -> Self {
+        Self { address, link: stream.place.link().clone() }
+    }
+}
+
 impl Connected<IncomingStream<'_, PatientListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, PatientListener>) -> Self {
-        Self { address: *stream.remote_addr(), link: stream.io().place.link().clone() }
+        Self::of(stream.io(), *stream.remote_addr())
     }
 }
 
@@ -290,10 +369,12 @@ where
             request.extensions_mut().insert(ConnectInfo(peer.address));
             peer.link.begin()
         });
+        // HTTP/2 has another word for it (super::http2).
+        let of_connection = request.version() < Version::HTTP_2;
         let answering = self.0.call(request);
         async move {
             let mut response = answering.await?;
-            if until_answered.is_some_and(|work| work.is_last()) {
+            if of_connection && until_answered.is_some_and(|work| work.is_last()) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)

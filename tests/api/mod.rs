@@ -3,6 +3,7 @@
 mod activate;
 mod auth;
 mod documented;
+mod ops;
 mod pages;
 mod serve;
 mod telemetry;

@@ -33,10 +33,30 @@ async fn they_still_work_after_the_client_id_changed() {
 }
 
 #[tokio::test]
-async fn another_secret_of_the_installation_changes_nothing_while_the_old_one_is_listed() {
+async fn what_an_older_secret_of_the_installation_made_is_made_again_and_then_the_older_one_can_go() {
     with_database(async |db| {
         apply(&db, ACME).await;
-        assert_eq!(told(&apply(&db.under_secrets(&[SECOND, FIRST]), ACME).await), "");
+        let both = db.under_secrets(&[SECOND, FIRST]);
+        // The secret at the provider can be opened without the file: that is for `countersign rekey`.
+        assert_snapshot!(told(&apply(&both, ACME).await), @r#"
+        ~ service "agent" of "acme"
+            client_secret: the same, under the newer secret
+        "#);
+        assert_eq!(told(&apply(&both, ACME).await), "");
+        let mut conn = both.installation.pool.acquire().await.unwrap();
+        let resealed = provider::reseal(&mut conn, &both.installation.keyring).await.unwrap();
+        assert_eq!((resealed.resealed, resealed.unopenable), (1, 0));
+        let newer = db.under_secrets(&[SECOND]);
+        assert!(all_work(&newer).await);
+        assert_eq!(told(&apply(&newer, ACME).await), "");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_the_older_secret_of_the_installation_what_it_made_is_made_anew() {
+    with_database(async |db| {
+        apply(&db, ACME).await;
         let lost = db.under_secrets(&[SECOND]);
         assert_snapshot!(told(&apply(&lost, ACME).await), @r#"
         ~ service "agent" of "acme"

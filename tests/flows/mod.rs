@@ -25,4 +25,5 @@ mod random_walks;
 mod reports;
 mod rust_client;
 mod short_way;
+pub mod tls;
 mod verification_number;

@@ -8,6 +8,7 @@ mod model;
 mod refresh;
 mod resources;
 mod revocation;
+mod secret_rotation;
 
 use crate::support::app::Answer;
 use crate::support::{App, Browser, Device};

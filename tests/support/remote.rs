@@ -19,6 +19,11 @@ impl Remote {
     /// The server with this issuer.
     pub fn new(issuer: &str) -> Self {
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
+        Self::through(client, issuer)
+    }
+
+    /// The server with this issuer, by a client that follows no redirect.
+    pub fn through(client: Client, issuer: &str) -> Self {
         Self { base: issuer.to_owned(), client }
     }
 

@@ -73,6 +73,11 @@ impl Field {
         };
         Some(Self { key, from: None, to: to.to_owned(), is_default: false })
     }
+
+    /// A secret that stays, and is kept under the installation's newer secret from now on.
+    pub(super) fn of_renewed_secret(key: &'static str) -> Self {
+        Self { key, from: None, to: "the same, under the newer secret".to_owned(), is_default: false }
+    }
 }
 
 /// All fields of something new, with those that are as by default marked.

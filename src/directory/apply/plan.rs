@@ -139,13 +139,16 @@ impl Planning<'_> {
         let keyring = self.tools.keyring;
         let stored_mac = stored.and_then(|stored| stored.secret_mac.as_deref());
         let new_client_id = stored.is_some_and(|stored| stored.settings.client_id != settings.client_id);
+        let mut renewed = false;
         let (same, secret_mac) = match &wanted.secret {
             None => (false, Secret::Remove),
             Some(secret) => {
                 let stored_id = stored.map_or(settings.client_id.as_str(), |stored| stored.settings.client_id.as_str());
                 let same = stored_mac.is_some_and(|mac| is_mac_of(keyring, stored_id, secret, mac));
+                // So that the older secret of the installation can be taken away.
+                renewed = same && !stored_mac.is_some_and(|mac| is_current_mac_of(keyring, stored_id, secret, mac));
                 // The MAC covers the client id: under a new one, even the same secret has another.
-                let keep = same && !new_client_id;
+                let keep = same && !new_client_id && !renewed;
                 let mac = || service::client_secret_mac(keyring, &settings.client_id, secret);
                 (same, if keep { Secret::Keep } else { Secret::Put(mac()) })
             }
@@ -153,7 +156,8 @@ impl Planning<'_> {
         let action = action(
             stored.map(|stored| fields_that_differ(&stored.settings, &settings)),
             || fields_of_new(&ServiceSettings::of(self.slug, settings.slug.clone()), &settings),
-            Field::of_secret("client_secret", stored_mac.is_some(), wanted.secret.is_some(), same),
+            Field::of_secret("client_secret", stored_mac.is_some(), wanted.secret.is_some(), same)
+                .or_else(|| renewed.then(|| Field::of_renewed_secret("client_secret"))),
         );
         let work = Work::Service { id, settings, secret_mac, new_client_id };
         self.push(Subject::Service(id), wanted.settings.slug.clone(), action, work);
@@ -317,6 +321,10 @@ fn action(
 
 fn is_mac_of(keyring: &Keyring, client_id: &str, secret: &SecretText, mac: &[u8]) -> bool {
     keyring.verify(Purpose::ClientSecret, &[client_id.as_bytes(), secret.expose().as_bytes()], mac)
+}
+
+fn is_current_mac_of(keyring: &Keyring, client_id: &str, secret: &SecretText, mac: &[u8]) -> bool {
+    keyring.verify_current(Purpose::ClientSecret, &[client_id.as_bytes(), secret.expose().as_bytes()], mac)
 }
 
 /// What a user is to be. Somebody who has no way to sign in yet is invited, whatever the file calls it: the first

@@ -9,11 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey};
+use sqlx::Connection as _;
 use zeroize::Zeroizing;
 
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
-use crate::secrets::Sealed;
+use crate::secrets::resealing::{self, Resealed};
+use crate::secrets::{Keyring, Sealed};
 
 use super::{SigningKeysError, unusable};
 
@@ -57,6 +59,36 @@ pub async fn make(
 pub fn open(installation: &Installation, kid: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SigningKeysError> {
     let opened = installation.keyring.open(&[TABLE, kid.as_bytes()], sealed);
     opened.map_err(|error| SigningKeysError::Sealed { kid: kid.to_owned(), error })
+}
+
+/// Seals again, under the current secret, the private keys that an older one sealed.
+pub async fn reseal(conn: &mut PgConnection, keyring: &Keyring) -> Result<Resealed, sqlx::Error> {
+    let (mut done, mut after) = (Resealed::default(), String::new());
+    loop {
+        let mut tx = conn.begin().await?;
+        let rows = sqlx::query!(
+            "SELECT kid, private_sealed AS \"sealed!\" FROM signing_key
+             WHERE kid > $1 AND substring(private_sealed FROM 2 FOR 4) <> $2 ORDER BY kid LIMIT $3 FOR UPDATE",
+            after,
+            keyring.current_id(),
+            resealing::BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some(last) = rows.last() else { return Ok(done) };
+        after = last.kid.clone();
+        let rows = rows.into_iter().map(|row| (row.kid, row.sealed));
+        let (ids, sealed) = done.seal(keyring, TABLE, rows);
+        sqlx::query!(
+            "UPDATE signing_key SET private_sealed = new.sealed
+             FROM unnest($1::text[], $2::bytea[]) AS new (id, sealed) WHERE signing_key.kid = new.id",
+            &ids,
+            &sealed,
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+    }
 }
 
 /// The key as the JWT library takes it.

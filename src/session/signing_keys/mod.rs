@@ -16,6 +16,8 @@ use crate::installation::Installation;
 use crate::postgres::PgConnection;
 use crate::secrets::{SealError, Sealed};
 
+pub use making::reseal;
+
 /// The algorithms of which the installation has a key: ES256 for access tokens, RS256 for `id_token`s, which every
 /// client must know (OpenID Connect Core §15.1), and `EdDSA` for services that prefer it.
 pub const ALGORITHMS: [Algorithm; 3] = [Algorithm::ES256, Algorithm::RS256, Algorithm::EdDSA];
