@@ -5,6 +5,7 @@ pub mod delivery;
 pub mod housekeeping;
 pub mod observation;
 pub mod patience;
+mod traced;
 pub mod upkeep;
 
 use std::future::Future;
@@ -106,6 +107,8 @@ pub struct Settings {
     pub mailer: Mailer,
     /// How long requests that are under way may take once the server was asked to end.
     pub drain: Duration,
+    /// Whether a collector is told of requests.
+    pub traced: bool,
 }
 
 impl Default for Settings {
@@ -121,6 +124,7 @@ impl Default for Settings {
             retention: Retention::default(),
             mailer: Mailer::default(),
             drain: DRAIN,
+            traced: false,
         }
     }
 }
@@ -231,8 +235,10 @@ impl Server {
         let rooms = rooms.route(&home, get(move || async move { Redirect::to(&start) })).merge(self.nowhere(base));
         // Complete, so that each route is made once and counts for itself.
         let rooms: Router = rooms.with_state(());
+        let rooms = rooms.layer(counted);
+        let traced = from_fn_with_state(self.settings.proxies.clone(), traced::trace);
+        let rooms = if self.settings.traced { rooms.layer(traced) } else { rooms };
         let rooms = rooms
-            .layer(counted)
             .layer(from_fn_with_state(self.settings.proxies.clone(), client_address::identify))
             // Handlers have their own, which answer in their form; this one is for what is around them.
             .layer(CatchPanicLayer::custom(|_| fault()))

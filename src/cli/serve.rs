@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::config::Config;
+use crate::config::{Config, process_environment};
 use crate::geo::Places;
 use crate::http::client_address::TrustedProxies;
 use crate::notice::mail::Mailer;
@@ -14,6 +14,7 @@ use crate::postgres::roles;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
 use crate::telemetry;
+use crate::telemetry::traces::{Traces, Unwanted, Wanted};
 
 use super::dev::demo;
 use super::open_files;
@@ -34,7 +35,7 @@ pub struct Args {
 /// Serves until it is asked to stop.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
-    telemetry::start(config.log.format, &config.log.filter);
+    let traces = traces(&config)?;
     warn_of_reach(&config, config.listen);
     // First of all: a port that is taken, or may not be used, is told before anything is made.
     let sockets = Sockets::open(config.listen, config.telemetry.listen).await?;
@@ -75,6 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         retention: config.retention,
         mailer,
         drain: config.drain,
+        traced: traces.is_some(),
         ..Settings::default()
     };
     open_files::raise();
@@ -94,7 +96,21 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     server.serve(listener, stop).await?;
     tracing::info!("every request is answered; ending");
     opened.close().await?;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     end.into_code()
+}
+
+/// Begins to log, and to tell a collector of requests if one is named.
+fn traces(config: &Config) -> anyhow::Result<Option<Traces>> {
+    let wanted = Wanted::read(process_environment());
+    let traces = wanted.as_ref().ok().map(Traces::begin).transpose()?;
+    telemetry::start(config.log.format, &config.log.filter, traces.as_ref());
+    if let Err(Unwanted::Impossible(variable, possible)) = wanted {
+        tracing::warn!("no traces: {variable} must be {possible}");
+    }
+    Ok(traces)
 }
 
 fn warn_of_reach(config: &Config, listen: SocketAddr) {

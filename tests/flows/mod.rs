@@ -25,3 +25,4 @@ mod random_walks;
 mod reports;
 mod rust_client;
 mod verification_number;
+mod traces;
