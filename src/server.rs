@@ -51,7 +51,7 @@ use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::requests::CountRequests;
 use crate::upstream::{NoHttpClient, Upstream};
-use crate::{account, activation};
+use crate::{account, activation, setup};
 
 use connections::Connections;
 use observation::Observation;
@@ -222,6 +222,7 @@ impl Server {
         let rooms = oauth::router(self.endpoints.clone())
             .merge(activation::router(self.pages.clone(), account::finish_sign_in))
             .merge(account::router(self.pages.clone()))
+            .merge(setup::router(self.pages.clone()))
             .merge(pages::assets());
         let base = self.installation.public_url.base_path().to_owned();
         let rooms = if base.is_empty() {

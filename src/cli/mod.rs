@@ -11,7 +11,9 @@ mod logout;
 mod open_files;
 mod opening;
 mod reset_mfa;
+mod secret_input;
 mod serve;
+mod setup;
 mod sockets;
 mod status;
 mod stopping;
@@ -35,6 +37,7 @@ pub struct Cli {
 enum Command {
     Dev(dev::Args),
     Serve(serve::Args),
+    Setup(setup::Args),
     Apply(apply::Args),
     Keys(keys::Args),
     ResetMfa(reset_mfa::Args),
@@ -57,6 +60,7 @@ pub fn run(cli: Cli) -> ExitCode {
         let outcome = match cli.command {
             Command::Dev(args) => Box::pin(dev::run(args)).await,
             Command::Serve(args) => serve::run(args).await,
+            Command::Setup(args) => setup::run(args).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
             Command::ResetMfa(args) => reset_mfa::run(args).await,

@@ -19,6 +19,7 @@ use crate::telemetry::traces::{Traces, Unwanted, Wanted};
 use super::dev::demo;
 use super::open_files;
 use super::opening::{self, EXPOSED};
+use super::setup;
 use super::sockets::Sockets;
 use super::stopping::{End, end_at_once_when_asked_again, end_of};
 
@@ -88,6 +89,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let ending = end_of(opened.postgres.as_mut());
     tracing::info!(listen = %listener.local_addr()?, issuer = config.public_url.issuer(), "ready");
+    if let Err(error) = setup::print_link(&opened.installation, &mut std::io::stdout()).await {
+        tracing::warn!(%error, "no setup link can be printed; `countersign setup` makes an owner without one");
+    }
     let mut end = End::Asked;
     let stop = async {
         end = ending.await;

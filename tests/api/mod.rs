@@ -5,6 +5,7 @@ mod auth;
 mod documented;
 mod pages;
 mod serve;
+mod setup;
 mod telemetry;
 mod well_known;
 

@@ -148,6 +148,7 @@ async fn a_collector_is_told_of_every_request_and_of_no_secret() {
         "POST /auth/device/code",
         "POST /activate/sign-in",
         "POST /auth/token",
+        "GET /setup",
         "http.response.status_code",
         "countersign.request_id",
         "acme-login",
