@@ -22,6 +22,7 @@ mod own_page;
 mod password;
 mod phishing;
 mod places;
+mod quickstart;
 mod random_walks;
 mod reports;
 mod rust_client;
