@@ -3,13 +3,16 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use countersign::clock::Clock;
 use countersign::mfa::totp;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::commands::{Running, countersign, directory, free_port, run};
 use crate::support::{Browser, Page, Remote};
@@ -65,7 +68,7 @@ impl Scene {
             if self.log().matches("ready listen=").count() >= times {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("it does not get ready: {}", self.log());
     }
@@ -176,4 +179,36 @@ async fn setup_makes_an_owner_without_a_browser_and_one_only() {
     assert!(stdout.contains("hopper@acme.example is an owner") && !stdout.contains("otpauth"), "{stdout}");
     assert!(!stdout.contains("KRSXG5DT"), "what was theirs already is not printed");
     assert_eq!(server.end(Signal::TERM).await, Some(0));
+}
+
+/// A person at a terminal, which is util-linux's `script`.
+#[tokio::test]
+async fn a_terminal_is_asked_for_the_password_twice_and_shows_none_of_it() {
+    let scene = Scene::new();
+    let setup = format!("{} setup --email {EMAIL}", env!("CARGO_BIN_EXE_countersign"));
+    for (answers, code, told) in [
+        ([PASSWORD, "correct horse battering"], 1, "the two are not the same; nothing was done"),
+        ([PASSWORD, PASSWORD], 0, "grace@acme.example is an owner of this installation."),
+    ] {
+        let mut command = Command::new("script");
+        command.args(["-qfec", &setup, "/dev/null"]).current_dir(scene.path()).kill_on_drop(true);
+        let mut terminal = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut keys, mut screen) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+        let conversation = async {
+            let mut shown = String::new();
+            for (prompt, answer) in ["Password of the new owner: ", "Once more: "].into_iter().zip(answers) {
+                while !shown.ends_with(prompt) {
+                    shown.push(char::from(screen.read_u8().await.unwrap()));
+                }
+                keys.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+            }
+            let mut rest = Vec::new();
+            screen.read_to_end(&mut rest).await.unwrap();
+            shown + &String::from_utf8(rest).unwrap()
+        };
+        let shown = timeout(Duration::from_mins(1), conversation).await.expect("it asks");
+        assert_eq!(terminal.wait().await.unwrap().code(), Some(code), "{shown}");
+        assert!(shown.contains(told), "{shown}");
+        assert!(answers.iter().all(|answer| !shown.contains(answer)), "{shown}");
+    }
 }
