@@ -21,6 +21,7 @@ use countersign::pages::factor::{Enrol, Mfa, MfaError, Occasion, RecoveryCodes, 
 use countersign::pages::frame::{Door, Frame, ICON, STYLESHEET};
 use countersign::pages::message::{Distance, Message, Trouble};
 use countersign::pages::sign_in::{PasswordForm, ProviderLink, SignIn};
+use countersign::setup::pages::{self as first, NoGood, SignUp, Why};
 use qrcode::{QrCode, render::svg};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -38,6 +39,7 @@ fn main() -> Result {
     done(&gallery)?;
     report(&gallery)?;
     troubles(&gallery)?;
+    setup(&gallery)?;
     account(&gallery)
 }
 
@@ -132,6 +134,7 @@ fn mfa(gallery: &Gallery) -> Result {
 fn enrol(gallery: &Gallery) -> Result {
     let svg = QrCode::new(OTPAUTH)?.render::<svg::Color<'_>>().quiet_zone(false).build();
     let page = |error, development_code| Enrol {
+        carried: &[],
         frame: SIGNED_IN,
         occasion: Occasion::Required,
         qr_svg: svg_element(&svg),
@@ -146,12 +149,38 @@ fn enrol(gallery: &Gallery) -> Result {
     gallery.add("3-enrol", &page(None, None))?;
     gallery.add("3-enrol-error", &page(Some("This code is not right. Wait for the next one."), Some("123456")))?;
     let at_home = |occasion| Enrol { frame: AT_HOME, occasion, ..page(None, None) };
+    let first = Enrol { frame: SETTING_UP, occasion: Occasion::First, ..page(None, None) };
+    gallery.add("s-authenticator", &first)?;
     gallery.add("a-authenticator", &at_home(Occasion::Chosen))?;
     gallery.add("a-authenticator-replace", &at_home(Occasion::Replacing))?;
     gallery.add(
         "3-recovery-codes",
         &RecoveryCodes { frame: SIGNED_IN, occasion: Occasion::Required, codes: &codes, then: "/confirm" },
     )
+}
+
+const SETTING_UP: Frame<'_> = Frame { door: Door::Setup, ..NEUTRAL };
+
+fn setup(gallery: &Gallery) -> Result {
+    let (frame, wait) = (SETTING_UP, "5 minutes");
+    let page = |email, errors| SignUp { frame, token: "csu_token", email, name: "", errors };
+    gallery.add("s-form", &page("", first::Errors::default()))?;
+    let errors = first::Errors {
+        email: Some("Enter your email address, as in ada@acme.example."),
+        password: Some("A password has at least 8 characters."),
+        ..first::Errors::default()
+    };
+    gallery.add("s-form-errors", &page("ada", errors))?;
+    for (name, why) in [
+        ("unknown", Why::Unknown),
+        ("expired", Why::Expired),
+        ("replaced", Why::Replaced),
+        ("owned", Why::Owned),
+        ("too-many", Why::TooMany { wait }),
+    ] {
+        gallery.add(&format!("s-{name}"), &NoGood { frame, why: &why })?;
+    }
+    gallery.add("s-done", &first::Done { frame, issuer: "https://login.acme.example" })
 }
 
 fn confirm(gallery: &Gallery) -> Result {

@@ -84,6 +84,8 @@ kinds! {
     ReuseDetected = "reuse_detected",
     /// A session was ended.
     Revoked = "revoked",
+    /// Somebody became an owner of the installation, by the setup link or `countersign setup`.
+    OwnerMade = "owner_made",
     /// An administrator changed something.
     Administered = "administered",
     /// Somebody is about to approve a device of an address whose codes many others elsewhere approved.

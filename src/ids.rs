@@ -67,6 +67,8 @@ typed_ids! {
     WebhookId,
     /// One message to one receiver.
     NoticeId,
+    /// A link by which somebody becomes the first owner.
+    SetupLinkId,
 }
 
 impl GrantId {

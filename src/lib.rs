@@ -46,6 +46,7 @@ pub mod pages; // how pages are answered, signing in, second factors
 pub mod account; // a person's own devices and factors
 pub mod activation; // the activation page
 pub mod oauth; // the endpoints that devices call
+pub mod setup; // how an installation gets its first owner
 
 // 5: what runs.
 pub mod client; // the device-login client, which knows only HTTP

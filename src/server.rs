@@ -8,6 +8,7 @@ pub mod http2;
 pub mod observation;
 pub mod patience;
 pub mod tls;
+mod traced;
 pub mod upkeep;
 pub mod wire;
 
@@ -56,7 +57,7 @@ use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::requests::CountRequests;
 use crate::upstream::{NoHttpClient, Upstream};
-use crate::{account, activation};
+use crate::{account, activation, setup};
 
 use connections::Connections;
 use observation::Observation;
@@ -115,6 +116,8 @@ pub struct Settings {
     pub drain: Duration,
     /// What it shows who it is with; none: it speaks plain HTTP, and something before it TLS.
     pub tls: Option<Tls>,
+    /// Whether a collector is told of requests.
+    pub traced: bool,
 }
 
 impl Default for Settings {
@@ -131,6 +134,7 @@ impl Default for Settings {
             mailer: Mailer::default(),
             drain: DRAIN,
             tls: None,
+            traced: false,
         }
     }
 }
@@ -233,6 +237,7 @@ impl Server {
         let rooms = oauth::router(self.endpoints.clone())
             .merge(activation::router(self.pages.clone(), account::finish_sign_in))
             .merge(account::router(self.pages.clone()))
+            .merge(setup::router(self.pages.clone()))
             .merge(pages::assets());
         let base = self.installation.public_url.base_path().to_owned();
         let rooms = if base.is_empty() {
@@ -246,8 +251,10 @@ impl Server {
         let rooms = rooms.route(&home, get(move || async move { Redirect::to(&start) })).merge(self.nowhere(base));
         // Complete, so that each route is made once and counts for itself.
         let rooms: Router = rooms.with_state(());
+        let rooms = rooms.layer(counted);
+        let traced = from_fn_with_state(self.settings.proxies.clone(), traced::trace);
+        let rooms = if self.settings.traced { rooms.layer(traced) } else { rooms };
         let rooms = rooms
-            .layer(counted)
             .layer(from_fn_with_state(self.settings.proxies.clone(), client_address::identify))
             // Handlers have their own, which answer in their form; this one is for what is around them.
             .layer(CatchPanicLayer::custom(|_| fault()))

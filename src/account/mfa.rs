@@ -15,7 +15,7 @@ use crate::mfa::totp;
 use crate::pages::Pages;
 use crate::pages::answer::{Form, PageError};
 use crate::pages::factor::{Mfa, MfaError, Occasion};
-use crate::pages::second_factor::{self, Method, Refused, Try};
+use crate::pages::second_factor::{self, Method, Refused, Setup, Try};
 use crate::postgres::PgConnection;
 
 use super::visit::{Arrival, Guarded, Step, Visit};
@@ -211,7 +211,8 @@ pub fn enrolment(
 ) -> Result<Response, PageError> {
     let csrf_token = visit.csrf_token(pages, visit.about());
     let frame = visit.frame(pages, &csrf_token);
-    second_factor::enrolment(&pages.installation, frame, &visit.account()?.user, shown, occasion, error)
+    let setup = Setup { frame, account: visit.account()?.user.label(), occasion, carried: &[], error };
+    second_factor::enrolment(&pages.installation, setup, shown)
 }
 
 async fn challenge(

@@ -10,12 +10,13 @@ use crate::audit;
 use crate::browser;
 use crate::browser::known::{self, Proof};
 use crate::directory::provider::{self, Kind};
-use crate::directory::user::{self, LONGEST_PASSWORD, LONGEST_TYPED, SHORTEST_PASSWORD};
+use crate::directory::user::{self, LONGEST_TYPED};
 use crate::http::fields::Fields;
 use crate::ids::UserId;
 use crate::installation::Installation;
 use crate::pages::Pages;
 use crate::pages::answer::{self, Form, PageError};
+use crate::pages::password::unfit;
 use crate::pages::refusal::Refusal;
 use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
@@ -25,8 +26,6 @@ use super::visit::{Arrival, Guarded, Guest, Visit, nowhere};
 
 const NO_OLD: &str = "Enter the password that you have now.";
 const WRONG_OLD: &str = "This is not the password that you have now.";
-const TOO_SHORT: &str = "A password has at least 8 characters.";
-const TOO_LONG: &str = "A password has at most 200 characters.";
 const DIFFERENT: &str = "The two are not the same. Type the new password once more.";
 
 /// Whether the person signs in with a password here.
@@ -126,14 +125,7 @@ impl Typed {
     fn read(fields: &Fields) -> Result<Self, PasswordErrors> {
         let field = |name| fields.get(name).unwrap_or_default();
         let (old, new) = (field("current_password"), field("new_password"));
-        let length = new.chars().count();
-        let of_new = if length < SHORTEST_PASSWORD {
-            Some(TOO_SHORT)
-        } else if length > LONGEST_PASSWORD {
-            Some(TOO_LONG)
-        } else {
-            None
-        };
+        let of_new = unfit(new);
         let of_old =
             if old.is_empty() { Some(NO_OLD) } else { (old.chars().count() > LONGEST_TYPED).then_some(WRONG_OLD) };
         let errors = PasswordErrors {
@@ -162,6 +154,7 @@ fn page_of(pages: &Pages, visit: &Visit, status: StatusCode, errors: PasswordErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pages::password::{TOO_LONG, TOO_SHORT};
 
     fn read(new: &str, again: &str) -> Option<(&'static str, String)> {
         let form = serde_urlencoded::to_string([

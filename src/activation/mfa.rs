@@ -15,7 +15,7 @@ use crate::mfa::totp;
 use crate::pages::Pages;
 use crate::pages::answer::{Form, PageError};
 use crate::pages::factor::{Mfa, MfaError, Occasion};
-use crate::pages::second_factor::{self, Method, Refused, Try};
+use crate::pages::second_factor::{self, Method, Refused, Setup, Try};
 use crate::postgres::PgConnection;
 
 use super::walk::{Step, Walk};
@@ -160,7 +160,8 @@ async fn shown_secret(conn: &mut PgConnection, pages: &Pages, walk: &Walk) -> Re
 fn enrolment(pages: &Pages, walk: &Walk, shown: &totp::Enrolment, error: Option<&str>) -> Result<Response, PageError> {
     let (csrf_token, user) = (walk.csrf_token(pages), &walk.account()?.user);
     let frame = walk.frame(pages, &csrf_token);
-    second_factor::enrolment(&pages.installation, frame, user, shown, Occasion::Required, error)
+    let setup = Setup { frame, account: user.label(), occasion: Occasion::Required, carried: &[], error };
+    second_factor::enrolment(&pages.installation, setup, shown)
 }
 
 async fn challenge(

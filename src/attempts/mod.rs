@@ -48,6 +48,8 @@ pub enum Subject<'a> {
     SecondFactor(UserId),
     /// The second factor of one account, from a browser in which it was proven before.
     SecondFactorInKnownBrowser(KnownBrowserId),
+    /// Setup links from one network. One is 256 bits of chance: what is kept down is the work, and the lines in the audit.
+    SetupLink(IpAddr),
 }
 
 /// How many tries there are, and how fast they are forgotten.
@@ -84,7 +86,7 @@ impl Subject<'_> {
     const fn allowance(self) -> Allowance {
         match self {
             Self::Account { .. } | Self::KnownBrowser(_) | Self::OwnPassword(_) => PASSWORD,
-            Self::Network(_) => NETWORK,
+            Self::Network(_) | Self::SetupLink(_) => NETWORK,
             Self::NewRecoveryCodes(_) => IN_THE_MAKING,
             Self::SecondFactor(_) | Self::SecondFactorInKnownBrowser(_) => SECOND_FACTOR,
         }
@@ -96,7 +98,7 @@ impl Subject<'_> {
             Self::Account { .. } | Self::OwnPassword(_) | Self::NewRecoveryCodes(_) | Self::SecondFactor(_) => {
                 "account"
             }
-            Self::Network(_) => "network",
+            Self::Network(_) | Self::SetupLink(_) => "network",
             Self::KnownBrowser(_) | Self::SecondFactorInKnownBrowser(_) => "browser",
         }
     }
@@ -112,6 +114,7 @@ impl Subject<'_> {
             Self::NewRecoveryCodes(user) => mac(&[b"new recovery codes", user.0.as_bytes()]),
             Self::SecondFactor(user) => mac(&[b"second factor", user.0.as_bytes()]),
             Self::SecondFactorInKnownBrowser(id) => mac(&[b"second factor in known browser", &id]),
+            Self::SetupLink(ip) => mac(&[b"setup link", subscriber(ip).to_string().as_bytes()]),
         }
     }
 }

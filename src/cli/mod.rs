@@ -15,7 +15,9 @@ mod open_files;
 mod opening;
 mod rekey;
 mod reset_mfa;
+mod secret_input;
 mod serve;
+mod setup;
 mod sockets;
 mod status;
 mod stopping;
@@ -41,6 +43,7 @@ enum Command {
     Serve(serve::Args),
     Config(config::Args),
     Doctor(doctor::Args),
+    Setup(setup::Args),
     Apply(apply::Args),
     Keys(keys::Args),
     Rekey(rekey::Args),
@@ -67,6 +70,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Serve(args) => serve::run(args).await,
             Command::Config(args) => config::run(args),
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
+            Command::Setup(args) => setup::run(args).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Keys(args) => keys::run(args).await,
             Command::Rekey(args) => rekey::run(args).await,

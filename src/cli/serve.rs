@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::config::{self, Config, is_open_to_all};
+use crate::config::{self, Config, is_open_to_all, process_environment};
 use crate::http::client_address::TrustedProxies;
 use crate::notice::mail::Mailer;
 use crate::postgres::roles;
@@ -14,10 +14,12 @@ use crate::server::tls::Tls;
 use crate::server::{Server, Settings};
 use crate::session::signing_keys::life;
 use crate::telemetry;
+use crate::telemetry::traces::{Traces, Unwanted, Wanted};
 
 use super::dev::demo;
 use super::open_files;
 use super::opening::{self, EXPOSED};
+use super::setup;
 use super::sockets::Sockets;
 use super::stopping::{End, end_at_once_when_asked_again, end_of};
 
@@ -34,7 +36,7 @@ pub struct Args {
 /// Serves until it is asked to stop.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = opening::configuration(args.config.as_deref())?;
-    telemetry::start(config.log.format, &config.log.filter);
+    let traces = traces(&config)?;
     warn_of_reach(&config, config.listen);
     // First of all: a port that is taken, or may not be used, is told before anything is made.
     let sockets = Sockets::open(config.listen, config.telemetry.listen).await?;
@@ -77,6 +79,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         mailer,
         drain: config.drain,
         tls,
+        traced: traces.is_some(),
         ..Settings::default()
     };
     open_files::raise();
@@ -88,6 +91,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let ending = end_of(opened.postgres.as_mut());
     tracing::info!(listen = %listener.local_addr()?, issuer = config.public_url.issuer(), "ready");
+    if let Err(error) = setup::print_link(&opened.installation, &mut std::io::stdout()).await {
+        tracing::warn!(%error, "no setup link can be printed; `countersign setup` makes an owner without one");
+    }
     let mut end = End::Asked;
     let stop = async {
         end = ending.await;
@@ -96,7 +102,21 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     server.serve(listener, stop).await?;
     tracing::info!("every request is answered; ending");
     opened.close().await?;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     end.into_code()
+}
+
+/// Begins to log, and to tell a collector of requests if one is named.
+fn traces(config: &Config) -> anyhow::Result<Option<Traces>> {
+    let wanted = Wanted::read(process_environment());
+    let traces = wanted.as_ref().ok().map(Traces::begin).transpose()?;
+    telemetry::start(config.log.format, &config.log.filter, traces.as_ref());
+    if let Err(Unwanted::Impossible(variable, possible)) = wanted {
+        tracing::warn!("no traces: {variable} must be {possible}");
+    }
+    Ok(traces)
 }
 
 fn warn_of_reach(config: &Config, listen: SocketAddr) {

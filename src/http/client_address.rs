@@ -28,6 +28,13 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
+    /// Whether a request comes from one of them.
+    #[must_use]
+    pub fn passed_on(&self, request: &Request) -> bool {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        peer.is_some_and(|ConnectInfo(peer)| self.trusts(peer.ip().to_canonical()))
+    }
+
     /// The address nearest to us that no trusted proxy has. What stands left of it anybody could have written.
     #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {

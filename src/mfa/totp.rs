@@ -39,6 +39,20 @@ pub struct Enrolment {
 }
 
 impl Enrolment {
+    /// Of a secret that is there already.
+    pub fn of(secret: &[u8], account: &str, issuer: &str) -> Result<Self, TotpError> {
+        let secret = Secret::from(secret);
+        // A colon would end the issuer in the label of an otpauth URI.
+        let (issuer, account) = (issuer.replace(':', " "), account.replace(':', " "));
+        let totp = Builder::new()
+            .with_secret(secret.clone())
+            .with_account_name(account)
+            .with_issuer(Some(issuer))
+            .build()
+            .map_err(|_| TotpError::Malformed)?;
+        Ok(Self { totp, secret })
+    }
+
     /// What the QR code says (the otpauth URI that authenticator apps read).
     pub fn uri(&self) -> Result<Zeroizing<String>, TotpError> {
         self.totp.to_url().map(Zeroizing::new).map_err(|_| TotpError::Malformed)
@@ -92,16 +106,7 @@ pub async fn enrolment(
     .fetch_one(conn)
     .await?;
     let secret = installation.keyring.open(&[ENROLMENT, user.0.as_bytes()], &Sealed::from(stored))?;
-    let secret = Secret::from(secret.as_slice());
-    // A colon would end the issuer in the label of an otpauth URI.
-    let (issuer, account) = (issuer.replace(':', " "), account.replace(':', " "));
-    let totp = Builder::new()
-        .with_secret(secret.clone())
-        .with_account_name(account)
-        .with_issuer(Some(issuer))
-        .build()
-        .map_err(|_| TotpError::Malformed)?;
-    Ok(Enrolment { totp, secret })
+    Enrolment::of(&secret, account, issuer)
 }
 
 /// Makes the enrolment the user's factor, its first code spent. `false` when the user has one by now.

@@ -113,6 +113,7 @@ pub async fn say_what_is_wrong(State(pages): State<Pages>, request: Request, nex
     let door = match path.strip_prefix(base).unwrap_or(path) {
         path if path.starts_with("/account") => Door::Account(None),
         path if path.starts_with("/activate/report") => Door::Report,
+        path if path == "/setup" || path.starts_with("/setup/") => Door::Setup,
         _ => Door::Activation,
     };
     let asked = request.extensions().get::<AskedHost>();

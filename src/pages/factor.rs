@@ -63,6 +63,8 @@ impl<'a> MfaError<'a> {
 pub enum Occasion {
     /// The organization asks for a factor, and there is none.
     Required,
+    /// The installation gets its first owner.
+    First,
     /// They want one.
     Chosen,
     /// It takes the place of what they have.
@@ -86,6 +88,8 @@ pub struct Enrol<'a> {
     pub account_name: &'a str,
     /// Secret in base32; shown in groups of four.
     pub secret: &'a str,
+    /// Hidden fields that the form carries on, besides its token.
+    pub carried: &'a [(&'a str, &'a str)],
     /// Message beside the field `code`.
     pub error: Option<&'a str>,
     /// Development mode only: the code that is right just now.
@@ -95,7 +99,7 @@ pub struct Enrol<'a> {
 impl Enrol<'_> {
     fn heading(&self) -> &'static str {
         match self.occasion {
-            Occasion::Required | Occasion::Chosen => "Set up an authenticator",
+            Occasion::Required | Occasion::First | Occasion::Chosen => "Set up an authenticator",
             Occasion::Replacing => "Replace your authenticator",
         }
     }
@@ -104,7 +108,7 @@ impl Enrol<'_> {
     fn taken_by(&self) -> &'static str {
         match self.occasion {
             Occasion::Required => "mfa",
-            Occasion::Chosen | Occasion::Replacing => "authenticator",
+            Occasion::First | Occasion::Chosen | Occasion::Replacing => "authenticator",
         }
     }
 

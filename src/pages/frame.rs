@@ -28,6 +28,8 @@ pub enum Door<'a> {
     Activation,
     /// It wasn't them: `/activate/report`.
     Report,
+    /// The installation gets its first owner: `/setup`.
+    Setup,
     /// A person looks after their own: `/account`, or `/account/{organization}` once the organization is known.
     Account(Option<&'a str>),
 }
@@ -37,6 +39,7 @@ impl Door<'_> {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Activation => "Device sign-in",
+            Self::Setup => "Setting up",
             Self::Report | Self::Account(_) => "Your account",
         }
     }
@@ -44,6 +47,11 @@ impl Door<'_> {
     /// Whether a device is waiting for the person.
     pub(crate) fn is_activation(&self) -> bool {
         *self == Self::Activation
+    }
+
+    /// Whether the installation gets its first owner.
+    pub(crate) fn is_setup(&self) -> bool {
+        *self == Self::Setup
     }
 
     /// Whether the person came to say that it wasn't them.
@@ -57,6 +65,7 @@ impl fmt::Display for Door<'_> {
         match self {
             Self::Activation => f.write_str("/activate"),
             Self::Report => f.write_str("/activate/report"),
+            Self::Setup => f.write_str("/setup"),
             Self::Account(None) => f.write_str("/account"),
             Self::Account(Some(organization)) => write!(f, "/account/{organization}"),
         }

@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use crate::attempts::{self, Reservation, Subject};
 use crate::browser::known::{self, KnownBrowser, Proof};
-use crate::directory::user::{self, Status, User};
+use crate::directory::user::{self, LONGEST_PASSWORD, SHORTEST_PASSWORD, Status, User};
 use crate::http::client_address::Caller;
 use crate::ids::OrganizationId;
 use crate::installation::Installation;
@@ -13,6 +13,24 @@ use crate::secrets::SecretText;
 
 use super::answer::PageError;
 use super::refusal::Refusal;
+
+/// Said beside a new password.
+pub const TOO_SHORT: &str = "A password has at least 8 characters.";
+/// Said beside a new password.
+pub const TOO_LONG: &str = "A password has at most 200 characters.";
+
+/// What is wrong with a new password, if anything is.
+#[must_use]
+pub fn unfit(new: &str) -> Option<&'static str> {
+    let length = new.chars().count();
+    if length < SHORTEST_PASSWORD {
+        Some(TOO_SHORT)
+    } else if length > LONGEST_PASSWORD {
+        Some(TOO_LONG)
+    } else {
+        None
+    }
+}
 
 /// What came of an address and a password.
 pub enum Checked {

@@ -9,7 +9,6 @@ use qrcode::{EcLevel, QrCode};
 use crate::attempts::{self, Reservation, Subject};
 use crate::audit::Event;
 use crate::browser::known::{self, KnownBrowser, Proof};
-use crate::directory::user::User;
 use crate::ids::UserId;
 use crate::installation::Installation;
 use crate::mfa::{recovery, totp};
@@ -221,14 +220,25 @@ pub fn first_refused(typed: &str) -> &'static str {
     if typed.is_empty() { EMPTY } else { WRONG_FIRST }
 }
 
+/// What the page says that sets up an authenticator, besides what the authenticator is told.
+pub struct Setup<'a> {
+    /// What surrounds the page.
+    pub frame: Frame<'a>,
+    /// What the account is called.
+    pub account: &'a str,
+    /// Why it is set up.
+    pub occasion: Occasion,
+    /// Hidden fields that the form carries on.
+    pub carried: &'a [(&'a str, &'a str)],
+    /// Message beside the field.
+    pub error: Option<&'a str>,
+}
+
 /// The page that sets up an authenticator.
 pub fn enrolment(
     installation: &Installation,
-    frame: Frame<'_>,
-    user: &User,
+    Setup { frame, account, occasion, carried, error }: Setup<'_>,
     shown: &totp::Enrolment,
-    occasion: Occasion,
-    error: Option<&str>,
 ) -> Result<Response, PageError> {
     let (uri, secret) = (shown.uri()?, shown.secret());
     let qr = QrCode::with_error_correction_level(uri.as_bytes(), EcLevel::M)
@@ -242,8 +252,9 @@ pub fn enrolment(
         occasion,
         qr_svg: svg_element(&qr),
         otpauth_url: &uri,
-        account_name: user.label(),
+        account_name: account,
         secret: &secret,
+        carried,
         error,
         development_code: development_code.as_deref(),
     };

@@ -48,10 +48,12 @@ pub enum Purpose {
     KnownBrowser,
     /// The MAC inside the link "This wasn't me".
     ReportLink,
+    /// Looking a setup link up.
+    SetupLink,
 }
 
 impl Purpose {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::UserCode,
         Self::UserCodeLetters,
         Self::DeviceCode,
@@ -67,6 +69,7 @@ impl Purpose {
         Self::Attempt,
         Self::KnownBrowser,
         Self::ReportLink,
+        Self::SetupLink,
     ];
 
     /// The `info` of HKDF (RFC 5869 §3.2). Part of what is stored: never change one.
@@ -87,6 +90,7 @@ impl Purpose {
             Self::Attempt => "countersign attempt",
             Self::KnownBrowser => "countersign known browser",
             Self::ReportLink => "countersign report link",
+            Self::SetupLink => "countersign setup link",
         }
     }
 }

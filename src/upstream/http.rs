@@ -10,7 +10,10 @@ use std::time::Duration;
 use openidconnect::http;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::redirect::Policy;
+use tracing::Instrument as _;
 use url::{Host, Url};
+
+use crate::telemetry::traces::TARGET;
 
 use super::error::{UpstreamError, Why};
 
@@ -64,6 +67,22 @@ impl Http {
 
     /// Sends one request. 429 and 5xx count as no answer: the provider is away for now.
     pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let span = tracing::info_span!(
+            target: TARGET,
+            "ask a provider",
+            otel.kind = "client",
+            http.request.method = request.method().as_str(),
+            server.address = request.uri().host(),
+            http.response.status_code = tracing::field::Empty,
+        );
+        let answer = self.ask(request).instrument(span.clone()).await;
+        if let Ok(answer) = &answer {
+            span.record("http.response.status_code", answer.status().as_u16());
+        }
+        answer
+    }
+
+    async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let request = reqwest::Request::try_from(request).map_err(|_| HttpError::NoRequest)?;
         let host = host_of(request.url());
         if !is_secure(request.url()) {

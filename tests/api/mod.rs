@@ -6,6 +6,7 @@ mod documented;
 mod ops;
 mod pages;
 mod serve;
+mod setup;
 mod telemetry;
 mod well_known;
 

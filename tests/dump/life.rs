@@ -7,6 +7,7 @@ use countersign::audit::linker;
 use countersign::ids::GrantId;
 use countersign::notice::link;
 use countersign::secrets::{Sealed, from_base64url};
+use countersign::setup;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -121,6 +122,8 @@ impl Life {
         let claims = logins(&app, &mut held).await;
         report(&app, &mut held).await;
         let kid = signing_keys(&app, &mut held).await;
+        let setup = setup::link::issue(&app.installation).await.unwrap().unwrap();
+        held.keep("setup link", setup.expose().rsplit_once('=').unwrap().1, Some(Way::SetupLink));
         linker::link_all(&app.installation.pool, &app.installation.keyring).await.unwrap();
         Self { app, held: held.0, leaving_cookie, kid, claims }
     }

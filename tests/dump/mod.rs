@@ -51,7 +51,9 @@ async fn a_secret_that_stood_in_the_database_would_be_found() {
     let found = reader::read(&life.app.owner()).await;
     // The MAC of a code or a token is enough, with the ids that stand elsewhere.
     let composed = reader::composed(&found);
-    for held in life.held.iter().filter(|held| held.secret.starts_with("cs")) {
+    // A setup link is chance, and has no MAC in it.
+    let made_of_macs = |held: &&Held| held.secret.starts_with("cs") && held.way != Some(Way::SetupLink);
+    for held in life.held.iter().filter(made_of_macs) {
         assert!(composed.contains_key(&held.secret), "the {} was not composed", held.what);
     }
     let leaked: Vec<Found> = found.into_iter().filter(|found| found.place.starts_with("attic.leak.")).collect();
@@ -97,7 +99,7 @@ fn lies_open(held: &Held, found: &[Found]) -> Option<String> {
 
 /// A code, a token or a link's token without its beginning.
 fn bare(secret: &str) -> &str {
-    ["csd_", "csr_", "csn_"].into_iter().find_map(|start| secret.strip_prefix(start)).unwrap_or(secret)
+    ["csd_", "csr_", "csn_", "csu_"].into_iter().find_map(|start| secret.strip_prefix(start)).unwrap_or(secret)
 }
 
 /// Writes down what the actors hold, in a table of another schema, in every type that holds a text.

@@ -143,6 +143,8 @@ pub enum Kind {
     RefreshToken,
     /// With the beginning of a link's token.
     ReportLink,
+    /// With the beginning of a setup link's token.
+    SetupLink,
     /// In the alphabet of authenticators' keys.
     Base32,
 }
@@ -221,12 +223,13 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// What bytes are part of elsewhere: codes and tokens, cookies, an authenticator's key.
-fn made_of(bytes: &[u8]) -> [(Kind, String); 5] {
+fn made_of(bytes: &[u8]) -> [(Kind, String); 6] {
     let base64url = URL_SAFE_NO_PAD.encode(bytes);
     [
         (Kind::DeviceCode, format!("csd_{base64url}")),
         (Kind::RefreshToken, format!("csr_{base64url}")),
         (Kind::ReportLink, format!("csn_{base64url}")),
+        (Kind::SetupLink, format!("csu_{base64url}")),
         (Kind::Written, base64url),
         (Kind::Base32, Secret::from(bytes).to_base32()),
     ]

@@ -34,6 +34,8 @@ pub enum Way {
     ClientSecret,
     /// As what a link "This wasn't me" holds.
     ReportLink,
+    /// As what a setup link holds.
+    SetupLink,
     /// As a user code at an organization's own page.
     VerifiedCode,
     /// As the cookie of a browser that is about to decide, or is signed in at the account pages.
@@ -61,12 +63,13 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Bearer,
         Self::SigningKey,
         Self::Introspection,
         Self::ClientSecret,
         Self::ReportLink,
+        Self::SetupLink,
         Self::VerifiedCode,
         Self::ConfirmCookie,
         Self::AccountCookie,
@@ -92,6 +95,7 @@ impl Way {
                 matches!(self, Self::RefreshToken | Self::AgentsRefreshToken | Self::Introspection)
             }
             Kind::ReportLink => self == Self::ReportLink,
+            Kind::SetupLink => self == Self::SetupLink,
             Kind::Base32 => self == Self::TotpSecret,
         };
         fits && match self {
@@ -148,6 +152,7 @@ fn made_up() -> Vec<String> {
         format!("csd_{}", base64url(48)),
         format!("csr_{}", base64url(52)),
         format!("csn_{}", base64url(48)),
+        format!("csu_{}", base64url(32)),
         base64url(32),
     ];
     let jwt =
@@ -235,6 +240,10 @@ impl Thief {
             Way::ReportLink => {
                 let query = serde_urlencoded::to_string([("token", value)]).unwrap();
                 app.get(&format!("/activate/report?{query}")).await
+            }
+            Way::SetupLink => {
+                let query = serde_urlencoded::to_string([("token", value)]).unwrap();
+                app.get(&format!("/setup?{query}")).await
             }
             Way::VerifiedCode => app.post("/auth/device/verify", &[("user_code", value)]).await,
             Way::ConfirmCookie => self.opens("/activate/confirm", value).await,

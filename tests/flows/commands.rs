@@ -59,6 +59,13 @@ pub struct Running<T> {
 }
 
 impl Running<tokio::process::ChildStdout> {
+    /// Starts a command whose standard output is piped already.
+    pub fn around(mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
     /// Starts a command and reads what it says on standard output.
     pub fn start(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -95,6 +102,15 @@ impl<T: AsyncRead + Unpin> Running<T> {
             panic!("it ended without saying {part:?}: {all:#?}");
         };
         timeout(SOON, find).await.unwrap_or_else(|_| panic!("it does not say {part:?}"))
+    }
+
+    /// Everything that is still said, once it has ended.
+    pub async fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            rest.push_str(&line);
+        }
+        rest
     }
 
     /// Sends a signal and waits for the end: its exit code, none when the signal ended it.

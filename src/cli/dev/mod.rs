@@ -65,7 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         )?;
         return Ok(ExitCode::from(2));
     }
-    telemetry::start(LogFormat::Text, &args.log);
+    telemetry::start(LogFormat::Text, &args.log, None);
     open_files::raise();
     let listener = TcpListener::bind(args.listen).await.with_context(|| {
         format!("can't listen on {}: choose another port with --listen 127.0.0.1:PORT", args.listen)

@@ -199,9 +199,9 @@ pub(super) fn base_url(text: String) -> Result<String, String> {
     if text.contains('?') { Err(format!("{text:?} must have no query (?…)")) } else { Ok(text) }
 }
 
-/// An e-mail address, in the lower case in which it is stored.
+/// An e-mail address, in the lower case in which it is stored; what is wrong with any other text.
 #[expect(clippy::needless_pass_by_value, reason = "every rule takes what was read")]
-pub(super) fn email(text: String) -> Result<String, String> {
+pub fn email(text: String) -> Result<String, String> {
     let parts = text.rsplit_once('@');
     let plain = !text.chars().any(|c| c.is_whitespace() || c.is_control()) && text.len() <= 254;
     if plain && parts.is_some_and(|(local, host)| !local.is_empty() && domain(host).is_ok()) {

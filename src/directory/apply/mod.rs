@@ -27,6 +27,7 @@ use crate::postgres::PgConnection;
 use crate::secrets::{Keyring, Passwords, Random, SealError};
 
 pub use change::{Action, Change, Field, Subject};
+pub use check::email;
 pub use fault::{Fault, Faults};
 pub use file::File;
 pub use reader::{SecretLookup, SecretSource};
