@@ -16,6 +16,7 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use tokio::io::AsyncWriteExt as _;
+
 use url::Url;
 
 use crate::config::PublicUrl;
@@ -193,11 +194,19 @@ fn why(error: &lettre::transport::smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("the mail server answered {code}"),
         None if error.is_timeout() => "the mail server did not answer in time".to_owned(),
-        None if error.is_tls() => "the mail server's TLS can't be trusted".to_owned(),
+        None if error.is_tls() || is_of_tls(error) => "the mail server's TLS can't be trusted".to_owned(),
         None if error.is_response() => "the mail server's answer can't be understood".to_owned(),
         None if error.is_client() => "the mail server offers no way to send what is configured".to_owned(),
         None => "the mail server can't be reached".to_owned(),
     }
+}
+
+/// Whether a handshake failed, which the library calls a failed connection.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    })
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 
 use super::clock::compare;
-use super::finding::{Finding, Verdict};
+use super::finding::{Finding, Outcome, Verdict};
 use super::tls;
 
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,8 +95,15 @@ pub(super) async fn look(config: &Config, clock: &Clock) -> Vec<Finding> {
     };
     findings.push(hsts(config, &headers).of(HSTS));
     findings.push(date(&headers, answered).of(CLOCK));
-    findings.push(host_arrives(config, &client).await.of(HOST));
-    findings.push(made_up_is_not_believed(config, &client).await.of(FORWARDED));
+    let host = host_arrives(config, &client).await;
+    let arrives = host.outcome == Outcome::Ok;
+    findings.push(host.of(HOST));
+    let forwarded = if arrives {
+        made_up_is_not_believed(config, &client).await
+    } else {
+        Verdict::skipped("the right name has to arrive first")
+    };
+    findings.push(forwarded.of(FORWARDED));
     findings
 }
 
@@ -182,7 +189,7 @@ fn hsts(config: &Config, headers: &HeaderMap) -> Verdict {
         let (_, seconds) = directives.find(|(name, _)| name.eq_ignore_ascii_case("max-age"))?;
         seconds.trim_matches('"').parse::<u64>().ok()
     });
-    let mend = "have what speaks TLS add the header Strict-Transport-Security: max-age=31536000";
+    let mend = "have what speaks TLS pass on the server's header Strict-Transport-Security";
     match max_age {
         Some(seconds) if seconds >= LONG_ENOUGH => Verdict::ok("browsers are told to come by HTTPS only"),
         Some(_) => Verdict::warning("browsers are told to come by HTTPS only, but not for long", mend),
