@@ -70,8 +70,10 @@ BEGIN
             RETURN 'ended';
         END IF;
     END IF;
+    -- Nobody has proved an address that was typed into a form: a provider that admits whoever has it must not hand this account to its
+    -- real owner. Whoever runs the command answers for it, as whoever writes a file for `apply` does.
     INSERT INTO app_user (id, organization_id, email, email_verified, name, role, status, password_hash, created_at)
-        VALUES (new_id, platform, lower(new_email), true, new_name, 'owner', 'active', new_hash, at);
+        VALUES (new_id, platform, lower(new_email), link IS NULL, new_name, 'owner', 'active', new_hash, at);
     INSERT INTO provider (id, organization_id, slug, kind, name, created_at)
         SELECT new_provider, platform,
                CASE WHEN EXISTS (SELECT FROM provider WHERE organization_id = platform AND slug = 'password')

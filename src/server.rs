@@ -4,7 +4,6 @@ pub mod connections;
 pub mod delivery;
 pub mod handshakes;
 pub mod housekeeping;
-pub mod http2;
 pub mod observation;
 pub mod patience;
 pub mod tls;
@@ -348,8 +347,7 @@ impl Server {
             observing.spawn(axum::serve(listener, for_peers(AtWork(self.observation()))).into_future());
         }
         let (open, app) = (Connections::default(), AtWork(self.everything()));
-        let listener = PatientListener::new(listener, patience, open.clone())
-            .speaking(self.settings.tls.clone(), Router::new().fallback_service(app.clone()));
+        let listener = PatientListener::new(listener, patience, open.clone()).speaking(self.settings.tls.clone());
         // Kept until the end: dropped, it has hyper close what is open.
         let mut serving = std::pin::pin!(axum::serve(listener, for_peers(app)).into_future());
         let outcome = tokio::select! {

@@ -182,11 +182,19 @@ pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
             (Roles::of_managed(&url)?, postgres)
         }
     };
-    if secrets.is_empty() {
-        secrets.push(own_secret(&config.data_dir)?);
-    }
     let owner = roles.owner().clone();
     let pool = roles.pool(*max_connections).await?;
+    if secrets.is_empty() {
+        // One that is made now opens nothing of what is there, and what is sealed with it the servers can't open.
+        if !config.data_dir.join(SECRET_FILE).exists() && has_signing_keys(&pool).await? {
+            bail!(
+                "no secret is configured, there is none in {}, and the database holds what one has sealed: set secrets, as the servers \
+                 have it",
+                config.data_dir.display()
+            );
+        }
+        secrets.push(own_secret(&config.data_dir)?);
+    }
     let installation = assemble(pool, &secrets, config.public_url.clone(), false, Clock::system())?;
     Opened::around(installation, postgres, owner).await
 }
@@ -358,6 +366,11 @@ async fn create_database(postgres: &Managed) -> anyhow::Result<()> {
         sqlx::query("CREATE DATABASE countersign").execute(&mut conn).await?;
     }
     Ok(conn.close().await?)
+}
+
+/// Whether the installation of this database has begun.
+async fn has_signing_keys(pool: &PgPool) -> anyhow::Result<bool> {
+    Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM signing_key) AS "begun!""#).fetch_one(pool).await?)
 }
 
 /// The data directory's own secret, made now if there is none.

@@ -51,6 +51,8 @@ pub(super) fn read(
                 Ok(text) => text.trim_end().to_owned(),
                 Err(error) => {
                     let what = format!("the file can't be read: {error}");
+                    // Whoever wrote the value itself there would find it in the log.
+                    let place = if setting.secret { Place::Variable(variable.clone()) } else { place };
                     faults.push(fault(place, what, "the variable must hold the path of a file with the value"));
                     continue;
                 }

@@ -153,7 +153,7 @@ pub const SETTINGS: &[Setting] = &[
         "trusted_proxies",
         Kind::Networks,
         Is("[]"),
-        r#"["10.0.0.0/8", "fd00::/8"]"#,
+        r#"["10.0.0.7/32", "fd00::7/128"]"#,
         "Networks in CIDR form (`127.0.0.1/32`) whose `X-Forwarded-For` counts. From any other address the header is not believed; a request that has it seems to come through a proxy that is missing here, and its network counts as unknown",
     ),
     secret(

@@ -64,12 +64,25 @@ impl KnownServices {
         if let Some(service) = self.now().current(client_id) {
             return Ok(Some(Arc::clone(service)));
         }
+        self.find_afresh(client_id).await
+    }
+
+    /// The service with this `client_id`, from the database.
+    pub async fn find_afresh(&self, client_id: &str) -> Result<Option<Arc<Service>>, NotFoundOut> {
         self.lookups.submit(client_id.to_owned()).await
     }
 
     /// Forgets all of them: each is looked up again.
     pub fn forget(&self) {
         self.known.forget();
+    }
+
+    /// The same, if this version of a service is still remembered. Many may find out at once that it is an old one.
+    pub fn forget_if(&self, old: &Service) {
+        self.known.0.rcu(|known| {
+            let is_remembered = known.get(&old.client_id).is_some_and(|service| service.version == old.version);
+            if is_remembered { Arc::new(known.without_services()) } else { Arc::clone(known) }
+        });
     }
 }
 
@@ -90,11 +103,16 @@ impl Known {
     }
 
     fn forget(&self) {
-        self.0.rcu(|known| Snapshot { turn: known.turn + 1, current: known.current, services: HashMap::new() });
+        self.0.rcu(|known| known.without_services());
     }
 }
 
 impl Snapshot {
+    /// The next turn, in which none is known yet.
+    fn without_services(&self) -> Self {
+        Self { turn: self.turn + 1, current: self.current, services: HashMap::new() }
+    }
+
     /// The service with this `client_id`, as it is, or was a moment before this node became deaf. Good enough to say that
     /// nothing is decided yet; what is written asks the database again.
     #[must_use]

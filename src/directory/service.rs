@@ -27,6 +27,9 @@ pub const COMMON_SCOPES: [(&str, &str); 4] = [
 pub struct Service {
     /// Its id.
     pub id: ServiceId,
+    /// Which version of its row and its organization's this was read from: PostgreSQL has another one after each change. Services are
+    /// remembered, and whoever writes on their account compares it.
+    pub version: String,
     /// Whose it is.
     pub organization_id: OrganizationId,
     /// The organization's slug.
@@ -258,7 +261,7 @@ async fn find(
     let rows = sqlx::query!(
         r#"SELECT s.*, o.slug AS organization_slug, o.name AS organization_name,
                   o.status AS organization_status, o.mfa AS organization_mfa,
-                  s.mfa AS "service_mfa?"
+                  s.mfa AS "service_mfa?", s.xmin::text || '.' || o.xmin::text AS "version!"
            FROM service s JOIN organization o ON o.id = s.organization_id
            WHERE s.client_id = ANY($1) OR s.id = $2"#,
         client_ids,
@@ -271,6 +274,7 @@ async fn find(
         let organization_mfa: MfaPolicy = word(&row.organization_mfa)?;
         services.push(Service {
             id: row.id.into(),
+            version: row.version,
             organization_id: row.organization_id.into(),
             organization_slug: row.organization_slug,
             organization_name: row.organization_name,

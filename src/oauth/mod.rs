@@ -87,9 +87,19 @@ impl Endpoints {
             if client_auth::is_proven(&service, secret, &self.installation.keyring) {
                 return Ok(service);
             }
+            // Whoever refuses a client ends its logins: not on account of a secret that may have been changed meanwhile.
+            let Some(service) = self.afresh(client_id).await? else { continue };
+            if client_auth::is_proven(&service, secret, &self.installation.keyring) {
+                return Ok(service);
+            }
             known = true;
         }
         Err(credentials.refuse(known))
+    }
+
+    /// The service with this `client_id`, as the database has it.
+    async fn afresh(&self, client_id: &str) -> Result<Option<Arc<Service>>, OAuthError> {
+        self.services.find_afresh(client_id).await.map_err(undone)
     }
 }
 

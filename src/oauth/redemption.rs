@@ -79,9 +79,9 @@ pub async fn redeem(
     }
     let current = store::by_id(conn, grant.id).await?;
     let Some(as_it_is) = service::by_id(conn, service.id).await? else { return Ok(Err(changed())) };
-    if as_it_is.client_secret_mac != service.client_secret_mac || as_it_is.dpop != service.dpop {
+    if as_it_is.version != service.version {
         // This node has not heard of it yet.
-        endpoints.services.forget();
+        endpoints.services.forget_if(service);
         return Ok(Err(changed()));
     }
     let approved = Approved { service: &as_it_is, ..approved };
@@ -90,8 +90,8 @@ pub async fn redeem(
 
 /// `approved → redeemed`, the session and the event, in one statement: if organization, service, user and what was proven
 /// when it was decided still are as the approval needs them, the number is the one that the page showed, if it showed one,
-/// the person is called what the tokens say, and the client proves itself and its key in the way that was looked at: services are
-/// remembered, and a change is heard of a moment later. Exactly one of any number of callers is told `true`.
+/// the person is called what the tokens say, and the client is the version that was looked at: services are remembered, and a change
+/// is heard of a moment later. Exactly one of any number of callers is told `true`.
 async fn write(
     conn: &mut PgConnection,
     session: &Session,
@@ -109,7 +109,7 @@ async fn write(
                  AND o.id = g.organization_id AND o.status = 'active'
                  AND u.id = g.user_id AND u.status = 'active'
                  AND (u.email, u.email_verified, u.name) IS NOT DISTINCT FROM ($5::text, $6::boolean, $7::text)
-                 AND (s.client_secret_mac, s.dpop) IS NOT DISTINCT FROM ($17::bytea, $18::text)
+                 AND s.xmin::text || '.' || o.xmin::text = $17
                  AND (g.verification_number IS NULL OR g.verification_number = $4)
                  AND proven_as_asked(g, s, o.mfa, u.id, g.proven_at, g.proven_for, g.decided_at)
                RETURNING g.*),
@@ -140,8 +140,7 @@ async fn write(
         session.expires_at,
         event.0,
         audit::Kind::Redeemed.as_str(),
-        service.client_secret_mac.as_deref(),
-        service.dpop.as_str(),
+        service.version,
     )
     .fetch_one(conn)
     .await?;

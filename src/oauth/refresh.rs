@@ -74,11 +74,15 @@ impl Request<'_> {
     ) -> Result<Option<TokenAnswer>, OAuthError> {
         let now = self.endpoints.installation.clock.now();
         let standing = store::by_id(conn, id, now).await?;
-        let standing =
-            standing.filter(|standing| standing.session.service_id == self.service.id).ok_or_else(unknown)?;
+        let Some(standing) = standing.filter(|standing| standing.session.service_id == self.service.id) else {
+            // The client_id may be another service's by now.
+            let current = self.endpoints.afresh(&self.service.client_id).await?;
+            let is_current = current.is_some_and(|current| current.version == self.service.version);
+            return if is_current { Err(unknown()) } else { Ok(None) };
+        };
         if !standing.is_of(self.service) {
             // This node has not heard of it yet.
-            self.endpoints.services.forget();
+            self.endpoints.services.forget_if(self.service);
             return Ok(None);
         }
         if self.service.refresh == Refresh::Never {

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
@@ -94,8 +94,11 @@ where
             let (parts, body) = request.into_parts();
             let body = match read(body, length) {
                 Ok(form) => {
-                    // A fault of ours goes the long way, where it is answered and told.
-                    let answer = catch_unwind(AssertUnwindSafe(|| polls.answer(&form, since))).ok().flatten();
+                    // After a fault of ours the long way is tried.
+                    let answer = catch_unwind(AssertUnwindSafe(|| polls.answer(&form, since))).unwrap_or_else(|_| {
+                        polls.metrics.panicked();
+                        None
+                    });
                     if let Some(answer) = answer {
                         return Ok(answer);
                     }
@@ -131,9 +134,9 @@ impl Polls {
     fn answer(&self, form: &[u8], since: Instant) -> Option<Response> {
         let (device_code, client_id) = plain(form)?;
         let Endpoints { installation, services, pacing, .. } = &self.endpoints;
-        let grant = codes::read_device_code(&installation.keyring, &device_code, &client_id)?;
         let known = services.now();
         let service = known.get(&client_id).filter(|service| !service.is_confidential())?;
+        let grant = codes::read_device_code(&installation.keyring, &device_code, &client_id)?;
         let open = open_in_memory(&self.endpoints, grant, service)?;
         let now = installation.clock.now();
         let in_time = pacing.take(grant, AuthStyle::Body, open.interval, open.expires_at, now);
@@ -172,7 +175,8 @@ fn read(mut body: Body, length: usize) -> Result<Bytes, Body> {
         Some(None) | None => return Err(body),
     };
     match frame.into_data() {
-        Ok(whole) if whole.len() == length => Ok(whole),
+        // Over HTTP/2 its end may come later than its last byte, and is read before an answer.
+        Ok(whole) if whole.len() == length && body.is_end_stream() => Ok(whole),
         Ok(first) => Err(Body::from_stream(stream::once(ready(Ok(first))).chain(body.into_data_stream()))),
         // Trailers: of an empty body.
         Err(_) => Err(body),

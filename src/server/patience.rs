@@ -24,10 +24,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::http::{HeaderValue, Version, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use futures_util::FutureExt as _;
@@ -39,7 +38,6 @@ use tower::Service;
 
 use super::connections::{Connections, Link, Place, QUIET};
 use super::handshakes::{Handshakes, Shaken};
-use super::http2;
 use super::tls::Tls;
 use super::wire::Wire;
 
@@ -74,14 +72,7 @@ pub struct PatientListener {
     /// How many connections may be open.
     most: usize,
     /// None: what comes is plain HTTP.
-    secure: Option<Secure>,
-}
-
-/// What a listener needs for TLS.
-struct Secure {
-    handshakes: Handshakes,
-    /// What answers those who chose HTTP/2.
-    app: Router,
+    secure: Option<Handshakes>,
 }
 
 impl PatientListener {
@@ -95,11 +86,10 @@ impl PatientListener {
         Self { inner: Some(inner), patience, connections, most, secure: None }
     }
 
-    /// The same listener, which speaks TLS if there is a certificate. Whoever chooses HTTP/2 there is answered by `app`, and not by
-    /// whoever accepts here.
+    /// The same listener, which speaks TLS if there is a certificate.
     #[must_use]
-    pub fn speaking(self, tls: Option<Tls>, app: Router) -> Self {
-        let secure = tls.map(|tls| Secure { handshakes: Handshakes::new(tls, self.patience.head), app });
+    pub fn speaking(self, tls: Option<Tls>) -> Self {
+        let secure = tls.map(|tls| Handshakes::new(tls, self.patience.head));
         Self { secure, ..self }
     }
 }
@@ -118,9 +108,9 @@ async fn accepted(inner: &mut Option<TcpListener>, connections: &Connections, mo
 }
 
 /// The next connection whose handshake is done. Never ends when there is none.
-async fn shaken(secure: &mut Option<Secure>) -> Shaken {
+async fn shaken(secure: &mut Option<Handshakes>) -> Shaken {
     match secure {
-        Some(secure) => secure.handshakes.next().await,
+        Some(handshakes) => handshakes.next().await,
         None => std::future::pending().await,
     }
 }
@@ -137,18 +127,11 @@ impl Listener for PatientListener {
                 // What has begun to shake hands may end.
                 () = connections.ending(), if inner.is_some() => *inner = None,
                 Shaken { stream, address, place } = shaken(secure) => {
-                    let chosen = stream.get_ref().1.alpn_protocol() == Some(http2::ALPN);
-                    let stream = PatientStream::new(Wire::Tls(stream), *patience, place);
-                    match secure {
-                        Some(secure) if chosen => {
-                            http2::answer(stream.multiplexed(), address, secure.app.clone(), connections.clone());
-                        }
-                        _ => return (stream, address),
-                    }
+                    return (PatientStream::new(Wire::Tls(stream), *patience, place), address);
                 }
                 (stream, address) = accepted(inner, connections, *most) => {
-                    if let Some(secure) = secure {
-                        secure.handshakes.begin(stream, address, connections);
+                    if let Some(handshakes) = secure {
+                        handshakes.begin(stream, address, connections);
                     } else {
                         let place = connections.enter();
                         return (PatientStream::new(Wire::Plain(stream), *patience, place), address);
@@ -169,8 +152,8 @@ pub struct PatientStream {
     patience: Patience,
     /// Among the others.
     place: Place,
-    /// Whether what comes are frames of HTTP/2, which are no heads: it says things between requests.
-    multiplexed: bool,
+    /// How much of [`HTTP_2`] its first bytes were; `None`: they were something else.
+    preface: Option<usize>,
     /// When something last went to or fro.
     active: Instant,
     /// When the head that is being read began.
@@ -187,7 +170,7 @@ impl PatientStream {
             stream,
             patience,
             place,
-            multiplexed: false,
+            preface: Some(0),
             active: Instant::now(),
             head_since: None,
             stuck_since: None,
@@ -196,9 +179,12 @@ impl PatientStream {
         }
     }
 
-    /// The same connection, over which HTTP/2 is spoken.
-    fn multiplexed(self) -> Self {
-        Self { multiplexed: true, ..self }
+    /// Whether the first bytes of the connection, of which these are the next, begin HTTP/2.
+    fn is_http_2(&mut self, bytes: &[u8]) -> bool {
+        let Some(known) = self.preface else { return false };
+        let expected = HTTP_2.iter().skip(known);
+        self.preface = bytes.iter().zip(expected).all(|(one, other)| one == other).then_some(known + bytes.len());
+        self.preface.is_some_and(|known| known >= HTTP_2.len())
     }
 
     /// By when something must have been read.
@@ -236,8 +222,11 @@ impl AsyncRead for PatientStream {
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buf) {
             if buf.filled().len() > before {
                 this.active = Instant::now();
-                if !this.place.link().is_at_work() && !this.multiplexed {
+                if !this.place.link().is_at_work() {
                     this.head_since.get_or_insert(this.active);
+                }
+                if this.is_http_2(buf.filled().get(before..).unwrap_or_default()) {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::Unsupported, "HTTP/2 is not spoken here")));
                 }
             }
             // A head that comes byte by byte is never pending for long: its time is looked at here as well.
@@ -250,6 +239,10 @@ impl AsyncRead for PatientStream {
         Poll::Ready(Err(out_of_patience()))
     }
 }
+
+/// How a client begins that speaks HTTP/2 without asking (RFC 9113 §3.4). hyper would answer it, and nothing here keeps the time of a
+/// connection that says things between requests and takes its answers as slowly as it likes.
+const HTTP_2: &[u8] = b"PRI * HTTP/2";
 
 fn out_of_patience() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the client was silent or slow for too long")
@@ -369,12 +362,10 @@ where
             request.extensions_mut().insert(ConnectInfo(peer.address));
             peer.link.begin()
         });
-        // HTTP/2 has another word for it (super::http2).
-        let of_connection = request.version() < Version::HTTP_2;
         let answering = self.0.call(request);
         async move {
             let mut response = answering.await?;
-            if of_connection && until_answered.is_some_and(|work| work.is_last()) {
+            if until_answered.is_some_and(|work| work.is_last()) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)

@@ -29,7 +29,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use x509_cert::der::Decode as _;
 
-use super::http2;
 use crate::clock::Clock;
 
 /// How often to look whether the files have changed.
@@ -42,7 +41,7 @@ const SOON: TimeDelta = TimeDelta::days(14);
 /// How often it is warned of.
 const AGAIN: TimeDelta = TimeDelta::days(1);
 
-/// What is spoken inside, unless it is HTTP/2 (RFC 7301).
+/// What is spoken inside (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// A certificate with its key, read again when the files change. Cheap to clone.
@@ -123,7 +122,7 @@ impl Tls {
         let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let config = config.map_err(TlsError::Unusable)?.with_no_client_auth();
         let mut config = config.with_cert_resolver(served.clone());
-        config.alpn_protocols = vec![http2::ALPN.to_vec(), HTTP_1_1.to_vec()];
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Ok(Self(Arc::new(Parts { files, served, acceptor, provider, stamp })))
     }
@@ -148,8 +147,12 @@ impl Tls {
         if *known == now {
             return Ok(false);
         }
-        *known = now;
-        served.0.store(Arc::new(files.read(provider)?));
+        let pair = files.read(provider);
+        // One that can't be opened may be handed over yet, which changes neither its time nor its length.
+        if !matches!(&pair, Err(TlsError::Unreadable { error: rustls::pki_types::pem::Error::Io(_), .. })) {
+            *known = now;
+        }
+        served.0.store(Arc::new(pair?));
         Ok(true)
     }
 

@@ -75,15 +75,8 @@ pub struct Standing {
     pub rotated_at: Option<DateTime<Utc>>,
     /// Why it doesn't go on, in words that end a sentence; `None` while it does.
     pub ended_because: Option<String>,
-    client: Client,
-}
-
-/// What decides on how the session's client goes on.
-#[derive(Clone, Debug)]
-struct Client {
-    secret_mac: Option<Vec<u8>>,
-    dpop: String,
-    refresh: String,
+    /// The version of its client.
+    client_version: String,
 }
 
 /// Finds a session, with what its account, organization and client say of it.
@@ -95,8 +88,7 @@ pub async fn by_id(
     let row = sqlx::query_as!(
         Row,
         r#"SELECT s.*, u.status AS "user_status!", u.email, u.email_verified AS "email_verified!", u.name AS "person_name!",
-                  o.status AS "organization_status!", c.client_secret_mac, c.dpop AS "client_dpop!",
-                  c.refresh AS "client_refresh!"
+                  o.status AS "organization_status!", c.xmin::text || '.' || o.xmin::text AS "client_version!"
            FROM session s JOIN app_user u ON u.id = s.user_id JOIN organization o ON o.id = s.organization_id
                 JOIN service c ON c.id = s.service_id
            WHERE s.id = $1"#,
@@ -123,15 +115,10 @@ pub enum Use {
 }
 
 impl Standing {
-    /// Whether the session's client proves itself, and its sessions go on, as this service says. Services are remembered, and
-    /// a change is heard of a moment later.
+    /// Whether this service is the session's client as it is now. Services are remembered, and a change is heard of a moment later.
     #[must_use]
     pub fn is_of(&self, service: &Service) -> bool {
-        let Client { secret_mac, dpop, refresh } = &self.client;
-        self.session.service_id == service.id
-            && *secret_mac == service.client_secret_mac
-            && dpop == service.dpop.as_str()
-            && refresh == service.refresh.as_str()
+        self.session.service_id == service.id && self.client_version == service.version
     }
 
     /// What the refresh token of this generation is.
@@ -163,10 +150,10 @@ pub struct Rotation<'a> {
 }
 
 /// Puts a session's next refresh token in the place of the current one, and appends the event, in one statement. `false`: the
-/// session, or what tokens say of its person, isn't any more as it was looked at. Of any number of callers one is told `true`.
+/// session, its client, or what tokens say of its person, isn't any more as it was looked at. Of any number of callers one is told `true`.
 pub async fn rotate(
     conn: &mut PgConnection,
-    Standing { session, person, .. }: &Standing,
+    Standing { session, person, client_version, .. }: &Standing,
     rotation: Rotation<'_>,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
@@ -175,11 +162,12 @@ pub async fn rotate(
                UPDATE session s
                SET generation = s.generation + 1, rotated_at = $3, idle_expires_at = $4, last_seen_at = $3, last_ip = $5,
                    dpop_jkt = $6
-               FROM app_user u, organization o
+               FROM app_user u, organization o, service c
                WHERE s.id = $1 AND s.generation = $2 AND s.dpop_jkt IS NOT DISTINCT FROM $7
                  AND s.revoked_at IS NULL AND s.idle_expires_at > $3 AND s.expires_at > $3
                  AND u.id = s.user_id AND u.status = 'active' AND o.id = s.organization_id AND o.status = 'active'
                  AND (u.email, u.email_verified, u.name) IS NOT DISTINCT FROM ($8::text, $9::boolean, $10::text)
+                 AND c.id = s.service_id AND c.xmin::text || '.' || o.xmin::text = $14
                RETURNING s.id, s.organization_id, s.service_id, s.grant_id, s.user_id),
            noted AS (
                INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, session_id, user_id, ip,
@@ -199,6 +187,7 @@ pub async fn rotate(
         rotation.event.0,
         Kind::Refreshed.as_str(),
         rotation.caller.user_agent,
+        client_version,
     )
     .fetch_one(conn)
     .await?;
@@ -240,9 +229,7 @@ struct Row {
     email_verified: bool,
     person_name: String,
     organization_status: String,
-    client_secret_mac: Option<Vec<u8>>,
-    client_dpop: String,
-    client_refresh: String,
+    client_version: String,
 }
 
 impl Row {
@@ -275,8 +262,7 @@ impl Row {
             expires_at: self.expires_at,
         };
         let person = Profile { email: self.email, email_verified: self.email_verified, name: self.person_name };
-        let client =
-            Client { secret_mac: self.client_secret_mac, dpop: self.client_dpop, refresh: self.client_refresh };
-        Standing { session, person, rotated_at: self.rotated_at, ended_because, client }
+        let (rotated_at, client_version) = (self.rotated_at, self.client_version);
+        Standing { session, person, rotated_at, ended_because, client_version }
     }
 }

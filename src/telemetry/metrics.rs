@@ -193,6 +193,11 @@ impl Metrics {
         known.map_or(&self.0.other_polls, |(_, counter)| counter).inc();
     }
 
+    /// Counts a request, or a task beside the requests, that ended in a panic.
+    pub fn panicked(&self) {
+        self.0.panics.inc();
+    }
+
     /// Everything, written out.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -262,11 +267,9 @@ pub fn deleted(kind: Leftover, rows: u64) {
     });
 }
 
-/// Counts a request, or a task beside the requests, that ended in a panic.
+/// The same as [`Metrics::panicked`], for the server at work.
 pub fn panicked() {
-    count(|metrics| {
-        metrics.panics.inc();
-    });
+    let _nobody_counts = AT_WORK.try_with(Metrics::panicked);
 }
 
 /// The same future, which counts for the server at work here when it is a task of its own.

@@ -36,7 +36,7 @@ pub fn log_panics() {
 
 /// What no log says: sqlx warns of an unknown parameter of the database's URL together with its value; and spans that are made for a
 /// collector.
-const NEVER: &str = "sqlx_postgres::options=off,otel=off";
+const NEVER: &str = "sqlx_postgres::options=off,otel=off,opentelemetry_otlp=off";
 
 /// Sends logs to standard error, panics too, and traces where they are wanted. `filter` is as in `RUST_LOG`; one that can't be read counts
 /// as `info`.

@@ -107,27 +107,21 @@ impl Secure {
     }
 }
 
-/// A client that trusts this certificate alone, and chooses HTTP/2 where it is offered.
+/// A client that trusts this certificate alone, and would choose HTTP/2 where it is offered.
 fn trusting(certificate: &str) -> reqwest::Client {
-    building(certificate).build().unwrap()
-}
-
-fn building(certificate: &str) -> reqwest::ClientBuilder {
     let root = reqwest::Certificate::from_pem(certificate.as_bytes()).unwrap();
     let builder = reqwest::Client::builder().tls_certs_only([root]).redirect(reqwest::redirect::Policy::none());
-    builder.timeout(PATIENCE)
+    builder.timeout(PATIENCE).build().unwrap()
 }
 
 #[tokio::test]
 async fn a_whole_login_goes_over_tls_and_the_audit_has_the_addresses() {
     let files = Files::new();
     let secure = Secure::with(&files, Patience::default()).await;
-    let either = [(trusting(&files.pem()), Version::HTTP_2), (only_http_1(&files.pem()), Version::HTTP_11)];
-    for (client, version) in either {
-        let keys = client.get(format!("{}/.well-known/jwks.json", secure.app.issuer())).send().await.unwrap();
-        assert_eq!(keys.version(), version);
-        log_in(&Remote::through(client, secure.app.issuer())).await;
-    }
+    let client = trusting(&files.pem());
+    let keys = client.get(format!("{}/.well-known/jwks.json", secure.app.issuer())).send().await.unwrap();
+    assert_eq!(keys.version(), Version::HTTP_11);
+    log_in(&Remote::through(client, secure.app.issuer())).await;
     let events = secure.app.events().await;
     assert!(!events.is_empty() && events.iter().all(|event| event.ip.is_some_and(|ip| ip.addr().is_loopback())));
     // Whoever speaks plain HTTP there gets nothing.
@@ -136,10 +130,6 @@ async fn a_whole_login_goes_over_tls_and_the_audit_has_the_addresses() {
     let mut said = Vec::new();
     let _reset = tokio::time::timeout(PATIENCE, plain.read_to_end(&mut said)).await.unwrap();
     assert!(!String::from_utf8_lossy(&said).contains("HTTP/1.1"), "{said:?}");
-}
-
-fn only_http_1(certificate: &str) -> reqwest::Client {
-    building(certificate).http1_only().build().unwrap()
 }
 
 /// A device asks and is held, Ada approves, the device gets tokens.
@@ -241,51 +231,61 @@ async fn a_handshake_has_its_time_and_the_end_does_not_wait_for_it() {
 #[tokio::test]
 async fn the_end_answers_what_is_under_way_and_waits_for_no_handshake() {
     let files = Files::new();
-    for (client, close) in [(only_http_1(&files.pem()), Some("close")), (trusting(&files.pem()), None)] {
-        let secure = Secure::with(&files, Patience { head: Duration::from_mins(10), ..Patience::default() }).await;
-        let _slow = TcpStream::connect(secure.address).await.unwrap();
-        let remote = Remote::through(client, secure.app.issuer());
-        let codes = remote.post("/auth/device/code", &[("client_id", "acme-cli")]).await;
-        let grant_type = "urn:ietf:params:oauth:grant-type:device_code";
-        let device_code = codes.text("device_code");
-        let form = [("grant_type", grant_type), ("device_code", &device_code), ("client_id", "acme-cli")];
-        let mut held = form_request("/auth/token", &form);
-        held.headers_mut().insert("prefer", "wait=30".parse().unwrap());
-        let end = async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            secure.stop.cancel();
-        };
-        let begun = Instant::now();
-        let (held, ()) = tokio::join!(remote.send(held), end);
-        assert_eq!((held.error().as_str(), held.header("connection")), ("authorization_pending", close));
-        secure.ended.await.unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(14), "{:?}: only when the drain time was over", begun.elapsed());
-    }
+    let secure = Secure::with(&files, Patience { head: Duration::from_mins(10), ..Patience::default() }).await;
+    let _slow = TcpStream::connect(secure.address).await.unwrap();
+    let remote = Remote::through(trusting(&files.pem()), secure.app.issuer());
+    let codes = remote.post("/auth/device/code", &[("client_id", "acme-cli")]).await;
+    let grant_type = "urn:ietf:params:oauth:grant-type:device_code";
+    let device_code = codes.text("device_code");
+    let form = [("grant_type", grant_type), ("device_code", &device_code), ("client_id", "acme-cli")];
+    let mut held = form_request("/auth/token", &form);
+    held.headers_mut().insert("prefer", "wait=30".parse().unwrap());
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        secure.stop.cancel();
+    };
+    let begun = Instant::now();
+    let (held, ()) = tokio::join!(remote.send(held), end);
+    assert_eq!((held.error().as_str(), held.header("connection")), ("authorization_pending", Some("close")));
+    secure.ended.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(14), "{:?}: only when the drain time was over", begun.elapsed());
 }
 
 #[tokio::test]
-async fn a_client_of_http_2_may_pause_and_one_that_says_nothing_is_let_go() {
+async fn http_2_is_not_spoken_whoever_insists() {
     let files = Files::new();
-    let patience = Patience { idle: Duration::from_secs(4), head: Duration::from_secs(1), ..Patience::default() };
-    let secure = Secure::with(&files, patience).await;
-    let client = trusting(&files.pem());
+    let secure = Secure::with(&files, Patience::default()).await;
+    let root = reqwest::Certificate::from_pem(files.pem().as_bytes()).unwrap();
+    let insisting = reqwest::Client::builder().tls_certs_only([root]).http2_prior_knowledge().timeout(PATIENCE);
     let url = format!("{}/.well-known/jwks.json", secure.app.issuer());
-    // Longer than a head may take, on one connection.
-    let mut ports = std::collections::HashSet::new();
-    for _ in 0..3 {
-        let answer = client.get(&url).send().await.unwrap();
-        ports.insert(answer.remote_addr());
-        assert_eq!(answer.version(), Version::HTTP_2);
-        answer.bytes().await.unwrap();
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    }
-    assert_eq!(ports.len(), 1);
-    // The end finds no connection to wait for.
-    tokio::time::sleep(Duration::from_secs(4)).await;
     let begun = Instant::now();
-    secure.stop.cancel();
-    secure.ended.await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(insisting.build().unwrap().get(&url).send().await.is_err());
+    assert!(begun.elapsed() < PATIENCE, "it is told at once");
+    // Nor to whoever says so byte by byte, or something that begins like it.
+    for (said, answered) in
+        [("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false), ("PRI * HTTP/1.1\r\nHost: localhost\r\n\r\n", true)]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::new(secure.app.installation.clone(), Settings::default()).await.unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let serving = tokio::spawn(async move { server.serve(listener, stopped).await.unwrap() });
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        for byte in said.as_bytes() {
+            if plain.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let mut first = [0; 8];
+        let read =
+            tokio::time::timeout(PATIENCE, plain.read_exact(&mut first)).await.expect("it is closed or answered");
+        assert_eq!(read.is_ok() && first == *b"HTTP/1.1", answered, "{said}");
+        drop(plain);
+        stop.cancel();
+        serving.await.unwrap();
+    }
 }
 
 /// The environment of a server at a port of its own.

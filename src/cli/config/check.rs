@@ -4,8 +4,11 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 use crate::config::settings::SETTINGS;
-use crate::config::{Place, Reading};
+use crate::config::{self, Place, Reading};
+use crate::server::tls::Tls;
 
 use super::super::opening::{self, EXPOSED};
 
@@ -31,6 +34,9 @@ pub(super) fn run(file: Option<&Path>, reading: Reading) -> anyhow::Result<ExitC
     }
     opening::places(config.geo.database.as_deref())?;
     opening::mailer(&config)?;
+    if let Some(config::Tls { certificate, key }) = &config.tls {
+        Tls::open(certificate, key).context("tls can't be used")?;
+    }
     writeln!(out, "the configuration can be used")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ipnet::IpNet;
 use reqwest::header::{DATE, HeaderMap, STRICT_TRANSPORT_SECURITY};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
@@ -237,6 +238,11 @@ async fn made_up_is_not_believed(config: &Config, client: &Client) -> Verdict {
     }
 }
 
+/// Whether whole sites fit into it, and not only the machines before a server.
+fn is_wide(network: &IpNet) -> bool {
+    network.prefix_len() <= if network.addr().is_ipv4() { 12 } else { 32 }
+}
+
 fn proxies(config: &Config) -> Verdict {
     let everybody = config.trusted_proxies.iter().any(|network| network.prefix_len() == 0);
     if everybody {
@@ -244,6 +250,15 @@ fn proxies(config: &Config) -> Verdict {
             "trusted_proxies trusts every address: anybody can choose the address that is shown and limited",
             "list only the networks of your own proxies",
         );
+    }
+    if config.trusted_proxies.iter().any(is_wide) {
+        return Verdict::warning(
+            "trusted_proxies trusts a network so wide that clients may be in it, and choose the address that is shown and limited",
+            "list the addresses of your own proxies alone",
+        );
+    }
+    if config.tls.is_some() {
+        return Verdict::ok("the server speaks TLS itself");
     }
     if config.public_url.is_secure() && config.trusted_proxies.is_empty() {
         return Verdict::warning(
