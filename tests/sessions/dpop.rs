@@ -2,7 +2,12 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use countersign::directory::service::client_secret_mac;
+use countersign::secrets::SecretText;
 use serde_json::{Value, json};
+use sqlx::Postgres;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
 
 use super::{app, introspect};
 use crate::support::app::{ACME, AGENT_SECRET, Answer, form_request};
@@ -248,15 +253,58 @@ fn with_policy(policy: &str) -> String {
     ACME.replace("client_id = \"acme-cli\"", &format!("client_id = \"acme-cli\"\ndpop = \"{policy}\""))
 }
 
+/// Changes a service in a way of which no node ever hears.
+async fn unheard(app: &App, change: Query<'_, Postgres, PgArguments>) {
+    let owner = app.owner();
+    sqlx::query("ALTER TABLE service DISABLE TRIGGER service_notify").execute(&owner).await.unwrap();
+    assert_ne!(change.execute(&owner).await.unwrap().rows_affected(), 0);
+    owner.close().await;
+}
+
+#[tokio::test]
+async fn a_refresh_goes_by_what_its_service_is_now() {
+    let logged_in = async |app: &App, client| {
+        let login = Login::ask(app, client, None).await;
+        login.approve().await;
+        let tokens = login.poll(None).await;
+        app.until_known(client[0].1).await;
+        tokens.text("refresh_token")
+    };
+    let form = |client: &'static [(&'static str, &'static str)], token: &str| {
+        let fields = [&[("grant_type", "refresh_token"), ("refresh_token", token)], client].concat();
+        form_request(TOKEN, &fields)
+    };
+    for (client, sql, error) in [
+        (CLI, "UPDATE service SET dpop = 'required'", "invalid_dpop_proof"),
+        (CLI, "UPDATE service SET refresh = 'never'", "invalid_grant"),
+        (AGENT, "UPDATE service SET client_secret_mac = '\\x00' WHERE client_id = 'acme-agent'", "invalid_client"),
+    ] {
+        let app = App::acme().await;
+        let token = logged_in(&app, client).await;
+        unheard(&app, sqlx::query(sql)).await;
+        assert_eq!(app.send(form(client, &token)).await.error(), error, "{sql}");
+        assert_eq!(app.audit().await.get("refreshed"), None);
+    }
+    let app = App::acme().await;
+    let token = logged_in(&app, CLI).await;
+    unheard(&app, sqlx::query("UPDATE service SET access_token_lifetime_seconds = 60")).await;
+    assert_eq!(app.send(form(CLI, &token)).await.json()["expires_in"], 60);
+
+    // A secret is not refused because it is too new.
+    let app = App::acme().await;
+    let token = logged_in(&app, AGENT).await;
+    let secret = "another-secret-of-the-tests-and-nobody-else";
+    let mac = client_secret_mac(&app.installation.keyring, "acme-agent", &SecretText::from(secret));
+    let change = sqlx::query("UPDATE service SET client_secret_mac = $1 WHERE client_id = 'acme-agent'").bind(mac);
+    unheard(&app, change).await;
+    assert_eq!(app.send(form(AGENT, &token)).await.error(), "invalid_client");
+    let renewed =
+        form(&[("client_id", "acme-agent"), ("client_secret", "another-secret-of-the-tests-and-nobody-else")], &token);
+    assert_eq!(app.send(renewed).await.status, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn no_token_comes_by_what_a_service_asked_before_its_change_was_heard_of() {
-    // For as long as a node has not heard: here it never does.
-    let change = async |app: &App, sql: &'static str| {
-        let owner = app.owner();
-        sqlx::query("ALTER TABLE service DISABLE TRIGGER service_notify").execute(&owner).await.unwrap();
-        sqlx::query(sql).execute(&owner).await.unwrap();
-        owner.close().await;
-    };
     for (client, sql, error) in [
         (CLI, "UPDATE service SET dpop = 'required'", "invalid_dpop_proof"),
         (AGENT, "UPDATE service SET client_secret_mac = '\\x00' WHERE client_id = 'acme-agent'", "invalid_client"),
@@ -265,7 +313,7 @@ async fn no_token_comes_by_what_a_service_asked_before_its_change_was_heard_of()
         let login = Login::ask(&app, client, None).await;
         login.approve().await;
         app.until_known(client[0].1).await;
-        change(&app, sql).await;
+        unheard(&app, sqlx::query(sql)).await;
         assert_eq!(login.poll(None).await.error(), "authorization_pending", "{sql}");
         assert_eq!(login.poll(None).await.error(), error, "{sql}");
         assert_eq!(app.audit().await.get("redeemed"), None);
