@@ -1,5 +1,7 @@
 //! What stands in the database before anything is measured: written by SQL, since asking for a million codes takes a while.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign::clock::Clock;
 use countersign::device::codes::{self, Length, UserCode};
@@ -102,12 +104,17 @@ impl Stage<'_> {
         (grants, codes, browser)
     }
 
-    /// Writes pending grants with these ids. Their user codes have ten letters, as they have when there are so many.
+    /// Writes pending grants with these ids. Their user codes have ten letters, as they have when there are so many. Of a million,
+    /// two are the same once in twenty times: where the server would draw again, nobody can type the second one.
     async fn grants(&self, grants: &[GrantId], interval: i16) -> Codes {
         let mut made = Codes::default();
+        let mut drawn = HashSet::with_capacity(grants.len());
+        let mut mac = |grant: &GrantId| {
+            let mac = UserCode::draw(self.keyring, *grant, Length::Ten).mac(self.keyring);
+            if drawn.insert(mac.clone()) { mac } else { grant.0.as_bytes().repeat(2) }
+        };
         for batch in grants.chunks(BATCH) {
-            let macs: Vec<Vec<u8>> =
-                batch.iter().map(|grant| UserCode::draw(self.keyring, *grant, Length::Ten).mac(self.keyring)).collect();
+            let macs: Vec<Vec<u8>> = batch.iter().map(&mut mac).collect();
             let ids: Vec<Uuid> = batch.iter().map(|grant| grant.0).collect();
             sqlx::query(
                 "INSERT INTO device_grant (id, organization_id, service_id, user_code_mac, user_code_length, scopes,
