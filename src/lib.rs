@@ -45,6 +45,7 @@ pub mod pages; // how pages are answered, signing in, second factors
 // 4: the doors.
 pub mod account; // a person's own devices and factors
 pub mod activation; // the activation page
+pub mod admin; // the administration API
 pub mod oauth; // the endpoints that devices call
 pub mod setup; // how an installation gets its first owner
 

@@ -31,6 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tower_http::trace::TraceLayer;
 
+use crate::admin::Administration;
 use crate::audit::linker;
 use crate::config::{Limits, Phishing, Retention};
 use crate::device::intake::Intake;
@@ -56,7 +57,7 @@ use crate::session::signing_keys::{SigningKeys, SigningKeysError, life};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::requests::CountRequests;
 use crate::upstream::{NoHttpClient, Upstream};
-use crate::{account, activation, setup};
+use crate::{account, activation, admin, setup};
 
 use connections::Connections;
 use observation::Observation;
@@ -237,6 +238,7 @@ impl Server {
             .merge(activation::router(self.pages.clone(), account::finish_sign_in))
             .merge(account::router(self.pages.clone()))
             .merge(setup::router(self.pages.clone()))
+            .merge(admin::router(self.administration()))
             .merge(pages::assets());
         let base = self.installation.public_url.base_path().to_owned();
         let rooms = if base.is_empty() {
@@ -276,13 +278,22 @@ impl Server {
         ShortWay::before(long_way, self.endpoints.clone(), &self.metrics, headers)
     }
 
+    fn administration(&self) -> Administration {
+        let keys = self.endpoints.signing_keys.clone();
+        Administration::new(self.installation.clone(), keys, self.database.clone())
+    }
+
     /// What is found where nothing is: a page, or an error for programs.
     fn nowhere(&self, base: String) -> Router {
-        let clock = self.installation.clock.clone();
+        let (clock, installation) = (self.installation.clock.clone(), self.installation.clone());
         let fallback = move |request: Request| {
             let path = request.uri().path().strip_prefix(&*base).unwrap_or_default().to_owned();
             let of_programs = path.starts_with("/auth/") || path.starts_with("/.well-known/");
-            let answer = if of_programs { oauth::not_found(&clock) } else { pages::not_found() };
+            let answer = match &*path {
+                path if path.starts_with("/api/") => admin::not_found(&installation),
+                _ if of_programs => oauth::not_found(&clock),
+                _ => pages::not_found(),
+            };
             async move { answer }
         };
         pages::with_pages_for_errors(self.pages.clone(), Router::new().fallback(fallback))

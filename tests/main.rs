@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod account;
+mod admin;
 mod api;
 mod attacks;
 mod audit;

@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 /// Writes, and deletes nothing.
-pub const AS_WRITTEN: Mode = Mode { dry_run: false, prune: false };
+pub const AS_WRITTEN: Mode = Mode { dry_run: false, prune: false, keep_secrets: false };
 
 /// Applies the files to the installation of a configuration, or of a data directory.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -63,7 +63,7 @@ pub async fn run_on(
     out: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
     let file = read(&args.files, environment)?;
-    let mode = Mode { dry_run: args.dry_run, prune: args.prune };
+    let mode = Mode { dry_run: args.dry_run, prune: args.prune, keep_secrets: false };
     let changes = apply_and_audit(installation, &file, mode).await?;
     report(&changes, mode, out)?;
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ pub mod codes;
 pub mod expiry;
 pub mod grant;
 pub mod guessing;
+pub mod in_progress;
 pub mod intake;
 pub mod live;
 pub mod lookup;

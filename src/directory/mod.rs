@@ -4,6 +4,7 @@ pub mod apply;
 pub mod fresh_proof;
 pub mod known;
 pub mod organization;
+pub mod people;
 pub mod provider;
 pub mod service;
 pub mod user;

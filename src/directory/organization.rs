@@ -89,3 +89,45 @@ pub async fn slugs(conn: &mut PgConnection) -> Result<Vec<(OrganizationId, Strin
     let rows = sqlx::query!("SELECT id, slug FROM organization").fetch_all(conn).await?;
     Ok(rows.into_iter().map(|row| (row.id.into(), row.slug)).collect())
 }
+
+/// So many organizations after this slug, in the order of slugs; or the only one that is asked for.
+pub async fn page(
+    conn: &mut PgConnection,
+    only: Option<OrganizationId>,
+    after: Option<&str>,
+    most: i64,
+) -> Result<Vec<Organization>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT id, slug, name, status, mfa FROM organization
+         WHERE ($1::uuid IS NULL OR id = $1) AND ($2::text IS NULL OR slug > $2) ORDER BY slug LIMIT $3",
+        only.map(|id| id.0),
+        after,
+        most,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        found.push(Organization {
+            id: row.id.into(),
+            slug: row.slug,
+            name: row.name,
+            status: word(&row.status)?,
+            mfa: word(&row.mfa)?,
+        });
+    }
+    Ok(found)
+}
+
+/// Whether anything belongs to an organization, besides the service by which it is administered.
+pub async fn owns_anything(conn: &mut PgConnection, id: OrganizationId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM service WHERE organization_id = $1 AND slug <> 'admin-cli')
+               OR EXISTS (SELECT FROM provider WHERE organization_id = $1)
+               OR EXISTS (SELECT FROM app_user WHERE organization_id = $1)
+               OR EXISTS (SELECT FROM webhook WHERE organization_id = $1) AS "found!""#,
+        id.0,
+    )
+    .fetch_one(conn)
+    .await
+}

@@ -2,6 +2,7 @@
 
 pub mod access_token;
 pub mod devices;
+pub mod listed;
 pub mod over;
 pub mod refresh_token;
 pub mod signing_keys;

@@ -14,7 +14,7 @@ async fn applying_twice_is_applying_once() {
             let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
             runner.run(&(file(), file(), any::<bool>()), |(first, second, prune)| {
                 let runtime = tokio::runtime::Handle::current();
-                runtime.block_on(repeat(&db, &first, &second, Mode { prune, dry_run: false }))
+                runtime.block_on(repeat(&db, &first, &second, Mode { prune, ..Mode::default() }))
             })
         })
         .unwrap();

@@ -133,7 +133,7 @@ async fn every_change_is_told_and_keeps_the_id() {
 #[tokio::test]
 async fn a_dry_run_tells_the_same_and_writes_nothing() {
     with_database(async |db| {
-        let dry = Mode { dry_run: true, prune: true };
+        let dry = Mode { dry_run: true, prune: true, ..Mode::default() };
         let before = db.dump().await;
         let would = db.apply(&read(ACME).unwrap(), dry).await;
         assert_eq!(db.dump().await, before);

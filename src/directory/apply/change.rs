@@ -138,6 +138,12 @@ impl Change {
     /// For the audit: `{"by":"apply","action":"changed","what":"service","name":"cli","fields":{"name":{"from":…,"to":…}}}`.
     #[must_use]
     pub fn detail(&self) -> Value {
+        self.detail_by(&"apply".into())
+    }
+
+    /// The same, of a change that somebody else made.
+    #[must_use]
+    pub fn detail_by(&self, by: &Value) -> Value {
         let (action, fields): (_, &[Field]) = match &self.action {
             Action::Created(fields) => ("created", fields),
             Action::Changed(fields) => ("changed", fields),
@@ -153,7 +159,7 @@ impl Change {
                 (field.key.to_owned(), value)
             })
             .collect();
-        json!({ "by": "apply", "action": action, "what": self.subject.as_str(), "name": self.name, "fields": fields })
+        json!({ "by": by, "action": action, "what": self.subject.as_str(), "name": self.name, "fields": fields })
     }
 }
 

@@ -11,6 +11,8 @@ pub struct Fault {
     pub line: usize,
     /// Where in the file's own terms, such as `organization "acme", service "cli"`; empty at the top.
     pub place: String,
+    /// The key that it is about; empty for the file or the table as a whole.
+    pub key: String,
     /// What is wrong.
     pub message: String,
 }

@@ -14,14 +14,17 @@ mod change;
 mod check;
 mod fault;
 mod file;
+mod one;
 mod plan;
 mod read;
 mod reader;
 mod settings;
 mod stored;
 mod write;
+mod written;
 
 use crate::clock::Clock;
+use crate::directory::organization::Organization;
 use crate::ids::uuid_v7;
 use crate::postgres::PgConnection;
 use crate::secrets::{Keyring, Passwords, Random, SealError};
@@ -30,16 +33,24 @@ pub use change::{Action, Change, Field, Subject};
 pub use check::email;
 pub use fault::{Fault, Faults};
 pub use file::File;
+pub use one::{Given, Kind};
 pub use reader::{SecretLookup, SecretSource};
+pub use written::{Select, WrittenService, organization_as_written, services_as_written};
 
 /// The organization that administers the installation.
-const PLATFORM: &str = "platform";
+pub const PLATFORM: &str = "platform";
 
-/// Its service that is Countersign's own command-line tool.
-const OWN_SERVICE: &str = "admin-cli";
+/// The service of each organization that is Countersign's own command-line tool: its tokens administer the organization.
+pub const OWN_SERVICE: &str = "admin-cli";
 
-/// That service's client id.
+/// The client id of that service of [`PLATFORM`].
 const OWN_CLIENT: &str = "platform-admin-cli";
+
+/// The scopes of that service, always and only, in the words in which people are asked for them.
+pub const ADMIN_SCOPES: [(&str, &str); 2] = [
+    ("admin:read", "See everything that you may administer"),
+    ("admin:write", "Change everything that you may administer"),
+];
 
 /// Held while a plan is made and written: a second apply waits and then finds what the first one wrote.
 const LOCK: i64 = 0x6373_6170_706c_7900;
@@ -70,6 +81,8 @@ pub struct Mode {
     pub dry_run: bool,
     /// Delete what is in an organization that the files name and is itself named by none, but nothing of `platform`.
     pub prune: bool,
+    /// A service without a secret, or a user without a password, keeps the one there is.
+    pub keep_secrets: bool,
 }
 
 /// Why nothing was applied.
@@ -100,11 +113,35 @@ pub async fn apply_in(
     mode: Mode,
 ) -> Result<Vec<Change>, ApplyError> {
     if !mode.dry_run {
-        sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *conn).await?;
+        lock(conn).await?;
     }
-    let steps = plan::plan(conn, tools, file, mode.prune).await?;
+    let steps = plan::plan(conn, tools, file, mode).await?;
     if !mode.dry_run {
         write::write(conn, tools, &steps).await?;
     }
     Ok(steps.into_iter().map(|step| step.change).collect())
+}
+
+/// Waits until nobody else writes the directory; until the end of the caller's transaction, nobody does.
+pub async fn lock(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(conn).await?;
+    Ok(())
+}
+
+/// Deletes something of an organization, and tells it as a change. An organization goes with all that it owns: whether it
+/// owns anything is for the caller to ask, who holds the [`lock`].
+pub async fn delete_in(
+    conn: &mut PgConnection,
+    organization: &Organization,
+    subject: Subject,
+    name: &str,
+) -> Result<Change, sqlx::Error> {
+    write::delete_one(conn, organization.id, subject).await?;
+    Ok(Change {
+        organization_id: organization.id,
+        organization_slug: organization.slug.clone(),
+        subject,
+        name: name.to_owned(),
+        action: Action::Deleted,
+    })
 }

@@ -13,7 +13,7 @@ use super::change::{Action, Change, Field, Subject, fields_of_new, fields_that_d
 use super::file::{File, Organization, User, WithSecret};
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::stored::{self, Stored, StoredProvider, StoredService, StoredUser, StoredWebhook};
-use super::{ApplyError, PLATFORM, Tools};
+use super::{ApplyError, Mode, OWN_SERVICE, PLATFORM, Tools};
 
 /// One difference, and how it is done away with.
 pub(super) struct Step {
@@ -65,15 +65,17 @@ pub(super) async fn plan(
     conn: &mut PgConnection,
     tools: &Tools<'_>,
     file: &File,
-    prune: bool,
+    mode: Mode,
 ) -> Result<Vec<Step>, ApplyError> {
     let mut steps = Vec::new();
     for wanted in &file.organizations {
         // An incomplete file must not lock everybody out of the organization that administers the others.
-        let prune = prune && wanted.settings.slug != PLATFORM;
+        let prune = mode.prune && wanted.settings.slug != PLATFORM;
         let stored = stored::load(conn, wanted, prune).await?;
         let id = stored.as_ref().map_or_else(|| OrganizationId(tools.new_id()), |stored| stored.id);
-        let mut planning = Planning { tools, id, slug: &wanted.settings.slug, steps: &mut steps, lost: Vec::new() };
+        let slug = &wanted.settings.slug;
+        let keep_secrets = mode.keep_secrets;
+        let mut planning = Planning { tools, id, slug, keep_secrets, steps: &mut steps, lost: Vec::new() };
         planning.organization(stored.as_ref(), wanted);
         let none = Stored::none(id, wanted.settings.clone());
         let stored = stored.as_ref().unwrap_or(&none);
@@ -114,6 +116,8 @@ struct Planning<'a> {
     tools: &'a Tools<'a>,
     id: OrganizationId,
     slug: &'a str,
+    /// Whether a secret that isn't given stays.
+    keep_secrets: bool,
     steps: &'a mut Vec<Step>,
     /// Providers through which nobody will have signed in any more.
     lost: Vec<ProviderId>,
@@ -141,6 +145,7 @@ impl Planning<'_> {
         let new_client_id = stored.is_some_and(|stored| stored.settings.client_id != settings.client_id);
         let mut renewed = false;
         let (same, secret_mac) = match &wanted.secret {
+            None if self.keep_secrets => (true, Secret::Keep),
             None => (false, Secret::Remove),
             Some(secret) => {
                 let stored_id = stored.map_or(settings.client_id.as_str(), |stored| stored.settings.client_id.as_str());
@@ -156,8 +161,13 @@ impl Planning<'_> {
         let action = action(
             stored.map(|stored| fields_that_differ(&stored.settings, &settings)),
             || fields_of_new(&ServiceSettings::of(self.slug, settings.slug.clone()), &settings),
-            Field::of_secret("client_secret", stored_mac.is_some(), wanted.secret.is_some(), same)
-                .or_else(|| renewed.then(|| Field::of_renewed_secret("client_secret"))),
+            Field::of_secret(
+                "client_secret",
+                stored_mac.is_some(),
+                self.is_there(wanted.secret.as_ref(), stored_mac),
+                same,
+            )
+            .or_else(|| renewed.then(|| Field::of_renewed_secret("client_secret"))),
         );
         let work = Work::Service { id, settings, secret_mac, new_client_id };
         self.push(Subject::Service(id), wanted.settings.slug.clone(), action, work);
@@ -211,18 +221,19 @@ impl Planning<'_> {
         let id = stored.map_or_else(|| UserId(self.tools.new_id()), |stored| stored.id);
         let hash = stored.and_then(|stored| stored.password_hash.as_deref());
         let (same, password) = match (&wanted.password, hash) {
+            (None, _) if self.keep_secrets => (true, Secret::Keep),
             (None, _) => (false, Secret::Remove),
             (Some(given), Some(hash)) if self.tools.passwords.verify(given, Some(hash)).await => (true, Secret::Keep),
             (Some(given), _) => (false, Secret::Put(given.clone())),
         };
+        let has_password = self.is_there(wanted.password.as_ref(), hash);
         let linked = stored.is_some_and(|stored| stored.linked.iter().any(|provider| !self.lost.contains(provider)));
-        let status =
-            status(wanted.status, stored.map(|stored| stored.settings.status), wanted.password.is_some() || linked);
+        let status = status(wanted.status, stored.map(|stored| stored.settings.status), has_password || linked);
         let settings = UserSettings { status, ..wanted.settings.clone() };
         let action = action(
             stored.map(|stored| fields_that_differ(&stored.settings, &settings)),
             || fields_of_new(&UserSettings::of(settings.email.clone()), &settings),
-            Field::of_secret("password", hash.is_some(), wanted.password.is_some(), same),
+            Field::of_secret("password", hash.is_some(), has_password, same),
         );
         self.push(Subject::User(id), wanted.settings.email.clone(), action, Work::User { id, settings, password });
     }
@@ -253,6 +264,11 @@ impl Planning<'_> {
         Ok(())
     }
 
+    /// Whether there is to be a secret: one that is given, or one that stays.
+    fn is_there<T: ?Sized>(&self, given: Option<&SecretText>, stored: Option<&T>) -> bool {
+        given.is_some() || (self.keep_secrets && stored.is_some())
+    }
+
     fn prune_webhooks(&mut self, stored: &Stored, wanted: &Organization) {
         for StoredWebhook { webhook, settings } in &stored.webhooks {
             if wanted.webhooks.iter().all(|wanted| wanted.settings.url != settings.url) {
@@ -264,7 +280,9 @@ impl Planning<'_> {
 
     fn prune_services_and_providers(&mut self, stored: &Stored, wanted: &Organization) {
         for StoredService { id, settings, .. } in &stored.services {
-            if wanted.services.iter().all(|service| service.settings.slug != settings.slug) {
+            // Without its own command-line tool nobody could administer the organization any more.
+            let named = wanted.services.iter().any(|service| service.settings.slug == settings.slug);
+            if !named && settings.slug != OWN_SERVICE {
                 self.push(Subject::Service(*id), settings.slug.clone(), Action::Deleted, Work::DeleteService(*id));
             }
         }

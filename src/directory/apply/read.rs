@@ -12,6 +12,7 @@ use super::check::LONGEST;
 use super::fault::did_you_mean;
 use super::file::{Organization, Taken, User, WithSecret};
 use super::reader::{Document, Entry, Reader};
+use super::settings::administration;
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::{OWN_CLIENT, OWN_SERVICE, PLATFORM};
 
@@ -78,7 +79,11 @@ fn service(
     }
     let secret = reader.secret("client_secret", check::client_secret);
     set(&mut settings.device_login, reader.get("device_login", Ok));
-    scopes(&mut reader, &mut settings);
+    if settings.slug == OWN_SERVICE {
+        own_scopes(&mut reader, &mut settings);
+    } else {
+        scopes(&mut reader, &mut settings);
+    }
     set(&mut settings.code_lifetime, reader.get("code_lifetime", check::lifetime(60..=3600)));
     set(&mut settings.interval, reader.get("interval", check::interval));
     set(&mut settings.access_token_lifetime, reader.get("access_token_lifetime", check::lifetime(60..=86400)));
@@ -112,6 +117,24 @@ fn own_client(organization: &str, settings: &ServiceSettings) -> Result<(), Stri
         return Ok(());
     }
     Err(format!(" {OWN_CLIENT:?} is that of service {OWN_SERVICE:?} of organization {PLATFORM:?}, always and only"))
+}
+
+/// What Countersign's own command-line tool may be given means the same in each organization, and is asked for in the same
+/// words: whoever wrote other words could have an owner grant more than they read.
+fn own_scopes(reader: &mut Reader<'_>, settings: &mut ServiceSettings) {
+    let defaults = std::mem::take(&mut settings.default_scopes);
+    if reader.has("scopes") {
+        settings.scopes.clear();
+    }
+    let (plain, given) = (administration(), reader.has("default_scopes"));
+    scopes(reader, settings);
+    if !given {
+        settings.default_scopes = defaults;
+    }
+    let asked = |scope: &Scope| Scope { fresh_proof: FreshProof::default(), ..scope.clone() };
+    if settings.scopes.iter().map(asked).ne(plain) {
+        reader.fault("scopes", &format!(" are always those of the administration: leave them out of {OWN_SERVICE:?}"));
+    }
 }
 
 fn scopes(reader: &mut Reader<'_>, settings: &mut ServiceSettings) {

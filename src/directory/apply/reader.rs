@@ -45,15 +45,15 @@ impl<'a> Document<'a> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
             // Its Display would quote the line, and there may be a secret in it.
-            self.fault(error.span().map_or(0, |span| span.start), String::new(), error.message().to_owned());
+            self.fault(error.span().map_or(0, |span| span.start), String::new(), "", error.message().to_owned());
         }
         errors.is_empty().then(|| table.into_inner())
     }
 
     /// Notes a fault at a byte of the text.
-    pub(super) fn fault(&self, at: usize, place: String, message: String) {
+    pub(super) fn fault(&self, at: usize, place: String, key: &str, message: String) {
         let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
-        self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), line, place, message });
+        self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), line, place, key: key.to_owned(), message });
     }
 
     /// Everything that was found wrong, in the order of the lines.
@@ -204,7 +204,7 @@ impl<'a> Reader<'a> {
     /// Notes a fault of a key, at its line when it is there; `message` goes on after the key.
     pub(super) fn fault(&self, key: &str, message: &str) {
         let at = self.table.get(key).map_or(self.at, |value| value.span().start);
-        self.document.fault(at, self.place.clone(), format!("{key}{message}"));
+        self.document.fault(at, self.place.clone(), key, format!("{key}{message}"));
     }
 
     /// Notes every key that nobody asked for.
@@ -213,7 +213,8 @@ impl<'a> Reader<'a> {
             let name = key.get_ref().as_ref();
             if !self.asked.contains(&name) {
                 let hint = did_you_mean(name, self.asked.iter().copied());
-                self.document.fault(key.span().start, self.place.clone(), format!("unknown key {name:?}{hint}"));
+                let message = format!("unknown key {name:?}{hint}");
+                self.document.fault(key.span().start, self.place.clone(), name, message);
             }
         }
     }

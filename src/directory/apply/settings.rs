@@ -12,7 +12,7 @@ use crate::directory::service::{Dpop, Proximity, Refresh, Scope, Verification};
 use crate::directory::user::{Role, Status as UserStatus};
 use crate::directory::webhook::Event;
 
-use super::{OWN_SERVICE, PLATFORM};
+use super::{ADMIN_SCOPES, OWN_SERVICE};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -87,15 +87,16 @@ pub(super) struct ServiceSettings {
 impl ServiceSettings {
     /// Without any key but its slug.
     pub(super) fn of(organization: &str, slug: String) -> Self {
+        let own = slug == OWN_SERVICE;
         Self {
-            name: slug.clone(),
+            name: if own { OWN_NAME.to_owned() } else { slug.clone() },
             client_id: format!("{organization}-{slug}"),
             // Its makers vouch for Countersign's own.
-            verified: organization == PLATFORM && slug == OWN_SERVICE,
+            verified: own,
             slug,
-            device_login: false,
-            scopes: Vec::new(),
-            default_scopes: Vec::new(),
+            device_login: own,
+            scopes: if own { administration() } else { Vec::new() },
+            default_scopes: if own { vec![ADMIN_SCOPES[0].0.to_owned()] } else { Vec::new() },
             required_scopes: Vec::new(),
             code_lifetime: 15 * MINUTE,
             interval: 5,
@@ -151,6 +152,19 @@ impl Settings for ServiceSettings {
             ("resources", list(&self.resources)),
         ]
     }
+}
+
+/// What Countersign's own command-line tool is called.
+const OWN_NAME: &str = "Countersign administration";
+
+/// The scopes of Countersign's own command-line tool.
+pub(super) fn administration() -> Vec<Scope> {
+    let scope = |(name, text): (&str, &str)| Scope {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        fresh_proof: FreshProof::default(),
+    };
+    ADMIN_SCOPES.into_iter().map(scope).collect()
 }
 
 /// A scope's words, and what it asks for, as files write it.

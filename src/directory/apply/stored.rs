@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::directory::fresh_proof::FreshProof;
 use crate::directory::provider::{self, Provider};
 use crate::directory::service::Scope;
@@ -10,6 +12,7 @@ use crate::directory::{organization, word};
 use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId};
 use crate::postgres::PgConnection;
 
+use super::Select;
 use super::file::Organization;
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 
@@ -28,6 +31,7 @@ pub(super) struct StoredService {
     pub id: ServiceId,
     pub settings: ServiceSettings,
     pub secret_mac: Option<Vec<u8>>,
+    pub created_at: DateTime<Utc>,
 }
 
 pub(super) struct StoredProvider {
@@ -67,7 +71,7 @@ pub(super) async fn load(
     Ok(Some(Stored {
         id,
         settings: OrganizationSettings { slug: found.slug, name: found.name, status: found.status, mfa: found.mfa },
-        services: services(conn, id).await?,
+        services: services(conn, id, Select::default()).await?,
         providers: providers(conn, id).await?,
         users: users(conn, id, &emails, everybody).await?,
         webhooks: webhooks(conn, id).await?,
@@ -82,9 +86,22 @@ async fn webhooks(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
     Ok(webhooks.collect())
 }
 
-async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<StoredService>, sqlx::Error> {
-    let rows =
-        sqlx::query!("SELECT * FROM service WHERE organization_id = $1 ORDER BY slug", id.0).fetch_all(conn).await?;
+pub(super) async fn services(
+    conn: &mut PgConnection,
+    id: OrganizationId,
+    select: Select<'_>,
+) -> Result<Vec<StoredService>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT * FROM service
+         WHERE organization_id = $1 AND ($2::text IS NULL OR slug = $2) AND ($3::text IS NULL OR slug > $3)
+         ORDER BY slug LIMIT $4",
+        id.0,
+        select.only,
+        select.after,
+        select.most,
+    )
+    .fetch_all(conn)
+    .await?;
     rows.into_iter()
         .map(|row| {
             let settings = ServiceSettings {
@@ -116,7 +133,12 @@ async fn services(conn: &mut PgConnection, id: OrganizationId) -> Result<Vec<Sto
                 dpop: word(&row.dpop)?,
                 resources: row.resources,
             };
-            Ok(StoredService { id: row.id.into(), settings, secret_mac: row.client_secret_mac })
+            Ok(StoredService {
+                id: row.id.into(),
+                settings,
+                secret_mac: row.client_secret_mac,
+                created_at: row.created_at,
+            })
         })
         .collect()
 }

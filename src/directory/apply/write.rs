@@ -16,7 +16,7 @@ use crate::secrets::{Sealed, SecretText};
 
 use super::plan::{Secret, Step, Work};
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
-use super::{ApplyError, Tools};
+use super::{ApplyError, OWN_SERVICE, Subject, Tools};
 
 /// Executes every step.
 pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[Step]) -> Result<(), ApplyError> {
@@ -42,6 +42,9 @@ pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[S
         }
     }
     for step in steps {
+        if let Work::Organization(id, _) = step.work {
+            add_own_service(conn, tools, id).await?;
+        }
         if let Work::DeleteProvider(_) | Work::Provider { unlink: true, .. } = step.work {
             invite_who_cannot_sign_in(conn, step.change.organization_id).await?;
         }
@@ -54,6 +57,47 @@ async fn hash(tools: &Tools<'_>, work: &Work) -> Result<Option<String>, ApplyErr
     let Work::User { password: Secret::Put(password), .. } = work else { return Ok(None) };
     let hash = tools.passwords.hash(password).await;
     if hash.is_empty() { Err(ApplyError::NotHashed) } else { Ok(Some(hash)) }
+}
+
+/// Each organization is administered with a service of its own, from its first moment, whether a file names it or not.
+/// Where somebody else has its client id there is none until a file gives it another.
+async fn add_own_service(conn: &mut PgConnection, tools: &Tools<'_>, id: OrganizationId) -> Result<(), sqlx::Error> {
+    let slug = sqlx::query_scalar!(
+        "SELECT slug FROM organization o WHERE id = $1
+           AND NOT EXISTS (SELECT FROM service WHERE organization_id = o.id AND slug = $2)
+           AND NOT EXISTS (SELECT FROM service WHERE client_id = o.slug || '-' || $2)",
+        id.0,
+        OWN_SERVICE,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(slug) = slug else { return Ok(()) };
+    let settings = ServiceSettings::of(&slug, OWN_SERVICE.to_owned());
+    let writing = Writing { conn, tools, organization: id };
+    writing.service(ServiceId(tools.new_id()), &settings, &Secret::Remove).await
+}
+
+/// Deletes one thing by itself; whoever lost the only way in by that is invited anew.
+pub(super) async fn delete_one(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    subject: Subject,
+) -> Result<(), sqlx::Error> {
+    let work = match subject {
+        Subject::Organization => {
+            sqlx::query!("DELETE FROM organization WHERE id = $1", organization.0).execute(conn).await?;
+            return Ok(());
+        }
+        Subject::Service(id) => Work::DeleteService(id),
+        Subject::Provider(id) => Work::DeleteProvider(id),
+        Subject::User(id) => Work::DeleteUser(id),
+        Subject::Webhook(id) => Work::DeleteWebhook(id),
+    };
+    delete(conn, &work).await?;
+    if let Work::DeleteProvider(_) = work {
+        invite_who_cannot_sign_in(conn, organization).await?;
+    }
+    Ok(())
 }
 
 async fn delete(conn: &mut PgConnection, work: &Work) -> Result<(), sqlx::Error> {

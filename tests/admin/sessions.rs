@@ -1,0 +1,43 @@
+//! Sessions, and device logins in progress.
+
+use axum::http::{Method, StatusCode};
+
+use super::{Admin, app, problem, request, token_of};
+use crate::support::Device;
+
+#[tokio::test]
+async fn an_administrator_ends_a_session_and_the_audit_says_who() {
+    let app = app().await;
+    let admin = Admin::log_in(&app, "admin@acme.example").await;
+    let token = token_of(&app, "member@acme.example", "cli", "read openid").await;
+    let userinfo = async || app.send(request(Method::GET, "/auth/userinfo", Some(&token), None, None)).await.status;
+    assert_eq!(userinfo().await, StatusCode::OK);
+    let id = admin.id_of("member@acme.example").await;
+    let listed = admin.get(&format!("/api/v1/organizations/acme/sessions?user={id}")).await.json();
+    let session = listed["items"][0]["id"].as_str().unwrap();
+    assert_eq!(listed["items"][0]["service"], "cli");
+    let path = format!("/api/v1/organizations/acme/sessions/{session}");
+    assert_eq!(admin.send(Method::DELETE, &path, None, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(userinfo().await, StatusCode::UNAUTHORIZED);
+    let again = admin.send(Method::DELETE, &path, None, None).await;
+    assert_eq!((again.status, problem(&again)), (StatusCode::NOT_FOUND, "not-found".into()));
+    let event = app.events().await.into_iter().find(|event| event.kind == "revoked").unwrap();
+    assert_eq!(event.detail["by"]["user"], admin.id_of("admin@acme.example").await.as_str());
+}
+
+#[tokio::test]
+async fn logins_in_progress_are_listed_without_codes_and_denied() {
+    let app = app().await;
+    let admin = Admin::log_in(&app, "admin@acme.example").await;
+    let device = Device::ask_as(&app, "acme-cli", "read").await;
+    Device::ask_as(&app, "other-cli", "read").await;
+    let listed = admin.get("/api/v1/organizations/acme/grants").await;
+    assert!(!listed.body.contains(&device.user_code) && !listed.body.contains(&device.device_code));
+    let items = listed.json()["items"].as_array().unwrap().clone();
+    assert_eq!((items.len(), items[0]["state"].as_str()), (1, Some("pending")), "{}", listed.body);
+    let path = format!("/api/v1/organizations/acme/grants/{}/deny", items[0]["id"].as_str().unwrap());
+    assert_eq!(admin.act(&path).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(device.poll_held().await.error(), "access_denied");
+    assert_eq!(admin.act(&path).await.status, StatusCode::NOT_FOUND);
+    assert!(admin.get("/api/v1/organizations/acme/grants").await.json()["items"].as_array().unwrap().is_empty());
+}
