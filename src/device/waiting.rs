@@ -11,7 +11,7 @@
 //! 3. When the connection that listens was lost, what is held may be decided without anybody here knowing. Until the node hears
 //!    again, and once after that, all of it is compared with the database ([`keep`]).
 //!
-//! What is held leaves with its expiry. A grant takes about 100 bytes.
+//! What is held leaves with its expiry. A grant takes about 100 bytes, and as many again for its pace (`docs/performance.md`).
 
 mod keep;
 
