@@ -1,13 +1,16 @@
 //! The command line: one file per command.
 
+mod admin;
 pub mod apply;
 mod audit;
+mod completions;
 mod dev;
 mod environment;
 mod kept;
 mod keys;
 mod login;
 mod logout;
+mod man;
 mod open_files;
 mod opening;
 mod reset_mfa;
@@ -44,6 +47,13 @@ enum Command {
     Whoami(whoami::WhoamiArgs),
     Status(status::StatusArgs),
     Logout(logout::LogoutArgs),
+    Org(admin::OrgArgs),
+    Service(admin::ServiceArgs),
+    User(admin::UserArgs),
+    Session(admin::SessionArgs),
+    Grant(admin::GrantArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the command to its end and says how it ended.
@@ -66,6 +76,13 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Whoami(args) => Ok(whoami::run(args).await),
             Command::Status(args) => Ok(status::run(args).await),
             Command::Logout(args) => Ok(logout::run(args).await),
+            Command::Org(args) => Ok(admin::org(args).await),
+            Command::Service(args) => Ok(admin::service(args).await),
+            Command::User(args) => Ok(admin::user(args).await),
+            Command::Session(args) => Ok(admin::session(args).await),
+            Command::Grant(args) => Ok(admin::grant(args).await),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         };
         // With its causes, on as few lines as they have.
         outcome.unwrap_or_else(|error| fail(&format!("countersign: {error:#}")))

@@ -33,8 +33,10 @@ pub struct Args {
 
 /// A moment as people write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
+pub enum Moment {
+    /// Then.
     At(DateTime<Utc>),
+    /// So long before now.
     Ago(TimeDelta),
 }
 
@@ -51,7 +53,8 @@ impl std::str::FromStr for Moment {
 }
 
 impl Moment {
-    fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
+    /// When that is.
+    pub fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::At(at) => at,
             Self::Ago(span) => now.checked_sub_signed(span).unwrap_or(DateTime::UNIX_EPOCH),
