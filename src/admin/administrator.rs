@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, header};
 use serde_json::{Value, json};
 
 use crate::audit::{Event, Kind};
-use crate::directory::apply::OWN_SERVICE;
+use crate::directory::apply::{ADMIN_SCOPES, OWN_SERVICE};
 use crate::directory::organization;
 use crate::directory::service::{self, Dpop, Service};
 use crate::directory::user::{self, Role};
@@ -75,7 +75,7 @@ impl FromRequestParts<Administration> for Administrator {
         let session = standing.filter(|standing| standing.ended_because.is_none()).ok_or_else(over)?.session;
         let service = service::by_id(&mut conn, session.service_id).await?.ok_or_else(over)?;
         // One that was made for an API of the organization's own is not for this one (RFC 9068 §4).
-        if service.slug != OWN_SERVICE || claims.aud != Audience::One(service.client_id.clone()) {
+        if !administers(&service) || claims.aud != Audience::One(service.client_id.clone()) {
             return Err(over());
         }
         prove(&mut conn, installation, parts, &claims, &sent, &service).await?;
@@ -102,6 +102,13 @@ impl FromRequestParts<Administration> for Administrator {
             precondition: precondition.map(str::to_owned),
         })
     }
+}
+
+/// Whether people are asked for this service's scopes in the words that say what they are worth here. A service that had the
+/// name before organizations got their own may ask for less, and be given it by an owner who read no more.
+fn administers(service: &Service) -> bool {
+    let words = service.scopes.iter().map(|scope| (&*scope.name, &*scope.text));
+    service.slug == OWN_SERVICE && words.eq(ADMIN_SCOPES)
 }
 
 /// Whether the sender holds the key to which the token is bound (RFC 9449 §7.1).

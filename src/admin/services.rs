@@ -100,6 +100,8 @@ async fn create(
         };
     }
     may_change(&who, &slug)?;
+    let client_id = members.0.get("client_id").and_then(Value::as_str);
+    keep_own_names(&organization, &slug, client_id.unwrap_or(&format!("{}-{slug}", organization.slug)))?;
     let drawn = (confidential == Some(true) && given.is_none()).then(|| draw(&who));
     let file = said(&organization, &members.0, given.as_ref().or(drawn.as_ref()))?;
     who.write(&mut tx, &file).await?;
@@ -162,6 +164,9 @@ async fn update(
     let merged = members.merged_into(found.members.clone());
     if merged.get("slug") != found.members.get("slug") {
         return Err(Problem::invalid_field("slug", "a slug never changes"));
+    }
+    if let Some(client_id) = merged.get("client_id").filter(|id| Some(*id) != found.members.get("client_id")) {
+        keep_own_names(&organization, &found.slug, client_id.as_str().unwrap_or_default())?;
     }
     if found.confidential && secret.is_none() && merged.get("client_id") != found.members.get("client_id") {
         return Err(Problem::invalid_field(
@@ -232,6 +237,17 @@ async fn rotate_secret(
 /// By the service of its own, owners say how people get hold of the organization.
 fn may_change(who: &Administrator, slug: &str) -> Result<(), Problem> {
     if slug == OWN_SERVICE { who.reach.as_owner() } else { Ok(()) }
+}
+
+/// An organization that is yet to be made will want `{its slug}-admin-cli`, and nobody of another may have taken it.
+fn keep_own_names(organization: &Organization, slug: &str, client_id: &str) -> Result<(), Problem> {
+    let own = format!("{}-{OWN_SERVICE}", organization.slug);
+    let of_some_organization = client_id.strip_suffix(OWN_SERVICE).is_some_and(|start| start.ends_with('-'));
+    if of_some_organization && (slug != OWN_SERVICE || client_id != own) {
+        let words = format!("names that end in -{OWN_SERVICE} are those of organizations' own services");
+        return Err(Problem::invalid_field("client_id", words));
+    }
+    Ok(())
 }
 
 /// 256 bits.

@@ -140,7 +140,7 @@ async fn list(
     summary = "Invite somebody: they are let in with this address, or with the password",
     params(("organization" = String, Path, description = "Its slug")),
     request_body = Said,
-    responses((status = 201, description = "They are invited", body = Shown), (status = 200, description = "They were, just so", body = Shown), refusals::OfDeed)
+    responses((status = 201, description = "They are invited", body = Shown), (status = 200, description = "They were, just so; never with a password", body = Shown), refusals::OfDeed)
 )]
 async fn invite(
     State(api): State<Administration>,
@@ -158,16 +158,17 @@ async fn invite(
     // Read by the same rules: what it says is an address and a role.
     let email = members.0.get("email").and_then(Value::as_str).unwrap_or_default();
     who.reach.over(role_of(&members.0)?.unwrap_or(Role::Member))?;
-    if let Some(there) = people::find(&mut tx, organization.id, Which::Email(email)).await?.pop() {
+    if let Some(there) = who_has(&mut tx, &organization, email).await? {
         who.reach.over(there.role)?;
-        return if who.is_so(&mut tx, &file).await? {
+        // Whether a password is theirs is asked at the sign-in page alone, where tries are counted.
+        return if password.is_none() && who.is_so(&mut tx, &file).await? {
             Ok(answer::shown(StatusCode::OK, &Shown::of(&organization, &there)))
         } else {
             Err(Problem::conflict("There is a user with this address, and it is another one than this says."))
         };
     }
     who.write(&mut tx, &file).await?;
-    let made = people::find(&mut tx, organization.id, Which::Email(email)).await?.pop().ok_or_else(Problem::fault)?;
+    let made = who_has(&mut tx, &organization, email).await?.ok_or_else(Problem::fault)?;
     tx.commit().await?;
     Ok(answer::shown(StatusCode::CREATED, &Shown::of(&organization, &made)))
 }
@@ -259,6 +260,21 @@ async fn delete(
     who.delete(&mut tx, &organization, Subject::User(person.id), &name).await?;
     tx.commit().await?;
     Ok(answer::done())
+}
+
+/// Who has this address, in whatever case: as `apply` folds it, which would change them, or as the database does.
+async fn who_has(
+    conn: &mut PgConnection,
+    organization: &Organization,
+    email: &str,
+) -> Result<Option<Person>, sqlx::Error> {
+    let folded = email.to_lowercase();
+    for spelling in [&*folded, email] {
+        if let Some(person) = people::find(conn, organization.id, Which::Email(spelling)).await?.pop() {
+            return Ok(Some(person));
+        }
+    }
+    Ok(None)
 }
 
 async fn find(

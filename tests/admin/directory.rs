@@ -157,7 +157,8 @@ async fn the_service_that_administers_keeps_its_words_and_stays() {
     let (owner, admin) =
         (Admin::log_in(&app, "owner@acme.example").await, Admin::log_in(&app, "admin@acme.example").await);
     let path = format!("{SERVICES}/admin-cli");
-    let words = json!({ "scopes": [{ "name": "admin:write", "text": "See your name" }] });
+    let read = json!({ "name": "admin:read", "text": "See everything that you may administer" });
+    let words = json!({ "scopes": [read, { "name": "admin:write", "text": "See your name" }] });
     assert_eq!(fields(&owner.patch(&path, "*", words).await), ["scopes"]);
     let refused = admin.patch(&path, "*", json!({ "name": "Mine" })).await;
     assert_eq!((refused.status, problem(&refused)), (StatusCode::FORBIDDEN, "forbidden".into()));
@@ -184,4 +185,48 @@ async fn lists_come_in_pages() {
     for (query, field) in [("limit=0", "limit"), ("limit=201", "limit"), ("after=%00", "after"), ("page=2", "page")] {
         assert_eq!(fields(&owner.get(&format!("{SERVICES}?{query}")).await), [field]);
     }
+}
+
+#[tokio::test]
+async fn nobody_takes_the_name_by_which_another_organization_will_be_administered() {
+    let app = app().await;
+    let owner = Admin::log_in(&app, "owner@acme.example").await;
+    for body in [json!({ "slug": "x", "client_id": "later-admin-cli" }), json!({ "slug": "later-admin-cli" })] {
+        assert_eq!(fields(&owner.post(SERVICES, body).await), ["client_id"]);
+    }
+    for path in [format!("{SERVICES}/spare"), format!("{SERVICES}/admin-cli")] {
+        assert_eq!(fields(&owner.patch(&path, "*", json!({ "client_id": "later-admin-cli" })).await), ["client_id"]);
+    }
+    let platform = Admin::log_in(&app, "owner@platform.example").await;
+    platform.post("/api/v1/organizations", json!({ "slug": "later" })).await;
+    let services = platform.get("/api/v1/organizations/later/services").await.json();
+    assert_eq!(services["items"][0]["client_id"], "later-admin-cli");
+}
+
+#[tokio::test]
+async fn what_is_written_in_a_suspended_organization_leaves_it_suspended() {
+    let app = app().await;
+    let platform = Admin::log_in(&app, "owner@platform.example").await;
+    platform.act("/api/v1/organizations/acme/suspend").await;
+    assert_eq!(platform.post(SERVICES, json!({ "slug": "tool" })).await.status, StatusCode::CREATED);
+    let renamed = platform.patch("/api/v1/organizations/acme", "*", json!({ "name": "Acme" })).await;
+    assert_eq!((renamed.text("name"), renamed.text("status")), ("Acme".into(), "suspended".into()));
+    let activated = platform.patch("/api/v1/organizations/acme", "*", json!({ "status": "active" })).await;
+    assert_eq!(fields(&activated), ["status"]);
+}
+
+#[tokio::test]
+async fn of_two_who_change_the_same_version_one_is_told_that_it_is_stale() {
+    let app = app().await;
+    let (owner, admin) =
+        (Admin::log_in(&app, "owner@acme.example").await, Admin::log_in(&app, "admin@acme.example").await);
+    let path = format!("{SERVICES}/spare");
+    let tag = owner.get(&path).await.header("etag").unwrap().to_owned();
+    let (one, other) = tokio::join!(
+        owner.patch(&path, &tag, json!({ "interval": 10 })),
+        admin.patch(&path, &tag, json!({ "interval": 20 })),
+    );
+    let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412]);
 }

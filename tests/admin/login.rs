@@ -104,3 +104,30 @@ async fn reading_needs_one_scope_and_changing_the_other() {
     assert_eq!((refused.status, problem(&refused)), (StatusCode::FORBIDDEN, "insufficient-scope".into()));
     assert!(refused.header("www-authenticate").unwrap().contains("scope=\"admin:write\""));
 }
+
+#[tokio::test]
+async fn scopes_that_were_asked_for_in_other_words_administer_nothing() {
+    let app = app().await;
+    // As a service may have been that had the name before organizations were given theirs.
+    app.execute(
+        r#"UPDATE service SET scopes = '[["admin:read", "See your name"], ["admin:write", "See your name"]]'
+           WHERE client_id = 'acme-admin-cli'"#,
+    )
+    .await;
+    let token = token_of(&app, "owner@acme.example", "admin-cli", "admin:read admin:write").await;
+    let answer = app.send(request(Method::GET, "/api/v1/organizations", Some(&token), None, None)).await;
+    assert_eq!((answer.status, problem(&answer)), (StatusCode::UNAUTHORIZED, "invalid-token".into()));
+}
+
+#[tokio::test]
+async fn another_service_with_scopes_of_the_same_names_administers_nothing() {
+    let app = app().await;
+    let admin = Admin::log_in(&app, "admin@acme.example").await;
+    let scopes = json!([{ "name": "admin:read", "text": "Run" }, { "name": "admin:write", "text": "Walk" }]);
+    let body = json!({ "slug": "bait", "device_login": true, "scopes": scopes, "resources": ["urn:acme-admin-cli"] });
+    let made = admin.post("/api/v1/organizations/acme/services", body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let token = token_of(&app, "owner@acme.example", "bait", "admin:read admin:write").await;
+    let answer = app.send(request(Method::GET, "/api/v1/organizations", Some(&token), None, None)).await;
+    assert_eq!((answer.status, problem(&answer)), (StatusCode::UNAUTHORIZED, "invalid-token".into()));
+}

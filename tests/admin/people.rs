@@ -94,3 +94,28 @@ async fn a_locked_user_is_signed_out_and_an_unlocked_one_is_as_before() {
     assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.body);
     assert_eq!(admin.get(&format!("{USERS}/{id}")).await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn an_invitation_neither_changes_who_is_there_nor_tells_whether_a_password_is_theirs() {
+    let app = app().await;
+    let admin = Admin::log_in(&app, "admin@acme.example").await;
+    // The database folds ASCII only; what is written is folded as Unicode says.
+    app.execute("UPDATE app_user SET email = 'öwner@acme.example' WHERE email = 'owner@acme.example'").await;
+    for role in ["member", "admin"] {
+        let body = json!({ "email": "ÖWNER@acme.example", "role": role, "password": "quite another password" });
+        let refused = admin.post(USERS, body).await;
+        assert_eq!((refused.status, problem(&refused)), (StatusCode::FORBIDDEN, "forbidden".into()));
+    }
+    let role: String = sqlx::query_scalar("SELECT role FROM app_user WHERE email = 'öwner@acme.example'")
+        .fetch_one(&app.installation.pool)
+        .await
+        .unwrap();
+    assert_eq!(role, "owner");
+    let mut answers = Vec::new();
+    for password in [ADA_PASSWORD, "quite another password"] {
+        let answer = admin.post(USERS, json!({ "email": "target@acme.example", "password": password })).await;
+        answers.push((answer.status, answer.body));
+    }
+    assert_eq!(answers[0].0, StatusCode::CONFLICT);
+    assert_eq!(answers[0], answers[1]);
+}
