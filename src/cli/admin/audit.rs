@@ -23,7 +23,7 @@ const COLUMNS: [Column; 5] = [
     column("KIND", |item| member(item, "kind")),
     column("USER", |item| member(item, "user_id")),
     column("FROM", |item| member(item, "ip")),
-    column("DETAIL", |item| detail(item)),
+    column("DETAIL", detail),
 ];
 
 /// List what happened in an organization, the newest first, by its administration API

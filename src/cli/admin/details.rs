@@ -16,7 +16,8 @@ pub fn of(thing: &Value, first: &[&str]) -> String {
     let line = |name: &&str| {
         let text = members.get(*name).map(value).unwrap_or_default();
         let lines = text.replace('\n', &format!("\n{:width$}  ", ""));
-        format!("{}\n", format!("{:width$}  {lines}", printable(name)).trim_end())
+        let line = format!("{:width$}  {lines}", printable(name));
+        line.trim_end().to_owned() + "\n"
     };
     names.iter().map(line).collect()
 }

@@ -180,8 +180,13 @@ impl fmt::Display for Failure {
                 )
             }
             // Their words end in the command that logs in again.
-            Self::Session { error: error @ (SessionError::SignedOut { .. } | SessionError::Expired { .. }), again }
-            | Self::Session { error: error @ SessionError::NotLoggedIn { .. }, again } => write!(f, "{error}{again}"),
+            Self::Session {
+                error:
+                    error @ (SessionError::SignedOut { .. }
+                    | SessionError::Expired { .. }
+                    | SessionError::NotLoggedIn { .. }),
+                again,
+            } => write!(f, "{error}{again}"),
             Self::Session { error: SessionError::Server(LoginError::NotUnderstood { address, reason }), .. } => {
                 write!(f, "{address} has no administration API that this program understands: {reason}.")
             }

@@ -1,7 +1,7 @@
 //! What is given on the command line besides names: values of any kind, and secrets, which never stand there.
 
 use std::io::{self, IsTerminal as _, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -73,7 +73,7 @@ pub fn scope(text: &str) -> Result<Value, String> {
 
 /// A secret out of a file, without the line break at its end; `-` is standard input, typed unseen where that is a terminal.
 async fn secret(file: &Path, name: &str) -> Result<SecretText, Failure> {
-    let typed = file == PathBuf::from("-");
+    let typed = file.as_os_str() == "-";
     if typed && io::stdin().is_terminal() {
         return question::secret(&name.replace('_', " ")).await;
     }

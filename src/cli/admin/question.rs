@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::cli::stopping::asked_to_stop;
+use crate::cli::stopping::end_of;
 use crate::secrets::SecretText;
 
 use super::failure::Failure;
@@ -31,6 +31,8 @@ pub async fn secret(what: &str) -> Result<SecretText, Failure> {
 
 /// A line, or Ctrl-C, whichever comes first.
 async fn ask(question: &str) -> Result<String, Failure> {
+    // Before the question: who answers it with Ctrl-C at once is heard.
+    let stop = end_of(None);
     let mut err = io::stderr();
     drop(err.write_all(question.as_bytes()).and_then(|()| err.flush()));
     let read = tokio::task::spawn_blocking(|| {
@@ -42,7 +44,7 @@ async fn ask(question: &str) -> Result<String, Failure> {
             let line = line.map_err(io::Error::other).and_then(|line| line);
             line.map_err(|error| Failure::Io("Can't read the answer".to_owned(), error))
         }
-        () = asked_to_stop() => {
+        _ = stop => {
             drop(writeln!(io::stderr()));
             Err(Failure::Interrupted)
         }

@@ -88,8 +88,7 @@ impl Action {
                 desk.show(&Reply { status: 200, body: found, ..Reply::default() }, &FIRST, false)
             }
             Self::Revoke { id } => {
-                let reply = desk.ask(&about(&id), "DELETE", &[ALL, &organization, "sessions", &id], None).await?;
-                drop(reply);
+                desk.ask(&about(&id), "DELETE", &[ALL, &organization, "sessions", &id], None).await?;
                 desk.done(&format!("Signed out: {}.", about(&id)));
                 Ok(())
             }

@@ -1,5 +1,6 @@
 //! Administration from a terminal: the program itself, against a server on a real socket.
 
+mod beyond;
 mod failures;
 mod people;
 mod platform;
@@ -99,7 +100,11 @@ fn steady(text: &str) -> String {
     let line = |line: &str| {
         let line = line.split(' ').map(word).collect::<Vec<_>>().join(" ");
         match line.split_once(" UTC") {
-            Some((before, after)) => format!("{}TIME{after}", &before[..before.len() - 16]),
+            // `2026-03-01 14:05` is before it.
+            Some((before, after)) => {
+                let kept = before.chars().count() - 16;
+                format!("{}TIME{after}", before.chars().take(kept).collect::<String>())
+            }
             None => line,
         }
     };

@@ -115,8 +115,10 @@ async fn who_was_overtaken_is_told_so_and_what_to_do() {
 async fn lists_go_over_all_pages_and_as_far_as_is_wanted() {
     let app = app().await;
     let owner = Person::logged_in(&app, "owner@acme.example").await;
-    let people: String =
-        (0..230).map(|number| format!("[[organization.user]]\nemail = \"crowd-{number}@acme.example\"\n")).collect();
+    let people: String = (0..230)
+        .map(|number| format!("[[organization.user]]\nemail = \"crowd-{number}@acme.example\"\n"))
+        .collect::<Vec<_>>()
+        .concat();
     app.apply(&format!("[[organization]]\nslug = \"acme\"\nmfa = \"off\"\n{people}")).await;
     let all = owner.reads(&["user", "list"]).await;
     assert_eq!((all["items"].as_array().unwrap().len(), &all["next"]), (234, &serde_json::Value::Null));

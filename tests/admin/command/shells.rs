@@ -11,7 +11,8 @@ use crate::flows::commands::run;
 #[tokio::test]
 async fn completions_are_what_their_shells_read() {
     let home = tempfile::tempdir().unwrap();
-    for (shell, check) in [("bash", &["bash", "-n"][..]), ("zsh", &["zsh", "-n"]), ("fish", &["fish", "--no-execute"])]
+    for (shell, check) in
+        [("bash", &["bash", "-n"][..]), ("zsh", &["zsh", "-n"][..]), ("fish", &["fish", "--no-execute"][..])]
     {
         let (code, script, err) = run(&mut command(home.path(), &["completions", shell])).await;
         assert_eq!((code, err.as_str()), (0, ""), "{shell}");
