@@ -7,12 +7,9 @@ use anyhow::bail;
 use chrono::SecondsFormat;
 
 use crate::audit::{Event, Kind};
-use crate::client::Issuer;
 use crate::installation::Installation;
 use crate::session::signing_keys::life;
 
-use super::admin;
-use super::kept::StoreArgs;
 use super::opening::Where;
 
 /// List, rotate and retire the keys that sign tokens
@@ -25,12 +22,6 @@ pub struct Args {
     action: Action,
     #[command(flatten)]
     installation: Where,
-    /// By the administration API of this server, after countersign login URL --admin, instead of an installation on this
-    /// machine
-    #[arg(long, value_name = "URL", global = true)]
-    server: Option<Issuer>,
-    #[command(flatten)]
-    store: StoreArgs,
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -56,16 +47,6 @@ enum Action {
 
 /// Looks or acts.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(server) = args.server {
-        let (json, keys) = match args.action {
-            Action::List { json } => (json, admin::Keys::List),
-            Action::Rotate { now: true } => bail!("--now is for an installation on this machine: leave --server out"),
-            Action::Rotate { now: false } => (false, admin::Keys::Rotate),
-            Action::Retire { kid } => (false, admin::Keys::Retire(kid)),
-        };
-        let common = admin::Common { server: Some(server), json, store: args.store };
-        return Ok(admin::keys(common, keys).await);
-    }
     let opened = args.installation.open().await?;
     let outcome = act(&opened.installation, args.action).await;
     opened.close().await?;

@@ -6,14 +6,12 @@
 //! 4. [`table`] and [`details`]: for people; with `--json` what the API said stands on standard output as it is.
 //! 5. [`failure`]: what went wrong, in words that say what to do, and the exit code.
 
-mod audit;
 mod choice;
 mod desk;
 mod details;
 mod failure;
 mod given;
 mod grant;
-mod keys;
 mod org;
 mod question;
 mod ready;
@@ -23,10 +21,7 @@ mod session;
 mod table;
 mod user;
 
-pub use audit::{AuditArgs, run as audit};
-pub use choice::Common;
 pub use grant::{GrantArgs, run as grant};
-pub use keys::{Keys, run as keys};
 pub use org::{OrgArgs, run as org};
 pub use service::{ServiceArgs, run as service};
 pub use session::{SessionArgs, run as session};

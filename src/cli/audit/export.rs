@@ -33,10 +33,8 @@ pub struct Args {
 
 /// A moment as people write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Then.
+enum Moment {
     At(DateTime<Utc>),
-    /// So long before now.
     Ago(TimeDelta),
 }
 
@@ -53,8 +51,7 @@ impl std::str::FromStr for Moment {
 }
 
 impl Moment {
-    /// When that is.
-    pub fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
+    fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::At(at) => at,
             Self::Ago(span) => now.checked_sub_signed(span).unwrap_or(DateTime::UNIX_EPOCH),

@@ -3,8 +3,6 @@
 mod export;
 mod verify;
 
-pub use export::Moment;
-
 use std::collections::HashMap;
 use std::process::ExitCode;
 
@@ -12,7 +10,6 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use crate::cli::admin;
 use crate::directory::organization;
 use crate::ids::OrganizationId;
 use crate::postgres::PgConnection;
@@ -20,9 +17,7 @@ use crate::postgres::PgConnection;
 /// How long an event may be without a link. Far above the second that it takes while a server runs.
 const LATE: TimeDelta = TimeDelta::minutes(1);
 
-/// List, verify and export the audit
-///
-/// list asks the administration API; the others read the database of an installation on this machine.
+/// Verify and export the audit
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -31,8 +26,6 @@ pub struct Args {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Action {
-    // Boxed: it has by far the most to say.
-    List(Box<admin::AuditArgs>),
     Verify(verify::Args),
     Export(export::Args),
 }
@@ -40,7 +33,6 @@ enum Action {
 /// Does either.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::List(args) => Ok(admin::audit(*args).await),
         Action::Verify(args) => verify::run(args).await,
         Action::Export(args) => export::run(args).await,
     }

@@ -1,6 +1,5 @@
 //! Administration from a terminal: the program itself, against a server on a real socket.
 
-mod beyond;
 mod failures;
 mod people;
 mod platform;
