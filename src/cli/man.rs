@@ -22,17 +22,14 @@ pub struct ManArgs {
 
 /// Prints or writes them.
 pub fn run(args: &ManArgs) -> anyhow::Result<ExitCode> {
-    match &args.directory {
-        Some(directory) => {
-            let place = || format!("manual pages can't be written to {}", directory.display());
-            fs::create_dir_all(directory).with_context(place)?;
-            clap_mangen::generate_to(Cli::command(), directory).with_context(place)?;
-        }
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            io::stdout().write_all(&page)?;
-        }
+    if let Some(directory) = &args.directory {
+        let place = || format!("manual pages can't be written to {}", directory.display());
+        fs::create_dir_all(directory).with_context(place)?;
+        clap_mangen::generate_to(Cli::command(), directory).with_context(place)?;
+    } else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+        io::stdout().write_all(&page)?;
     }
     Ok(ExitCode::SUCCESS)
 }

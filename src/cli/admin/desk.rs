@@ -159,7 +159,7 @@ impl Desk {
             say("There are none.");
             return Ok(());
         }
-        self.print(&table::of_process(&listed.items, columns))?;
+        print(&table::of_process(&listed.items, columns))?;
         if listed.next.is_string() {
             say(&format!("These are the first {}; there are more.", listed.items.len()));
         }
@@ -169,13 +169,13 @@ impl Desk {
     /// Shows one thing: its version alone when that is asked.
     pub fn show(&self, reply: &Reply, first: &[&str], only_etag: bool) -> Result<(), Failure> {
         if only_etag {
-            return self.print(&format!("{}\n", reply.etag.as_deref().unwrap_or_default()));
+            return print(&format!("{}\n", reply.etag.as_deref().unwrap_or_default()));
         }
         if self.json {
             print_json(&reply.body);
             return Ok(());
         }
-        self.print(&details::of(&reply.body, first))
+        print(&details::of(&reply.body, first))
     }
 
     /// Says what was done: a person in words, a script by what was answered.
@@ -184,7 +184,7 @@ impl Desk {
             print_json(&reply.body);
             return Ok(());
         }
-        self.print(&format!("{words}\n"))
+        print(&format!("{words}\n"))
     }
 
     /// Says to people what was done where the API answers nothing.
@@ -199,17 +199,6 @@ impl Desk {
         self.json
     }
 
-    /// Writes text as it is.
-    pub fn print(&self, text: &str) -> Result<(), Failure> {
-        match io::stdout().write_all(text.as_bytes()) {
-            // Whoever has closed the pipe has seen enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::Io("Can't write to the output".to_owned(), error))
-            }
-            _ => Ok(()),
-        }
-    }
-
     async fn call(&mut self, about: &Thing, path: &[&str], call: Call<'_>) -> Result<Reply, Failure> {
         let path = [&ROOT, path].concat();
         let reply = self.api.ask(&Call { path: &path, ..call }).await;
@@ -219,6 +208,17 @@ impl Desk {
         } else {
             Err(Failure::refused(about, reply, self.api.login()))
         }
+    }
+}
+
+/// Writes text as it is.
+pub fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever has closed the pipe has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Io("Can't write to the output".to_owned(), error))
+        }
+        _ => Ok(()),
     }
 }
 

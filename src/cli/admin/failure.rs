@@ -75,7 +75,7 @@ pub enum Failure {
         /// What it was about.
         about: Thing,
         /// What it said.
-        reply: Reply,
+        reply: Box<Reply>,
         /// The command that logs in again.
         login: String,
     },
@@ -106,7 +106,7 @@ impl Failure {
     /// Of an answer.
     pub fn refused(about: &Thing, reply: Reply, login: &Login) -> Self {
         let login = format!("countersign login {}{}", login.key.issuer, again(login));
-        Self::Refused { about: about.clone(), reply, login }
+        Self::Refused { about: about.clone(), reply: Box::new(reply), login }
     }
 
     /// Tells it, and ends.

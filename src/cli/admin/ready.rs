@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use crate::client::{Reply, printable};
 
-use super::desk::Desk;
+use super::desk::{self, Desk};
 use super::failure::{Failure, Thing};
 
 /// Prints it. A secret is in it once, and in no command: those ask for it.
-pub async fn print(desk: &Desk, about: &Thing, reply: &Reply) -> Result<(), Failure> {
+pub async fn print(at: &Desk, about: &Thing, reply: &Reply) -> Result<(), Failure> {
     // The service is made: what it was told must reach the screen, whatever else can't be found out.
-    let endpoints = desk.device_login().await;
-    let issuer = desk.issuer().to_string();
+    let endpoints = at.device_login().await;
+    let issuer = at.issuer().to_string();
     let (device, token) = match &endpoints {
         Ok((device, token)) => (device.clone(), token.clone()),
         Err(_) => (format!("{issuer}/auth/device/code"), format!("{issuer}/auth/token")),
@@ -47,7 +47,7 @@ pub async fn print(desk: &Desk, about: &Thing, reply: &Reply) -> Result<(), Fail
         lines.push(format!("  scope = \"{}\"", scopes(&reply.body)));
     }
     lines.push(String::new());
-    desk.print(&lines.join("\n"))
+    desk::print(&lines.join("\n"))
 }
 
 /// What is granted when nothing is asked, and a refresh token.

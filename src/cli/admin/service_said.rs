@@ -22,7 +22,7 @@ pub struct ServiceSaid {
     /// A scope that is granted when nothing is asked. Again for the next one
     #[arg(long, value_name = "NAME")]
     default_scope: Vec<String>,
-    /// Anything else that docs/directory.md names, JSON or text: interval=5, `mfa_max_age`=12h, `trusted_networks`='["10.0.0.0/8"]'.
+    /// Anything else that docs/directory.md names, JSON or text: interval=5, `code_lifetime`=5m, verified=true.
     /// null is as by default
     #[arg(long, value_name = "KEY=VALUE", value_parser = member)]
     set: Vec<(String, Value)>,
