@@ -18,7 +18,7 @@ async fn who_is_not_logged_in_is_told_how() {
     let nobody = Person::new(&app);
     let (code, out, err) = nobody.runs(&["service", "list"]).await;
     assert_eq!((code, out.as_str()), (7, ""));
-    assert_snapshot!(err, @"");
+    assert_snapshot!(err, @"No login administers. Log in: countersign login URL --admin, and with --org SLUG to administer your own organization only");
     let (code, _, err) = nobody.runs(&["service", "list", "--server", app.issuer()]).await;
     assert_eq!(code, 7);
     assert!(err.starts_with("No login to SERVER administers. Log in: countersign login SERVER --admin"), "{err}");
@@ -33,14 +33,14 @@ async fn who_was_signed_out_or_may_not_is_told_so() {
     let member = Person::logged_in(&app, "member@acme.example").await;
     let (code, _, err) = member.runs(&["service", "list"]).await;
     assert_eq!(code, 3);
-    assert_snapshot!(err, @"");
+    assert_snapshot!(err, @"You may not do that to services of acme. Members administer nothing: an owner can make you an admin.");
 
     let reader = Person::new(&app);
     reader.log_in("owner@acme.example", &["--org", "acme", "--scope", "admin:read"]).await;
     reader.does(&["service", "list"]).await;
     let (code, _, err) = reader.runs(&["service", "update", "cli", "--name", "Mine"]).await;
     assert_eq!(code, 3);
-    assert_snapshot!(err, @"");
+    assert_snapshot!(err, @"This login was not granted what that takes. Log in again: countersign login SERVER --admin --org acme");
 
     let admin = Person::logged_in(&app, "admin@acme.example").await;
     let owner = Person::logged_in(&app, "owner@acme.example").await;
@@ -77,7 +77,7 @@ async fn a_server_that_is_not_there_or_has_no_database_is_told_apart() {
     };
     let (code, out, err) = tokio::time::timeout(Duration::from_mins(1), away).await.unwrap();
     assert_eq!((code, out.as_str()), (5, ""));
-    assert_snapshot!(err, @"");
+    assert_snapshot!(err, @"The server can't reach its database. Nothing was changed, as far as is known: try again in a few seconds. Asked again in 5 s, it may answer.");
 
     // The same login, at an address where nobody listens.
     let nowhere = format!("http://localhost:{}", free_port());

@@ -11,16 +11,24 @@ async fn an_organization_is_made_suspended_and_deleted() {
     let shown = owner.log_in("owner@platform.example", &[]).await;
     assert!(shown.contains("Signed in. Granted: admin:read admin:write offline_access"), "{shown}");
     let list = owner.does(&["org", "list"]).await;
-    assert_snapshot!(list, @"");
+    assert_snapshot!(list, @"
+    SLUG      NAME      STATUS  MFA
+    acme      acme      active  off
+    other     other     active  off
+    platform  platform  active  off
+    ");
     let made = owner.does(&["org", "create", "third", "--name", "The Third", "--mfa", "if_enrolled"]).await;
-    assert_snapshot!(made, @"");
+    assert_snapshot!(made, @"
+    Made organization third. Give it a first owner: countersign user invite EMAIL --role owner --org third
+    They administer it after: countersign login SERVER --admin --org third
+    ");
     let again = owner.does(&["org", "create", "third", "--name", "The Third", "--mfa", "if_enrolled"]).await;
     assert_eq!(again, "organization third was there already, just so.\n");
 
     owner.does(&["user", "invite", "dee@third.example", "--role", "owner", "--org", "third"]).await;
     let (code, _, err) = owner.runs(&["org", "delete", "third", "--yes"]).await;
     assert_eq!(code, 9);
-    assert_snapshot!(err, @"");
+    assert_snapshot!(err, @"organization third: It still has users, providers, webhooks, or services besides admin-cli: delete those first.");
     let shown = owner.does(&["org", "suspend", "third", "--yes"]).await;
     assert_eq!(shown, "Suspended organization third.\n");
     let shown = owner.does(&["org", "show", "third"]).await;

@@ -11,14 +11,70 @@ async fn an_owner_makes_a_service_looks_changes_and_deletes_it() {
 
     let create = ["service", "create", "deploy", "--name", "Acme Deploy", "--scope", "ship=Ship your projects"];
     let made = owner.does(&[&create[..], &["--default-scope", "ship", "--set", "interval=7"]].concat()).await;
-    assert_snapshot!(made, @"");
+    assert_snapshot!(made, @r#"
+    Made service deploy of acme.
+
+      client_id      acme-deploy
+      issuer         SERVER
+      device login   SERVER/auth/device/code
+      token          SERVER/auth/token
+
+    Try it:
+
+      countersign login SERVER --client-id acme-deploy
+      curl -d client_id=acme-deploy SERVER/auth/device/code
+
+    In the configuration of an OpenID or OAuth library:
+
+      issuer = "SERVER"
+      client_id = "acme-deploy"
+      scope = "ship offline_access"
+    "#);
 
     let list = owner.does(&["service", "list"]).await;
-    assert_snapshot!(list, @"");
+    assert_snapshot!(list, @"
+    SLUG       NAME                        CLIENT ID       LOGIN  SECRET  SCOPES
+    admin-cli  Countersign administration  acme-admin-cli  yes    no      admin:read admin:write
+    cli        cli                         acme-cli        yes    no      read
+    deploy     Acme Deploy                 acme-deploy     yes    no      ship
+    spare      spare                       acme-spare      no     no
+    ");
 
     let change = ["service", "update", "deploy", "--set", "code_lifetime=5m", "--name", "Deploy"];
     let changed = owner.does(&change).await;
-    assert_snapshot!(steady(&changed), @"");
+    assert_snapshot!(steady(&changed), @"
+    slug                   deploy
+    name                   Deploy
+    organization           acme
+    client_id              acme-deploy
+    confidential           no
+    device_login           yes
+    scopes                 ship  Ship your projects
+    default_scopes         ship
+    access_token_lifetime  15m
+    activation_uri         –
+    code_lifetime          5m
+    created_at             TIME
+    dpop                   optional
+    factor                 –
+    id                     ID
+    id_token_algorithm     RS256
+    interval               7
+    max_age                –
+    mfa                    –
+    mfa_max_age            –
+    prefill                yes
+    proximity              warn
+    refresh                offline_access
+    refresh_absolute       90d
+    refresh_idle           30d
+    required_scopes        –
+    resource_server        no
+    resources              –
+    trusted_networks       –
+    verification           off
+    verified               no
+    ");
 
     // In a terminal it asks. No is no, and so is Ctrl-C.
     let mut terminal = owner.at_terminal(&["service", "delete", "deploy"], 120);
@@ -68,7 +124,7 @@ async fn a_secret_is_told_once_and_taken_from_no_command_line() {
     assert_eq!(code, 2, "{err}");
     let other = owner.reads(&["service", "rotate-secret", "agent", "--yes"]).await;
     let other = other["client_secret"].as_str().unwrap().to_owned();
-    assert_eq!((asked(secret.to_owned()).await, asked(other).await), (401, 200));
+    assert_eq!((asked(secret.to_owned()).await, asked(other).await), (400, 200));
 
     let file = owner.home.path().join("secret");
     std::fs::write(&file, "a-secret-out-of-a-file-of-mine\n").unwrap();
@@ -100,7 +156,7 @@ async fn who_was_overtaken_is_told_so_and_what_to_do() {
     let update = ["service", "update", "cli", "--name", "Mine", "--if-match", seen.trim().trim_matches('"')];
     let (code, out, err) = owner.runs(&update).await;
     assert_eq!((code, out.as_str()), (8, ""));
-    assert_snapshot!(err, @"");
+    assert_snapshot!(err, @"service cli of acme was changed meanwhile, and nothing was done to it now. See how it is: countersign service show cli --org acme. If you still mean it, run this again.");
     let (code, out, err) = owner.runs(&[&update[..], &["--json"]].concat()).await;
     assert_eq!((code, err.as_str()), (8, ""));
     let problem: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -137,12 +193,17 @@ async fn what_does_not_hold_is_named() {
     let update = ["service", "update", "cli", "--set", "interval=0", "--set", "proximity=near", "--set", "colour=red"];
     let (code, out, err) = owner.runs(&update).await;
     assert_eq!((code, out.as_str()), (6, ""));
-    assert_snapshot!(err, @"");
+    assert_snapshot!(err, @r#"
+    service cli of acme: nothing was changed.
+      colour: unknown key "colour"
+      interval: 0 must be between 1 and 255
+      proximity: "near" is no proximity; it is one of off, warn, block
+    "#);
     let (code, _, err) = owner.runs(&["service", "update", "cli"]).await;
     assert_eq!((code, err.as_str()), (2, "error: say what is to be changed; --help lists what can be\n"));
     let (code, _, err) = owner.runs(&["service", "create", "cli", "--name", "Another"]).await;
     assert_eq!(code, 9);
-    assert_snapshot!(err, @"");
+    assert_snapshot!(err, @"service cli of acme: There is a service with this slug, and it is another one than this says.");
     let (code, _, err) = owner.runs(&["service", "delete", "admin-cli", "--yes"]).await;
     assert_eq!(code, 9, "{err}");
 }
