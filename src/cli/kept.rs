@@ -40,11 +40,18 @@ enum UseOfKeyring {
 #[derive(Args, Clone, Debug)]
 pub struct StoreArgs {
     /// Leave the operating system's keyring alone: tokens are kept in a file that you alone can read
-    #[arg(long)]
+    #[arg(long, global = true)]
     no_keyring: bool,
 
     // Off is the word for the environment of a machine; on the command line there is the switch above.
-    #[arg(long, hide = true, value_name = "auto|off", env = "COUNTERSIGN_KEYRING", default_value = "auto")]
+    #[arg(
+        long,
+        hide = true,
+        global = true,
+        value_name = "auto|off",
+        env = "COUNTERSIGN_KEYRING",
+        default_value = "auto"
+    )]
     keyring: UseOfKeyring,
 }
 
@@ -118,7 +125,7 @@ pub async fn not_cut_off<F: Future>(work: F) -> Result<F::Output, ExitCode> {
 }
 
 /// See [`EXIT_CODES`].
-const fn exit_code(error: &SessionError) -> u8 {
+pub const fn exit_code(error: &SessionError) -> u8 {
     match error {
         SessionError::Several { .. } => 2,
         SessionError::NotLoggedIn { .. } | SessionError::SignedOut { .. } | SessionError::Expired { .. } => 7,

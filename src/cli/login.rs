@@ -13,6 +13,12 @@ use super::kept::{StoreArgs, say};
 
 /// What `countersign dev` sets up, and nothing but a server on this machine.
 const DEMO_CLIENT: &str = "demo-cli";
+/// The organization that administers the others.
+pub(super) const PLATFORM: &str = "platform";
+/// What the client with which an organization is administered is called after its organization (docs/administration.md).
+pub(super) const OF_ADMINISTRATION: &str = "-admin-cli";
+/// What administering takes, for longer than a quarter of an hour.
+const SCOPES_OF_ADMINISTRATION: &str = "admin:read admin:write offline_access";
 /// Codes shown one after the other to a person who takes their time.
 const CODES_FOR_A_PERSON: NonZeroU32 = NonZeroU32::new(3).unwrap();
 
@@ -46,11 +52,16 @@ pub struct LoginArgs {
     #[arg(long, value_name = "ID", env = "COUNTERSIGN_CLIENT_ID")]
     client_id: Option<String>,
 
+    /// Log in to administer: as admin-cli of the organization, or as the client that stands in its place. See countersign
+    /// org, service, user, session and grant
+    #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    admin: Option<String>,
+
     /// Scopes to ask for, separated by spaces. Without it the server's default ones
     #[arg(long, value_name = "SCOPES")]
     scope: Vec<String>,
 
-    /// Organization of the client, where a server wants it said
+    /// Organization of the client, where a server wants it said; with --admin: the one to administer [default: platform]
     #[arg(long, value_name = "SLUG")]
     org: Option<String>,
 
@@ -115,7 +126,17 @@ pub(super) async fn run(args: LoginArgs) -> ExitCode {
 
 impl LoginArgs {
     /// `None`: there is no client to log in as.
-    fn into_options(self) -> (Option<Options>, StoreArgs) {
+    fn into_options(mut self) -> (Option<Options>, StoreArgs) {
+        if let Some(client) = self.admin.take() {
+            // Whatever the environment says of other logins.
+            self.client_id = Some(client).filter(|id| !id.trim().is_empty()).or_else(|| {
+                let organization = self.org.take().unwrap_or_else(|| PLATFORM.to_owned());
+                Some(format!("{organization}{OF_ADMINISTRATION}"))
+            });
+            if self.scope.is_empty() {
+                self.scope = vec![SCOPES_OF_ADMINISTRATION.to_owned()];
+            }
+        }
         let given = self.client_id.filter(|id| !id.trim().is_empty());
         let Some(client_id) = given.or_else(|| self.issuer.is_loopback().then(|| DEMO_CLIENT.to_owned())) else {
             return (None, self.store);

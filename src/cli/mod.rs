@@ -1,8 +1,10 @@
 //! The command line: one file per command.
 
+mod admin;
 pub mod apply;
 mod audit;
 mod config;
+mod completions;
 mod dev;
 pub mod doctor;
 mod environment;
@@ -11,6 +13,7 @@ mod kept;
 mod keys;
 mod login;
 mod logout;
+mod man;
 mod open_files;
 mod opening;
 mod rekey;
@@ -55,6 +58,13 @@ enum Command {
     Whoami(whoami::WhoamiArgs),
     Status(status::StatusArgs),
     Logout(logout::LogoutArgs),
+    Org(admin::OrgArgs),
+    Service(admin::ServiceArgs),
+    User(admin::UserArgs),
+    Session(admin::SessionArgs),
+    Grant(admin::GrantArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the command to its end and says how it ended.
@@ -82,6 +92,13 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Whoami(args) => Ok(whoami::run(args).await),
             Command::Status(args) => Ok(status::run(args).await),
             Command::Logout(args) => Ok(logout::run(args).await),
+            Command::Org(args) => Ok(admin::org(args).await),
+            Command::Service(args) => Ok(admin::service(args).await),
+            Command::User(args) => Ok(admin::user(args).await),
+            Command::Session(args) => Ok(admin::session(args).await),
+            Command::Grant(args) => Ok(admin::grant(args).await),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         };
         // With its causes, on as few lines as they have.
         outcome.unwrap_or_else(|error| fail(&format!("countersign: {error:#}")))

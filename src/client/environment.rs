@@ -57,6 +57,12 @@ pub fn has_display() -> bool {
     ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(|name| variable(name).is_some())
 }
 
+/// Whether nothing is to be coloured or set in bold (<https://no-color.org>).
+#[must_use]
+pub fn wants_no_colour() -> bool {
+    variable("NO_COLOR").is_some()
+}
+
 /// Whether a browser can be expected on this very machine: a display, or macOS, and nobody who sits elsewhere.
 #[must_use]
 pub fn is_desktop() -> bool {

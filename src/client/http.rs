@@ -3,9 +3,11 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderName, IF_MATCH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use url::Url;
 
+use super::api::Call;
 use super::issuer::Issuer;
 use super::printable::printable;
 use super::secret::Secret;
@@ -17,6 +19,8 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Metadata and token answers are a few kilobytes.
 const LARGEST_BODY: usize = 256 * 1024;
+/// A page of a list may be longer.
+const LARGEST_PAGE: usize = 8 * 1024 * 1024;
 
 /// Whatever carries the client's requests. The protocol is tested without a network through this.
 pub(crate) trait Transport {
@@ -46,6 +50,8 @@ pub(crate) struct Answer {
     pub(crate) dpop_nonce: Option<String>,
     /// Whether `WWW-Authenticate` says `use_dpop_nonce` (RFC 9449 §9).
     pub(crate) asks_for_nonce: bool,
+    /// `ETag`: the version of what is shown.
+    pub(crate) etag: Option<String>,
     /// Holds tokens at times: never printed.
     pub(crate) body: Vec<u8>,
 }
@@ -67,6 +73,7 @@ pub(crate) struct NoAnswer {
 }
 
 /// The network.
+#[derive(Debug)]
 pub(crate) struct Http(reqwest::Client);
 
 impl Http {
@@ -84,7 +91,34 @@ impl Http {
         builder.build().map(Self).map_err(|error| NoAnswer { reason: root_cause(&error), sent: false })
     }
 
+    /// Sends a request to an API, with the headers that let it in.
+    pub(crate) async fn call(
+        &self,
+        call: &Call<'_>,
+        url: Url,
+        headers: &[(&'static str, Secret)],
+    ) -> Result<Answer, NoAnswer> {
+        let method = Method::from_bytes(call.method.as_bytes())
+            .map_err(|error| NoAnswer { reason: error.to_string(), sent: false })?;
+        let mut request = self.0.request(method, url);
+        for (name, value) in headers {
+            request = request.header(*name, value.expose());
+        }
+        if let Some(tag) = call.if_match {
+            request = request.header(IF_MATCH, tag);
+        }
+        if let Some(body) = call.body {
+            request = request.json(body);
+        }
+        self.send_for(request, LARGEST_PAGE).await
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, NoAnswer> {
+        self.send_for(request, LARGEST_BODY).await
+    }
+
+    /// Sends it, and reads an answer of at most so many bytes.
+    async fn send_for(&self, request: reqwest::RequestBuilder, most: usize) -> Result<Answer, NoAnswer> {
         let mut response =
             request.header(ACCEPT, "application/json").send().await.map_err(|error| no_answer(&error))?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -94,11 +128,12 @@ impl Http {
             location: header(LOCATION).map(printable),
             dpop_nonce: header(DPOP_NONCE).map(str::to_owned),
             asks_for_nonce: header(WWW_AUTHENTICATE).is_some_and(|value| value.contains("\"use_dpop_nonce\"")),
+            etag: header(ETAG).map(str::to_owned),
             body: Vec::new(),
         };
         while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
-            if answer.body.len() + chunk.len() > LARGEST_BODY {
-                let reason = format!("the answer is larger than {} KiB", LARGEST_BODY / 1024);
+            if answer.body.len() + chunk.len() > most {
+                let reason = format!("the answer is larger than {} KiB", most / 1024);
                 return Err(NoAnswer { reason, sent: true });
             }
             answer.body.extend_from_slice(&chunk);

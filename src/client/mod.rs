@@ -18,11 +18,12 @@
 //! 6. **Keep the tokens** in the keyring, or in a file that only its owner can read (`credentials`, `keyring`).
 //!
 //! From then on a login is used without anybody being asked: an access token whenever one is needed (`session`, `refresh`), who
-//! it belongs to (`person`), and its end (`logout`).
+//! it belongs to (`person`), what an API at the server answers (`api`), and its end (`logout`).
 //!
 //! It knows HTTP and nothing of the server in the rest of this crate, so it can be read as an example for other tools.
 
 mod answer;
+mod api;
 mod choice;
 mod claims;
 mod credentials;
@@ -50,6 +51,7 @@ mod session;
 use std::num::NonZeroU32;
 
 pub use answer::{Code, Tokens};
+pub use api::{Api, Call, Reply};
 pub use choice::Choice;
 pub use claims::Claims;
 pub use credentials::{Credentials, CredentialsError, KeptIn, Login, LoginKey};
@@ -60,6 +62,7 @@ pub use keyring::{Keyring, KeyringError};
 pub use logout::{LoggedOut, log_out};
 pub use person::{Person, who_is};
 pub use possession::UnusableKey;
+pub(crate) use printable::printable;
 pub use reporter::{Event, Reporter};
 pub use screen::Screen;
 pub use secret::Secret;

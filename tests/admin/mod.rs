@@ -1,5 +1,6 @@
 //! The administration API: who may do what, and what it does.
 
+mod command;
 mod directory;
 mod frame;
 mod login;
@@ -16,6 +17,10 @@ use crate::support::{App, Browser, Device};
 
 /// Two organizations and `platform`, with a person of each role in each. All have Ada's password.
 async fn app() -> App {
+    App::with(&directory_of_all()).await
+}
+
+fn directory_of_all() -> String {
     let organization = |slug: &str| {
         let person = |role: &str, who: &str| {
             format!(
@@ -42,7 +47,7 @@ async fn app() -> App {
          [[organization]]\nslug = \"other\"",
         1,
     );
-    App::with(&toml).await
+    toml
 }
 
 /// Logs somebody in with a service of their organization.

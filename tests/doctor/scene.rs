@@ -143,7 +143,7 @@ secret = {{ env = "HOOK_SECRET" }}
         for secret in [HOOK_SECRET, "a-secret-of-the-tests", "not-to-be-told", "hunter2"] {
             assert!(!text.contains(secret), "{text}");
         }
-        Said { code, text: self.without_places(text) }
+        Said { code, text: self.without_places(&text) }
     }
 
     pub async fn doctor(&self) -> Said {
@@ -151,7 +151,7 @@ secret = {{ env = "HOOK_SECRET" }}
     }
 
     /// Ports and directories are others each time.
-    fn without_places(&self, text: String) -> String {
+    fn without_places(&self, text: &str) -> String {
         let mut text = text.replace(&self.directory.path().display().to_string(), "…");
         let ports = [
             (self.front.port, "FRONT"),

@@ -300,7 +300,8 @@ impl App {
         address
     }
 
-    fn serve(&self, listener: TcpListener) {
+    /// The same router on this socket.
+    pub fn serve(&self, listener: TcpListener) {
         let app = self.router.clone().into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, app).await });
     }

@@ -12,11 +12,13 @@ pub mod mmdb;
 pub mod oidc_provider;
 pub mod proxy;
 pub mod remote;
+pub mod terminal;
 
 pub use actors::{Browser, Device, Page};
 pub use app::App;
 pub use held::Held;
 pub use remote::Remote;
+pub use terminal::Terminal;
 
 #[test]
 fn the_issuers_of_the_tests_know_the_secrets_of_the_tests() {
