@@ -3,8 +3,8 @@
 mod admin;
 pub mod apply;
 mod audit;
-mod config;
 mod completions;
+mod config;
 mod dev;
 pub mod doctor;
 mod environment;

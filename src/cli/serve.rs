@@ -1,12 +1,12 @@
 //! `countersign serve`: the server, as configured.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::config::{self, Config, is_open_to_all, process_environment};
+use crate::config::{Config, is_open_to_all, process_environment};
 use crate::http::client_address::TrustedProxies;
 use crate::notice::mail::Mailer;
 use crate::postgres::roles;
@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // First of all: a port that is taken, or may not be used, is told before anything is made.
     let sockets = Sockets::open(config.listen, config.telemetry.listen).await?;
     let places = opening::places(config.geo.database.as_deref())?;
-    let tls = config.tls.as_ref().map(certificate).transpose()?;
+    let tls = config.tls.files().map(certificate).transpose()?;
     let mailer = opening::mailer(&config)?;
     let mut opened = opening::configured(&config).await?;
     if let Err(error) = demo::refuse(&opened.installation).await {
@@ -128,7 +128,7 @@ fn warn_of_reach(config: &Config, listen: SocketAddr) {
     }
 }
 
-fn certificate(config::Tls { certificate, key }: &config::Tls) -> anyhow::Result<Tls> {
+fn certificate((certificate, key): (&Path, &Path)) -> anyhow::Result<Tls> {
     if is_open_to_all(key) {
         tracing::warn!(file = %key.display(), "{EXPOSED}");
     }

@@ -85,9 +85,9 @@ pub struct Config {
     /// Health and metrics.
     #[serde(default)]
     pub telemetry: Telemetry,
-    /// TLS in the process. None: `listen` speaks plain HTTP, and something before it TLS.
+    /// TLS in the process.
     #[serde(default)]
-    pub tls: Option<Tls>,
+    pub tls: Tls,
     /// Files with secrets that every account of this machine can read.
     #[serde(skip)]
     pub exposed_files: Vec<PathBuf>,
@@ -187,14 +187,22 @@ pub struct Telemetry {
     pub listen: Option<SocketAddr>,
 }
 
-/// The certificate that `listen` shows. Both are read again when they change.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The certificate that `listen` shows. Both files are read again when they change.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// A PEM file with the certificate, and those that lead to its authority behind it.
-    pub certificate: PathBuf,
+    pub certificate: Option<PathBuf>,
     /// A PEM file with its key.
-    pub key: PathBuf,
+    pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Certificate and key. None: `listen` speaks plain HTTP, and something before it TLS.
+    #[must_use]
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        self.certificate.as_deref().zip(self.key.as_deref())
+    }
 }
 
 fn default_listen() -> SocketAddr {

@@ -89,11 +89,11 @@ requests_per_client = -1
       countersign.toml:13: database.owner_url: it is set without database.url, which the server itself uses; set database.url too
       countersign.toml:16: log.format: it must be "text" or "json"; write it as in log.format = "text"
       countersign.toml:19: limits.requests_per_client: it must be a whole number from 0 to 4294967295; write it as in limits.requests_per_client = 10000
-      COUNTERSIGN_MAIL_SMTP_FILE (nowhere): mail.smtp: the file can't be read: No such file or directory (os error 2); the variable must hold the path of a file with the value
+      COUNTERSIGN_MAIL_SMTP_FILE: mail.smtp: the file can't be read: No such file or directory (os error 2); the variable must hold the path of a file with the value
       COUNTERSIGN_SECRETS: secrets: secrets[0] can't be used: it is shorter than 32 bytes; write it as in COUNTERSIGN_SECRETS=base64 of at least 32 bytes
       COUNTERSIGN_SERVICE_HOST: this environment variable names no setting; Kubernetes invents it for a Service named countersign: set enableServiceLinks: false in the pod
       COUNTERSIGN_TELEMETRY_LISTENS: this environment variable names no setting; did you mean COUNTERSIGN_TELEMETRY_LISTEN?
-      COUNTERSIGN_TRUSTED_PROXIES: trusted_proxies: it must be a list of networks; write it as in COUNTERSIGN_TRUSTED_PROXIES=10.0.0.0/8,fd00::/8
+      COUNTERSIGN_TRUSTED_PROXIES: trusted_proxies: it must be a list of networks; write it as in COUNTERSIGN_TRUSTED_PROXIES=10.0.0.7/32,fd00::7/128
     "#);
 }
 
@@ -118,7 +118,7 @@ fn a_wrong_type_names_its_key_and_its_line() {
         ),
         (
             "trusted_proxies = [\"10.0.0.0/8\", 1]",
-            "countersign.toml:2: trusted_proxies: it must be a list of networks, each of them text; write it as in trusted_proxies = [\"10.0.0.0/8\", \"fd00::/8\"]",
+            "countersign.toml:2: trusted_proxies: it must be a list of networks, each of them text; write it as in trusted_proxies = [\"10.0.0.7/32\", \"fd00::7/128\"]",
         ),
         (
             "log = \"json\"",
@@ -176,7 +176,7 @@ fn a_check_says_what_it_looked_at_and_warns_of_secrets_that_everybody_can_read()
     assert_snapshot!(stdout, @r#"
     countersign.toml: 2 settings
     environment: 2 settings
-    defaults: 22 settings
+    defaults: 24 settings
     warning: smtp: every account of this machine can read this file, which holds secrets: chmod o-r
     the configuration can be used
     "#);
@@ -232,6 +232,8 @@ fn show_tells_each_value_and_where_it_comes_from_and_masks_secrets() {
     log.format                     "text"                        default
     log.filter                     "info"                        default
     telemetry.listen               none                          default
+    tls.certificate                none                          default
+    tls.key                        none                          default
     "#);
 
     let (code, stdout, _) = run(&scene, &["config", "show", "--json"], &environment);

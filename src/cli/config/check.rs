@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::config::settings::SETTINGS;
-use crate::config::{self, Place, Reading};
+use crate::config::{Place, Reading};
 use crate::server::tls::Tls;
 
 use super::super::opening::{self, EXPOSED};
@@ -34,7 +34,7 @@ pub(super) fn run(file: Option<&Path>, reading: Reading) -> anyhow::Result<ExitC
     }
     opening::places(config.geo.database.as_deref())?;
     opening::mailer(&config)?;
-    if let Some(config::Tls { certificate, key }) = &config.tls {
+    if let Some((certificate, key)) = config.tls.files() {
         Tls::open(certificate, key).context("tls can't be used")?;
     }
     writeln!(out, "the configuration can be used")?;

@@ -257,7 +257,7 @@ fn proxies(config: &Config) -> Verdict {
             "list the addresses of your own proxies alone",
         );
     }
-    if config.tls.is_some() {
+    if config.tls.files().is_some() {
         return Verdict::ok("the server speaks TLS itself");
     }
     if config.public_url.is_secure() && config.trusted_proxies.is_empty() {
