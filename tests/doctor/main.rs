@@ -324,8 +324,8 @@ async fn trouble_of_what_is_outside_is_found() {
     // A certificate that only this test's CA vouches for: mails go to servers that everybody trusts.
     let tls = format!("smtps://localhost:{}", scene.front.port);
     assert_snapshot!(scene.doctor_with(&[], &[("COUNTERSIGN_MAIL_SMTP", &tls)]).await.of("mail"), @r#"
-    FAILURE  mail: the mail server can't be reached
-             → look at host and port of mail.smtp (smtps:// is 465, smtp:// is 587), and let this machine through (firewall)
+    FAILURE  mail: the mail server's TLS can't be trusted
+             → give the mail server a certificate of a public CA with its name, and that name to mail.smtp
     "#);
     let said = scene.doctor_with(&[], &[("COUNTERSIGN_TELEMETRY_LISTEN", &format!("127.0.0.1:{}", free_port()))]).await;
     assert_snapshot!(said.of("telemetry").lines().last().unwrap(), @"         → start countersign serve on this machine, with this telemetry.listen");
