@@ -176,6 +176,9 @@ async fn a_pending_login_ends_when_the_service_does() {
 #[tokio::test]
 async fn while_the_database_is_away_a_genuine_code_is_pending() {
     let app = App::acme().await;
+    let signed_in = Device::ask(&app, "read offline_access").await;
+    Browser::new(&app).approve_code(&signed_in.user_code).await;
+    let tokens = signed_in.poll().await;
     let device = Device::ask(&app, "read").await;
     let old = Device::ask(&app, "read").await;
     Browser::new(&app).approve_code(&device.user_code).await;
@@ -192,7 +195,8 @@ async fn while_the_database_is_away_a_genuine_code_is_pending() {
     let form = [("grant_type", GRANT), ("device_code", "csd_x"), ("client_id", "acme-cli")];
     let answer = app.post("/auth/token", &form).await;
     is_refused(&answer, 400, "invalid_grant");
-    let refresh = [("grant_type", "refresh_token"), ("refresh_token", "csr_x"), ("client_id", "acme-cli")];
+    let token = tokens.text("refresh_token");
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", &token), ("client_id", "acme-cli")];
     let answer = app.post("/auth/token", &refresh).await;
     is_refused(&answer, 503, "temporarily_unavailable");
     assert_eq!(answer.header("retry-after"), Some("5"));
