@@ -272,8 +272,8 @@ async fn serve_warns_of_a_role_that_owns_the_audit_and_takes_one_that_does_not()
     assert_eq!(sqlx::query_scalar::<_, i64>(unlinked).fetch_one(&pool).await.unwrap(), 0);
 
     for (variable, complaint) in [
-        ("COUNTERSIGN_DATABASE_OWNER_URL", "database.owner_url is set without database.url"),
-        ("COUNTERSIGN_DATABASE_LISTEN_URL", "database.listen_url is set without database.url"),
+        ("COUNTERSIGN_DATABASE_OWNER_URL", "database.owner_url: it is set without database.url"),
+        ("COUNTERSIGN_DATABASE_LISTEN_URL", "database.listen_url: it is set without database.url"),
     ] {
         let mut nonsense = countersign(scene.path(), &["keys", "list"]);
         nonsense.env("COUNTERSIGN_PUBLIC_URL", "http://localhost").env(variable, url(&owner));

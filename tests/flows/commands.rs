@@ -222,7 +222,7 @@ async fn what_is_wrong_with_the_configuration_is_said() {
         (serve(&[url, ("COUNTERSIGN_CONFIG", "missing.toml")]), "missing.toml: it can't be read"),
         (
             serve(&[url, ("COUNTERSIGN_DATABASE_URL_FILE", "missing")]),
-            "(missing): database.url: the file can't be read",
+            "COUNTERSIGN_DATABASE_URL_FILE: database.url: the file can't be read",
         ),
         (
             serve(&[url, ("COUNTERSIGN_GEO_DATABASE", "places.mmdb")]),

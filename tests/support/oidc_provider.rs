@@ -9,6 +9,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 use url::Url;
 
 /// The confidential client that it knows.
@@ -19,6 +20,9 @@ pub const CLIENT_SECRET: &str = "a-secret-of-the-tests-and-nobody-else";
 pub const PUBLIC_CLIENT_ID: &str = "countersign-public";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upstream/oidc-provider.mjs");
+
+/// Far more than it takes.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// The running issuer. It ends with this value.
 pub struct OidcProvider {
@@ -31,8 +35,18 @@ pub async fn start(redirect_uri: &str) -> OidcProvider {
     start_on(0, redirect_uri).await
 }
 
-/// The same on a port that its issuer was configured with.
+/// The same on a port that its issuer was configured with. Once in thousands of times node never gets as far as to say that it
+/// listens: it is started anew then.
 pub async fn start_on(port: u16, redirect_uri: &str) -> OidcProvider {
+    for _ in 0..3 {
+        if let Ok(provider) = timeout(STARTS_WITHIN, spawn(port, redirect_uri)).await {
+            return provider;
+        }
+    }
+    panic!("oidc-provider doesn't start");
+}
+
+async fn spawn(port: u16, redirect_uri: &str) -> OidcProvider {
     let mut process = Command::new("node")
         .arg(SCRIPT)
         .arg(json!({ "redirect_uri": redirect_uri, "port": port }).to_string())
