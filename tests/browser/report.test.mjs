@@ -9,7 +9,10 @@ import PostalMime from 'postal-mime'
 
 import { approve } from '../clients/approve.mjs'
 import { post } from '../clients/support.mjs'
-import { SERVER, askForCode, browser, heading, poll, portray } from './support.mjs'
+import { PASSWORD, SERVER, askForCode, browser, heading, poll, portray } from './support.mjs'
+
+/** Nobody else's: what she undoes are all of her open codes. */
+const GRETE = { email: 'grete@office.example', password: PASSWORD }
 
 /** The mail about the device of this name, once it is there. */
 async function mailAbout(name) {
@@ -26,12 +29,12 @@ async function mailAbout(name) {
 const linkIn = (mail) => mail.text.match(/^http\S+\/activate\/report\?token=\S+$/m)[0]
 
 async function logIn(name) {
-  const code = await askForCode({ client_id: 'quick-cli', scope: 'read offline_access', device_name: name })
-  await approve(code.verification_uri_complete)
-  return poll(code, 'quick-cli')
+  const code = await askForCode({ client_id: 'office-cli', scope: 'read', device_name: name })
+  await approve(code.verification_uri_complete, { person: GRETE })
+  return poll(code, 'office-cli')
 }
 
-const refresh = ({ refresh_token }) => post('/auth/token', { grant_type: 'refresh_token', client_id: 'quick-cli', refresh_token })
+const refresh = ({ refresh_token }) => post('/auth/token', { grant_type: 'refresh_token', client_id: 'office-cli', refresh_token })
 
 describe('who is told of an approval', () => {
   const somebody = browser()

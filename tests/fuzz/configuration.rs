@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use countersign::config::Config;
+use countersign::config::settings::SETTINGS;
 use tempfile::TempDir;
 
 use crate::target;
@@ -72,7 +73,9 @@ fn configuration() {
         };
         std::fs::remove_file(path).unwrap();
         for secret in secrets {
-            if secret.len() >= 6 && text.matches(&*secret).count() == 1 {
+            // What stands in an example of ours anyway (`postgres`) can't be told from it.
+            let own = SETTINGS.iter().any(|setting| setting.in_environment().contains(&*secret));
+            if secret.len() >= 6 && !own && text.matches(&*secret).count() == 1 {
                 assert!(!told.contains(&*secret), "{told}");
             }
         }
