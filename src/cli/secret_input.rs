@@ -13,6 +13,9 @@ use crate::secrets::SecretText;
 use super::opening::EXPOSED;
 use super::stopping::asked_to_stop;
 
+/// More than a secret has, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
 /// Where a secret comes from.
 pub enum Source {
     /// A file, without the line break at its end.
@@ -37,20 +40,25 @@ impl Source {
 /// Reads a secret; at a terminal, which is asked for `what`, twice.
 pub async fn read(source: &Source, what: &str) -> anyhow::Result<SecretText> {
     match source {
-        Source::File(path) => {
-            if is_open_to_all(path) {
-                writeln!(io::stderr(), "warning: {}: {EXPOSED}", path.display())?;
-            }
-            let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
-            Ok(without_line_break(&SecretText::from(text)))
-        }
-        Source::StandardInput => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).context("standard input can't be read")?;
-            Ok(without_line_break(&SecretText::from(text)))
-        }
+        Source::File(path) => of_file(path).with_context(|| format!("{} can't be read", path.display())),
+        Source::StandardInput => of_standard_input().context("standard input can't be read"),
         Source::Terminal => typed_twice(what).await,
     }
+}
+
+/// A secret out of a file, without the line break at its end. A file that isn't kept private is warned of.
+pub fn of_file(path: &Path) -> io::Result<SecretText> {
+    if is_open_to_all(path) {
+        writeln!(io::stderr(), "warning: {}: {EXPOSED}", path.display())?;
+    }
+    std::fs::read_to_string(path).map(|text| without_line_break(&SecretText::from(text)))
+}
+
+/// All of standard input, likewise; of what is far longer than any secret, the beginning.
+pub fn of_standard_input() -> io::Result<SecretText> {
+    let mut text = String::new();
+    io::stdin().take(LONGEST).read_to_string(&mut text)?;
+    Ok(without_line_break(&SecretText::from(text)))
 }
 
 fn without_line_break(text: &SecretText) -> SecretText {
@@ -90,10 +98,11 @@ fn line(prompt: &str) -> anyhow::Result<SecretText> {
 }
 
 /// A terminal that doesn't show what is typed, as long as this is there.
-struct Unseen(Termios);
+pub struct Unseen(Termios);
 
 impl Unseen {
-    fn begin() -> io::Result<Self> {
+    /// From now on.
+    pub fn begin() -> io::Result<Self> {
         let as_it_was = tcgetattr(io::stdin())?;
         let mut unseen = as_it_was.clone();
         unseen.local_modes.remove(LocalModes::ECHO);

@@ -1,10 +1,11 @@
 //! What is given on the command line besides names: values of any kind, and secrets, which never stand there.
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::cli::secret_input;
 use crate::secrets::SecretText;
 
 use super::failure::Failure;
@@ -77,15 +78,8 @@ async fn secret(file: &Path, name: &str) -> Result<SecretText, Failure> {
     if typed && io::stdin().is_terminal() {
         return question::secret(&name.replace('_', " ")).await;
     }
-    let mut text = String::new();
-    let read = if typed {
-        io::stdin().take(64 * 1024).read_to_string(&mut text).map(drop)
-    } else {
-        std::fs::read_to_string(file).map(|read| text = read)
-    };
-    read.map_err(|error| Failure::Io(format!("{} can't be read", file.display()), error))?;
-    let text = SecretText::from(text);
-    Ok(text.expose().trim_end_matches(['\r', '\n']).into())
+    let read = if typed { secret_input::of_standard_input() } else { secret_input::of_file(file) };
+    read.map_err(|error| Failure::Io(format!("{} can't be read", file.display()), error))
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-
+use crate::cli::secret_input::Unseen;
 use crate::cli::stopping::end_of;
 use crate::secrets::SecretText;
 
@@ -23,7 +22,8 @@ pub async fn confirm(question: &str) -> Result<(), Failure> {
 
 /// Asks for a secret; what is typed isn't shown.
 pub async fn secret(what: &str) -> Result<SecretText, Failure> {
-    let _hidden = Hidden::begin();
+    // What is no terminal shows nothing.
+    let _unseen = Unseen::begin();
     let answer = ask(&format!("{what}: ")).await;
     drop(writeln!(io::stderr()));
     Ok(answer?.trim_end_matches(['\r', '\n']).into())
@@ -47,28 +47,6 @@ async fn ask(question: &str) -> Result<String, Failure> {
         _ = stop => {
             drop(writeln!(io::stderr()));
             Err(Failure::Interrupted)
-        }
-    }
-}
-
-/// A terminal that doesn't echo, until this is dropped.
-struct Hidden(Option<Termios>);
-
-impl Hidden {
-    fn begin() -> Self {
-        let stdin = io::stdin();
-        let Ok(before) = tcgetattr(&stdin) else { return Self(None) };
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        Self(tcsetattr(&stdin, OptionalActions::Flush, &quiet).is_ok().then_some(before))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            // Nobody could be told that it can't be.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
         }
     }
 }
