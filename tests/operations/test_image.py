@@ -16,6 +16,11 @@ import yaml
 
 from postgres import BINARY, IS_ROOT, ROOT, Postgres, directory, free_port
 
+# Whose the program is in the image, and how it becomes theirs.
+ACCOUNT = 10001 if IS_ROOT else os.geteuid()
+AS_ACCOUNT = f"--userspec={ACCOUNT}:{ACCOUNT} --groups=" if IS_ROOT else ""
+NAMESPACE = [] if IS_ROOT else ["--user", "--map-root-user"]
+
 # What the base of the image has beside certificates and time zones.
 BASE_LIBRARIES = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
 
@@ -94,10 +99,10 @@ class Compose(unittest.TestCase):
         self.assertEqual(used, set(file["volumes"]))
 
 
-@unittest.skipUnless(IS_ROOT and shutil.which("unshare"), "only root can make a root of its own")
 class BareRoot(unittest.TestCase):
     """What `docker compose up` starts, without Docker: the image's files alone as a root that is read-only, the image's account,
-    both files' environment, and a PostgreSQL as that of the compose file."""
+    both files' environment, and a PostgreSQL as that of the compose file. Where an ordinary user runs this, they are the account,
+    in a namespace in which they are root."""
 
     def setUp(self):
         self.scene = directory()
@@ -109,7 +114,8 @@ class BareRoot(unittest.TestCase):
         for path in ["usr/local/bin", "var/lib/countersign", "run/postgresql"]:
             (self.root / path).mkdir(parents=True)
         self.data.mkdir(mode=0o700)
-        os.chown(self.data, 10001, 10001)
+        if IS_ROOT:
+            os.chown(self.data, ACCOUNT, ACCOUNT)
         shutil.copy(BINARY, self.root / "usr/local/bin/countersign")
         # The base's, without which no provider could be asked and the server doesn't start.
         (self.root / "etc/ssl/certs").mkdir(parents=True)
@@ -129,9 +135,9 @@ class BareRoot(unittest.TestCase):
             'mount --bind "$3" "$1/run/postgresql"',
             'mount -o remount,ro,bind "$1"',
             'root=$1; shift 3',
-            'exec chroot --userspec=10001:10001 --groups= "$root" /usr/local/bin/countersign "$@"',
+            f'exec chroot {AS_ACCOUNT} "$root" /usr/local/bin/countersign "$@"',
         ])
-        command = ["unshare", "--mount", "sh", "-c", inside, "sh", self.root, self.data, self.postgres.sockets, *arguments]
+        command = ["unshare", *NAMESPACE, "--mount", "sh", "-c", inside, "sh", self.root, self.data, self.postgres.sockets, *arguments]
         return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, **more)
 
     def test_it_serves_and_says_that_it_is_well_with_nothing_beside_it(self):
@@ -157,7 +163,7 @@ class BareRoot(unittest.TestCase):
             self.assertEqual(json.load(answer)["issuer"], f"http://localhost:{port}")
         # Everything that it wrote is in its volume, and for it alone.
         secret = self.data / "installation-secret"
-        self.assertEqual((secret.stat().st_uid, secret.stat().st_mode & 0o777), (10001, 0o600))
+        self.assertEqual((secret.stat().st_uid, secret.stat().st_mode & 0o777), (ACCOUNT, 0o600))
         self.assertNotIn("owns the audit", (self.scene / "log").read_text(), "two roles")
         server.terminate()
         self.assertEqual(server.wait(30), 0)

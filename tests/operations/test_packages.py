@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from postgres import ROOT, directory
+from postgres import IS_ROOT, ROOT, directory
 
 PACKAGING = ROOT / "packaging"
 
@@ -48,7 +48,6 @@ class Debian(unittest.TestCase):
             self.assertIn(f"`{variable}`", documented)
 
 
-@unittest.skipUnless(shutil.which("systemd-analyze"), "systemd is not here")
 class Systemd(unittest.TestCase):
     def setUp(self):
         self.scene = directory()
@@ -67,11 +66,8 @@ class Systemd(unittest.TestCase):
     def test_the_server_may_do_little(self):
         command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", self.scene / "countersign.service"]
         said = subprocess.run(command, capture_output=True, text=True)
-        if "unrecognized option" in said.stderr:
-            self.skipTest("this systemd can't look at files")
-        self.assertEqual(said.returncode, 0, said.stdout[-300:])
+        self.assertEqual(said.returncode, 0, said.stdout[-300:] + said.stderr)
 
-    @unittest.skipUnless(shutil.which("systemd-sysusers"), "systemd-sysusers is not here")
     def test_account_and_directories_are_understood(self):
         root = self.scene / "root"
         (root / "etc").mkdir(parents=True)
@@ -80,7 +76,9 @@ class Systemd(unittest.TestCase):
         systemd = PACKAGING / "systemd"
         subprocess.run(["systemd-sysusers", f"--root={root}", systemd / "countersign.sysusers"], check=True)
         self.assertIn("countersign:x:", (root / "etc/passwd").read_text())
-        subprocess.run(["systemd-tmpfiles", f"--root={root}", "--create", systemd / "countersign.tmpfiles"], check=True)
+        tmpfiles = ["systemd-tmpfiles", f"--root={root}", "--create", systemd / "countersign.tmpfiles"]
+        # Nobody but root gives directories away (73 is CANTCREAT of sysexits.h); they are there all the same.
+        self.assertIn(subprocess.run(tmpfiles).returncode, [0] if IS_ROOT else [73])
         self.assertEqual((root / "var/lib/countersign").stat().st_mode & 0o777, 0o700)
 
 
