@@ -1,5 +1,7 @@
 //! A service from its making to its end.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use insta::assert_snapshot;
 
 use super::{Person, app, steady};
@@ -129,6 +131,9 @@ async fn a_secret_is_told_once_and_taken_from_no_command_line() {
     let file = owner.home.path().join("secret");
     std::fs::write(&file, "a-secret-out-of-a-file-of-mine\n").unwrap();
     let update = ["service", "update", "agent", "--client-secret-file", file.to_str().unwrap()];
+    let (code, _, err) = owner.runs(&update).await;
+    assert!(code == 0 && err.contains("every account of this machine can read this file"), "{err}");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     owner.does(&update).await;
     assert_eq!(asked("a-secret-out-of-a-file-of-mine".to_owned()).await, 200);
 
