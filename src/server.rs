@@ -279,8 +279,8 @@ impl Server {
     }
 
     fn administration(&self) -> Administration {
-        let keys = self.endpoints.signing_keys.clone();
-        Administration::new(self.installation.clone(), keys, self.database.clone())
+        let (keys, services) = (self.endpoints.signing_keys.clone(), self.endpoints.services.clone());
+        Administration::new(self.installation.clone(), keys, self.database.clone(), services)
     }
 
     /// What is found where nothing is: a page, or an error for programs.

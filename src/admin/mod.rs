@@ -40,6 +40,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::device::rates::Rates;
+use crate::directory::known::KnownServices;
 use crate::dpop::nonce;
 use crate::http::fields::BODY_TIME;
 use crate::ids::UserId;
@@ -59,6 +60,8 @@ pub struct Administration {
     pub signing_keys: SigningKeys,
     /// Whether the database answers.
     pub database: Availability,
+    /// The services that this node remembers.
+    services: KnownServices,
     /// How fast each person asks.
     requests: Rates<UserId>,
 }
@@ -66,8 +69,13 @@ pub struct Administration {
 impl Administration {
     /// Of this installation.
     #[must_use]
-    pub fn new(installation: Installation, signing_keys: SigningKeys, database: Availability) -> Self {
-        Self { installation, signing_keys, database, requests: Rates::default() }
+    pub fn new(
+        installation: Installation,
+        signing_keys: SigningKeys,
+        database: Availability,
+        services: KnownServices,
+    ) -> Self {
+        Self { installation, signing_keys, database, services, requests: Rates::default() }
     }
 }
 
@@ -106,10 +114,16 @@ pub fn not_found(installation: &Installation) -> Response {
     problem::written(&Problem::not_found(), &installation.public_url)
 }
 
-/// Middleware: says at once that the database is away, and ends what waits for it.
+/// Middleware: says at once that the database is away, and ends what waits for it. Whoever is told that something was changed finds it
+/// so at this node, which would hear of it a moment later.
 async fn with_database(State(api): State<Administration>, request: Request, next: Next) -> Response {
+    let looks = request.method().is_safe();
     let answer = api.database.within(BODY_TIME + LONGEST, next.run(request)).await;
-    answer.unwrap_or_else(|Away| Problem::unavailable().into_response())
+    let answer = answer.unwrap_or_else(|Away| Problem::unavailable().into_response());
+    if !looks && answer.status().is_success() {
+        api.services.forget();
+    }
+    answer
 }
 
 /// Middleware: writes problems out, those of the router too, forbids to store any answer, and gives whoever sends a proof
