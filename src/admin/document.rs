@@ -85,10 +85,10 @@ pub(super) fn router(mut document: OpenApi, installation: &Installation) -> Rout
 struct Line<'a> {
     method: &'static str,
     path: &'a str,
-    summary: &'a str,
+    summary: String,
     id: &'a str,
-    parameters: Vec<(&'a str, &'a str)>,
-    statuses: Vec<(&'a str, &'a str)>,
+    parameters: Vec<(&'a str, String)>,
+    statuses: Vec<(&'a str, String)>,
 }
 
 #[derive(Template)]
@@ -123,18 +123,22 @@ fn page(document: &OpenApi, installation: &Installation) -> Result<Html<String>,
 }
 
 fn line<'a>(method: &'static str, path: &'a str, operation: &'a Operation) -> Line<'a> {
+    // The document is Markdown, the page isn't.
+    let plain = |words: &str| words.replace('`', "");
     let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
-        RefOr::T(parameter) => Some((parameter.name.as_str(), parameter.description.as_deref().unwrap_or_default())),
+        RefOr::T(parameter) => {
+            Some((parameter.name.as_str(), plain(parameter.description.as_deref().unwrap_or_default())))
+        }
         RefOr::Ref(_) => None,
     });
     let statuses = operation.responses.responses.iter().filter_map(|(status, response)| match response {
-        RefOr::T(response) => Some((status.as_str(), response.description.as_str())),
+        RefOr::T(response) => Some((status.as_str(), plain(&response.description))),
         RefOr::Ref(_) => None,
     });
     Line {
         method,
         path,
-        summary: operation.summary.as_deref().unwrap_or_default(),
+        summary: plain(operation.summary.as_deref().unwrap_or_default()),
         id: operation.operation_id.as_deref().unwrap_or_default(),
         parameters: parameters.collect(),
         statuses: statuses.filter(|(status, _)| status.starts_with('2')).collect(),
