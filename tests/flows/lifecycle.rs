@@ -72,6 +72,18 @@ impl Scene {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
+
+    /// How a connection is refused, soon: the listener and the connections of before end side by side.
+    async fn refusal(&self) -> std::io::Error {
+        let begun = Instant::now();
+        loop {
+            match TcpStream::connect(self.address).await {
+                Err(refusal) => return refusal,
+                Ok(_) => assert!(begun.elapsed() < QUIET, "somebody still listens after {:?}", begun.elapsed()),
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 const ASK: &str = "GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -134,8 +146,7 @@ async fn a_server_that_is_asked_to_end_answers_what_is_under_way_and_nothing_els
         let polled = poll.await.unwrap();
         assert_eq!((polled.error().as_str(), polled.header("connection")), ("authorization_pending", Some("close")));
         assert!(begun.elapsed() < QUIET, "{:?}", begun.elapsed());
-        let refused = TcpStream::connect(scene.address).await.unwrap_err();
-        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(scene.refusal().await.kind(), std::io::ErrorKind::ConnectionRefused);
         let ready = Remote::new(&format!("http://{}", scene.telemetry));
         let ready = ready.send(axum::http::Request::get("/healthz/ready").body("".into()).unwrap()).await;
         assert!(ready.status == 503 && ready.body.contains("\"ending\""), "{}", ready.body);
