@@ -6,6 +6,7 @@
 pub mod chain;
 pub mod line;
 pub mod linker;
+pub mod listed;
 pub mod retention;
 pub mod verify;
 

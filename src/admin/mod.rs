@@ -16,7 +16,9 @@ mod answer;
 mod body;
 mod changes;
 pub mod document;
+mod events;
 mod grants;
+mod keys;
 mod organizations;
 mod page;
 mod problem;
@@ -25,6 +27,7 @@ mod refusals;
 mod service_body;
 mod services;
 mod sessions;
+mod statistics;
 mod tag;
 mod user_deeds;
 mod users;
@@ -91,6 +94,9 @@ fn resources() -> OpenApiRouter<Administration> {
         .merge(user_deeds::routes())
         .merge(sessions::routes())
         .merge(grants::routes())
+        .merge(events::routes())
+        .merge(statistics::routes())
+        .merge(keys::routes())
 }
 
 /// The API, its document and its page, with answers in one form whatever happens.

@@ -62,6 +62,14 @@ impl Parameters {
         Ok(Page { limit, after: after.transpose()? })
     }
 
+    /// Goes on when there are none.
+    pub fn none(&self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::invalid_field(name, format!("unknown parameter {name:?}"))),
+        }
+    }
+
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -90,6 +98,11 @@ impl Page {
         self.limit + 1
     }
 
+    /// How many are shown.
+    pub fn limit(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+
     /// After which key.
     pub fn after(&self) -> Option<&str> {
         self.after.as_deref()
@@ -101,12 +114,18 @@ impl Page {
         id.transpose()
     }
 
+    /// After which number.
+    pub fn after_number(&self) -> Result<Option<i64>, Problem> {
+        let number = self.after().map(|key| key.parse::<i64>().map_err(|_| no_cursor()));
+        number.transpose()
+    }
+
     /// The answer. `key` is what the list is ordered by.
     pub fn of<T, V>(&self, found: Vec<T>, key: impl Fn(&T) -> String, shown: impl Fn(T) -> V) -> List<V> {
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let limit = self.limit();
         let last = found.get(limit.saturating_sub(1)).filter(|_| found.len() > limit);
-        let next = last.map(|last| base64url(key(last).as_bytes()));
-        List { items: found.into_iter().take(limit).map(shown).collect(), next }
+        let next = last.map(key);
+        List::until(found.into_iter().take(limit).map(shown).collect(), next)
     }
 }
 
@@ -117,4 +136,11 @@ pub struct List<T> {
     pub items: Vec<T>,
     /// What `after` takes to get the next one; `null` on the last.
     pub next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// These, and the key after which there are more.
+    pub fn until(items: Vec<T>, next: Option<String>) -> Self {
+        Self { items, next: next.map(|key| base64url(key.as_bytes())) }
+    }
 }

@@ -90,6 +90,7 @@ async fn create(
     let Some(Value::String(slug)) = members.0.get("slug").cloned() else {
         return Err(Problem::invalid_field("slug", "slug is missing: the service's name in addresses and files"));
     };
+    may_change(&who, &slug)?;
     if let Some(there) = find(&mut tx, &organization, &slug).await? {
         let file = said(&organization, &members.0, given.as_ref())?;
         let so = confidential.is_none_or(|confidential| confidential == there.confidential);
@@ -99,7 +100,6 @@ async fn create(
             Err(Problem::conflict("There is a service with this slug, and it is another one than this says."))
         };
     }
-    may_change(&who, &slug)?;
     let client_id = members.0.get("client_id").and_then(Value::as_str);
     keep_own_names(&organization, &slug, client_id.unwrap_or(&format!("{}-{slug}", organization.slug)))?;
     let drawn = (confidential == Some(true) && given.is_none()).then(|| draw(&who));

@@ -108,3 +108,20 @@ pub async fn deny(
     }
     Ok(denied.rows_affected() == 1)
 }
+
+/// Counts an organization's logins that are in progress.
+pub async fn count(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM device_grant
+           WHERE organization_id = $1 AND state IN ('pending', 'claimed', 'approved') AND NOT expiry_noted
+             AND expires_at > $2"#,
+        organization.0,
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}

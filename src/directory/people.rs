@@ -93,6 +93,35 @@ pub async fn find(
     Ok(people)
 }
 
+/// How many people an organization has.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Who never signed in.
+    pub invited: i64,
+    /// Who can sign in.
+    pub active: i64,
+    /// Who can't.
+    pub locked: i64,
+    /// Who of all of them has an authenticator.
+    pub enrolled: i64,
+}
+
+/// Counts an organization's people.
+pub async fn count(conn: &mut PgConnection, organization: OrganizationId) -> Result<Counted, sqlx::Error> {
+    sqlx::query_as!(
+        Counted,
+        r#"SELECT count(*) FILTER (WHERE u.status = 'invited') AS "invited!",
+                  count(*) FILTER (WHERE u.status = 'active') AS "active!",
+                  count(*) FILTER (WHERE u.status = 'locked') AS "locked!",
+                  count(f.user_id) AS "enrolled!"
+           FROM app_user u LEFT JOIN totp_factor f ON f.user_id = u.id
+           WHERE u.organization_id = $1"#,
+        organization.0,
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Whether anybody else is an owner who can sign in.
 pub async fn has_other_owner(
     conn: &mut PgConnection,

@@ -112,3 +112,22 @@ pub async fn find(
     }
     Ok(found)
 }
+
+/// Counts an organization's sessions that go on.
+pub async fn count(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM session s JOIN service v ON v.id = s.service_id
+           WHERE s.organization_id = $1 AND s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
+             AND (v.refresh = 'always'
+                  OR v.refresh = 'offline_access' AND 'offline_access' = ANY(s.scopes)
+                  OR s.created_at + make_interval(secs => v.access_token_lifetime_seconds) > $2)"#,
+        organization.0,
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}

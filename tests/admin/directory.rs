@@ -162,6 +162,9 @@ async fn the_service_that_administers_keeps_its_words_and_stays() {
     assert_eq!(fields(&owner.patch(&path, "*", words).await), ["scopes"]);
     let refused = admin.patch(&path, "*", json!({ "name": "Mine" })).await;
     assert_eq!((refused.status, problem(&refused)), (StatusCode::FORBIDDEN, "forbidden".into()));
+    // Neither does making it again tell an admin anything, such as whether a secret is its.
+    let again = admin.post(SERVICES, json!({ "slug": "admin-cli" })).await;
+    assert_eq!((again.status, problem(&again)), (StatusCode::FORBIDDEN, "forbidden".into()));
     assert_eq!(problem(&owner.delete(&path, "*").await), "conflict");
     let longer = owner.patch(&path, "*", json!({ "access_token_lifetime": "5m" })).await;
     assert_eq!(longer.status, StatusCode::OK, "{}", longer.body);

@@ -1,8 +1,10 @@
 //! The administration API: who may do what, and what it does.
 
+mod audit;
 mod command;
 mod directory;
 mod frame;
+mod keys;
 mod login;
 mod matrix;
 mod people;

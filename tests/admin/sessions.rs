@@ -1,6 +1,7 @@
 //! Sessions, and device logins in progress.
 
 use axum::http::{Method, StatusCode};
+use serde_json::json;
 
 use super::{Admin, app, problem, request, token_of};
 use crate::support::Device;
@@ -40,4 +41,24 @@ async fn logins_in_progress_are_listed_without_codes_and_denied() {
     assert_eq!(device.poll_held().await.error(), "access_denied");
     assert_eq!(admin.act(&path).await.status, StatusCode::NOT_FOUND);
     assert!(admin.get("/api/v1/organizations/acme/grants").await.json()["items"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn statistics_count_what_the_lists_show() {
+    let app = app().await;
+    let admin = Admin::log_in(&app, "admin@acme.example").await;
+    Admin::log_in(&app, "owner@other.example").await;
+    token_of(&app, "member@acme.example", "cli", "read").await;
+    app.enrol("member@acme.example").await;
+    Device::ask_as(&app, "acme-cli", "read").await;
+    admin.post("/api/v1/organizations/acme/users", json!({ "email": "later@acme.example" })).await;
+    let id = admin.id_of("target@acme.example").await;
+    admin.act(&format!("/api/v1/organizations/acme/users/{id}/lock")).await;
+    let counted = async || admin.get("/api/v1/organizations/acme/statistics").await.json();
+    let users = json!({ "invited": 1, "active": 3, "locked": 1, "with_authenticator": 1 });
+    assert_eq!(counted().await, json!({ "users": users, "sessions": 2, "grants": 1 }));
+    app.advance(20 * 60);
+    let later = Admin::log_in(&app, "admin@acme.example").await;
+    let now = later.get("/api/v1/organizations/acme/statistics").await.json();
+    assert_eq!((&now["sessions"], &now["grants"]), (&json!(1), &json!(0)), "what is over is not counted: {now}");
 }

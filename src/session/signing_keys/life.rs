@@ -194,7 +194,7 @@ async fn newest(conn: &mut PgConnection, algorithm: Algorithm) -> Result<Option<
 }
 
 /// One node at a time, until the transaction ends: waits for its turn.
-async fn lock(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub async fn lock(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('countersign signing keys'))").execute(conn).await?;
     Ok(())
 }
