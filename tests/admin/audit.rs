@@ -56,7 +56,7 @@ async fn what_happened_is_listed_the_newest_first() {
     assert_eq!(seen, positions(&all));
 
     let (locked, _) = page(&admin, &format!("kind=administered&user={id}")).await;
-    assert_eq!(locked.len(), 1, "{locked:?}");
+    assert_eq!(locked.len(), 2, "made and locked: {locked:?}");
     assert_eq!(locked[0]["detail"]["fields"]["status"]["to"], "locked");
     let (sessions, _) = page(&admin, &format!("kind=redeemed&user={id}")).await;
     let session = sessions[0]["session_id"].as_str().unwrap();
