@@ -1,11 +1,12 @@
 //! What may be spent within an hour, counted in PostgreSQL for every server together.
 //!
-//! Whoever tries something that could be guessed pays first, and gets it back when the try was right. So however many try at
-//! once, no more of them go wrong than the budget allows:
+//! However many try something at once, no more is spent than the budgets allow. Where a statement of its own does the try, it
+//! waits for its turn, sees that enough is left of all [`Budgets`], and pays for a wrong one ([`crate::device::guessing`]). Elsewhere
+//! the try is paid for first:
 //!
 //! 1. [`spend`] takes the cost from each of several budgets, or from none. Each is one conditional statement on one row.
 //! 2. The try is made.
-//! 3. It was right: [`give_back`]. Otherwise the cost is spent, also if the program ends before it knows.
+//! 3. It cost nothing after all: [`give_back`]. Otherwise the cost is spent, also if the program ends before it knows.
 //!
 //! A bucket that fills up evenly lets twice its content pass within an hour. Here each cost is kept with its moment and
 //! leaves an hour later, so that *within any hour* no more than the limit is spent.
@@ -81,6 +82,76 @@ pub struct Charge {
 pub struct Receipt {
     charges: Vec<Charge>,
     at: DateTime<Utc>,
+}
+
+/// The budgets of a try, as the database takes them: an array of each thing.
+#[derive(Debug)]
+pub struct Budgets {
+    charges: Vec<Charge>,
+    at: DateTime<Utc>,
+}
+
+impl Budgets {
+    /// For a try at this moment.
+    #[must_use]
+    pub fn new(mut charges: Vec<Charge>, at: DateTime<Utc>) -> Self {
+        charges.retain(|charge| charge.cost > 0);
+        charges.sort_by(|one, other| (one.purpose, &one.subject).cmp(&(other.purpose, &other.subject)));
+        Self { charges, at }
+    }
+
+    /// What each is for.
+    #[must_use]
+    pub fn purposes(&self) -> Vec<String> {
+        self.charges.iter().map(|charge| charge.purpose.as_str().to_owned()).collect()
+    }
+
+    /// Whose each is.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<String> {
+        self.charges.iter().map(|charge| charge.subject.clone()).collect()
+    }
+
+    /// When each counts a cost as spent.
+    #[must_use]
+    pub fn moments(&self) -> Vec<DateTime<Utc>> {
+        self.charges.iter().map(|charge| charge.purpose.moment(self.at)).collect()
+    }
+
+    /// When what is spent now doesn't count any more.
+    #[must_use]
+    pub fn over_at(&self) -> Vec<DateTime<Utc>> {
+        self.charges.iter().map(|charge| charge.purpose.moment(self.at) + WINDOW).collect()
+    }
+
+    /// What a wrong try costs.
+    #[must_use]
+    pub fn costs(&self) -> Vec<i64> {
+        self.charges.iter().map(|charge| charge.cost).collect()
+    }
+
+    /// How much may be spent.
+    #[must_use]
+    pub fn limits(&self) -> Vec<i64> {
+        self.charges.iter().map(|charge| charge.limit).collect()
+    }
+
+    /// Since when what was spent counts.
+    #[must_use]
+    pub fn since(&self) -> DateTime<Utc> {
+        self.at - WINDOW
+    }
+
+    /// What to tell whom the budget at this place, counted from 1, has too little left for.
+    pub async fn exhausted(&self, conn: &mut PgConnection, place: i32) -> Result<Option<Exhausted>, sqlx::Error> {
+        let place = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
+        let Some(charge) = place.and_then(|place| self.charges.get(place)) else { return Ok(None) };
+        Ok(Some(Exhausted {
+            purpose: charge.purpose,
+            wait: wait(conn, charge, self.at).await?,
+            is_news: note(conn, charge, self.at).await?,
+        }))
+    }
 }
 
 /// A budget has too little left. Nothing was spent of any.

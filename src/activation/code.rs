@@ -20,7 +20,7 @@ use crate::pages::answer::{self, Form, PageError};
 use crate::pages::frame::Frame;
 use crate::postgres::PgConnection;
 
-use super::guess::{self, Try};
+use super::guess;
 use super::pages::{Code, CodeEntry};
 
 /// What the page reads of its address. Other parameters are ignored.
@@ -76,25 +76,18 @@ pub async fn submit(
     }
     // What can't be a code at all is nobody's guess, and isn't looked up.
     let Some(code) = UserCode::parse(&typed) else { return Ok(again(&visitor, &typed, NOT_A_CODE)) };
-    let attempt = match Try::begin(&mut conn, &pages, &caller, &visitor, Some(&code)).await? {
-        Ok(attempt) => attempt,
-        Err(exhausted) => return Ok(guess::refusal(&pages, &visitor, exhausted, Some(&code))),
-    };
+    if let Err(exhausted) = guess::try_code(&mut conn, &pages, &caller, &visitor, Some(&code)).await? {
+        return Ok(guess::refusal(&pages, &visitor, exhausted, Some(&code)));
+    }
     let prefilled = fields.get("prefilled").is_some();
     let mut tx = conn.begin().await?;
     let outcome = claim(&mut tx, &pages, &caller, &mut visitor, &code, prefilled).await?;
     tx.commit().await?;
-    match outcome {
-        Outcome::Claimed(_) => {
-            attempt.was_right(&mut conn).await?;
-            Ok(pages.with_cookie(&visitor, pages.lead_to("/activate/sign-in")))
-        }
-        Outcome::NotValid => Ok(again(&visitor, &typed, NOT_VALID)),
-        Outcome::MustBeTyped => {
-            attempt.was_right(&mut conn).await?;
-            Ok(again(&visitor, "", TYPE_IT))
-        }
-    }
+    Ok(match outcome {
+        Outcome::Claimed(_) => pages.with_cookie(&visitor, pages.lead_to("/activate/sign-in")),
+        Outcome::NotValid => again(&visitor, &typed, NOT_VALID),
+        Outcome::MustBeTyped => again(&visitor, "", TYPE_IT),
+    })
 }
 
 /// What became of a code that somebody entered.
@@ -107,8 +100,8 @@ pub enum Outcome {
     MustBeTyped,
 }
 
-/// Claims a code for this browser and makes the pages be about it. The try is [paid for](Try::begin); a wrong one is audited
-/// as a guess.
+/// Claims a code for this browser and makes the pages be about it. A wrong one, which is [paid for](guess::try_code), is
+/// audited as a guess.
 pub async fn claim(
     conn: &mut PgConnection,
     pages: &Pages,

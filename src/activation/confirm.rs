@@ -21,7 +21,7 @@ use crate::postgres::PgConnection;
 
 use super::circumstances::Circumstances;
 use super::pages::{Confirm, Outcome, RequestingDevice, ScopeChoice};
-use super::walk::{Step, Walk};
+use super::walk::{self, Step, Walk};
 
 const NOT_TICKED: &str = "Tick this box if the device is yours. If it isn't, choose Deny.";
 const NO_DECISION: &str = "Choose Approve or Deny.";
@@ -56,7 +56,7 @@ pub async fn submit(
     let now = pages.installation.clock.now();
     let decided = if fields.get("decision") == Some("deny") {
         let denied = store::deny(&mut tx, grant, browser, Some(user), now).await?;
-        denied.then(|| walk.event_by(&pages, audit::Kind::Denied, &caller))
+        denied.then(|| (Some(Outcome::Denied), walk.event_by(&pages, audit::Kind::Denied, &caller)))
     } else {
         let at = Circumstances::of(&mut tx, &pages, &walk, &caller).await?;
         if let Some(answer) = objection(&mut tx, &pages, &walk, &caller, (&at, fields)).await? {
@@ -73,19 +73,17 @@ pub async fn submit(
         let detail = serde_json::json!({
             "asked": walk.grant.scopes, "granted": granted, "nearness": at.nearness.as_str(),
         });
-        approved.map(|_| walk.event_by(&pages, audit::Kind::Approved, &caller).detail(detail))
+        let event = walk.event_by(&pages, audit::Kind::Approved, &caller).detail(detail);
+        approved.map(|grant| (walk::outcome(&grant.state), event))
     };
     // Not decided here: another tab was faster, the time ran out, or the account may not any more. The walk knows.
-    let Some(event) = decided else { return Ok(pages.lead_to("/activate/confirm")) };
+    let Some((outcome, event)) = decided else { return Ok(pages.lead_to("/activate/confirm")) };
+    let outcome = outcome.ok_or_else(|| PageError::Fault("a decided grant is not decided".into()))?;
     event.append(&mut tx).await?;
-    let walk = Walk::of(&mut tx, &pages, walk.visitor).await?;
     tx.commit().await?;
     // Other nodes hear of it; this one may be asked before it would.
     pages.waiting.decided(grant);
     pages.notices.wake();
-    let Step::Done(outcome) = walk.step else {
-        return Err(PageError::Fault("a decided grant is not done".into()));
-    };
     Ok(match return_href(&walk, outcome) {
         // The number is on our page, whatever page comes after.
         Some(href) if !matches!(outcome, Outcome::Number(_)) => Redirect::to(&href).into_response(),

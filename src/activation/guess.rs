@@ -5,10 +5,9 @@ use axum::response::Response;
 
 use crate::browser;
 use crate::browser::visitor::Visitor;
-use crate::budget::{self, Exhausted, Purpose, Receipt};
+use crate::budget::{Exhausted, Purpose};
 use crate::device::codes::{Length, UserCode};
 use crate::device::guessing::{self, Guesser};
-use crate::device::store;
 use crate::http::client_address::Caller;
 use crate::pages::Pages;
 use crate::pages::answer;
@@ -17,41 +16,22 @@ use crate::pages::message::{Guesses, Message, Trouble};
 use crate::postgres::PgConnection;
 use crate::words;
 
-/// A try that is paid for.
-#[must_use = "a right one gets back what it cost"]
-pub struct Try(Option<Receipt>);
-
-impl Try {
-    /// Pays for a try of this code, `None` for what is none; not within a transaction. A code that this browser holds already
-    /// costs nothing.
-    pub async fn begin(
-        conn: &mut PgConnection,
-        pages: &Pages,
-        caller: &Caller,
-        visitor: &Visitor,
-        code: Option<&UserCode>,
-    ) -> Result<Result<Self, Exhausted>, sqlx::Error> {
-        let installation = &pages.installation;
-        let mut accounts = Vec::new();
-        if let Some(session) = visitor.session {
-            let macs = code.map(|code| code.macs(&installation.keyring)).unwrap_or_default();
-            if store::is_held(conn, &macs, session.id, installation.clock.now()).await? {
-                return Ok(Ok(Self(None)));
-            }
-            accounts = browser::store::accounts(conn, session.id).await?;
-        }
-        let guesser = Guesser { browser: visitor.mark(&installation.keyring), accounts, caller };
-        let paid = guessing::pay(conn, installation, &pages.live, &guesser, code).await?;
-        Ok(paid.map(|receipt| Self(Some(receipt))))
-    }
-
-    /// It was right: nothing was guessed.
-    pub async fn was_right(self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        match self.0 {
-            Some(receipt) => budget::give_back(conn, receipt).await,
-            None => Ok(()),
-        }
-    }
+/// Lets this browser try a code, `None` for what is none; not within a transaction. A code that it holds already costs nothing.
+pub async fn try_code(
+    conn: &mut PgConnection,
+    pages: &Pages,
+    caller: &Caller,
+    visitor: &Visitor,
+    code: Option<&UserCode>,
+) -> Result<Result<(), Exhausted>, sqlx::Error> {
+    let installation = &pages.installation;
+    let session = visitor.session.map(|session| session.id);
+    let accounts = match session {
+        Some(session) => browser::store::accounts(conn, session).await?,
+        None => Vec::new(),
+    };
+    let guesser = Guesser { browser: visitor.mark(&installation.keyring), session, accounts, caller };
+    guessing::try_code(conn, installation, &pages.live, &guesser, code).await
 }
 
 /// The page for a code that isn't looked up.

@@ -29,7 +29,7 @@ use crate::upstream::round_trip::{self, Finished, Wanted};
 use crate::upstream::{Identity, UpstreamError};
 
 use super::code::{self, Outcome};
-use super::guess::{self, Try};
+use super::guess;
 use super::walk::{Step, Walk};
 use super::{proof, sign_in};
 
@@ -103,10 +103,9 @@ async fn begin(
     let mut visitor = Visitor::recognize(&mut conn, &pages.installation, headers).await?;
     if let Some(typed) = &link.user_code {
         let code = UserCode::parse(typed);
-        let attempt = match Try::begin(&mut conn, pages, caller, &visitor, code.as_ref()).await? {
-            Ok(attempt) => attempt,
-            Err(exhausted) => return Ok(guess::refusal(pages, &visitor, exhausted, code.as_ref())),
-        };
+        if let Err(exhausted) = guess::try_code(&mut conn, pages, caller, &visitor, code.as_ref()).await? {
+            return Ok(guess::refusal(pages, &visitor, exhausted, code.as_ref()));
+        }
         let mut tx = conn.begin().await?;
         let claimed = claim(&mut tx, pages, caller, &mut visitor, slug, link, code.as_ref()).await?;
         tx.commit().await?;
@@ -115,7 +114,6 @@ async fn begin(
             let typed = serde_urlencoded::to_string([("user_code", typed)]).unwrap_or_default();
             return Ok(pages.lead_to(&format!("/activate?{typed}")));
         };
-        attempt.was_right(&mut conn).await?;
         visitor.session = visitor.session.map(|session| session.about(grant));
     }
     let mut tx = conn.begin().await?;

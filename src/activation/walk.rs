@@ -227,12 +227,8 @@ impl Walk {
 
 /// The one place that knows the order.
 fn next_step(grant: &Grant, service: &Service, account: Option<&Account>, now: DateTime<Utc>) -> Step {
-    match &grant.state {
-        State::Denied { by_numbers: false } => return Step::Done(Outcome::Denied),
-        State::Denied { by_numbers: true } => return Step::Done(Outcome::WrongNumbers),
-        State::Approved(Approval { number: Some((number, _)), .. }) => return Step::Done(Outcome::Number(*number)),
-        State::Approved(_) | State::Redeemed { .. } => return Step::Done(Outcome::Approved),
-        State::Pending | State::Claimed => {}
+    if let Some(outcome) = outcome(&grant.state) {
+        return Step::Done(outcome);
     }
     let Some(account) = account else { return Step::SignIn };
     let asked = Asked::of(grant, service, account, now);
@@ -246,4 +242,15 @@ fn next_step(grant: &Grant, service: &Service, account: Option<&Account>, now: D
     // make somebody else's authenticator the person's own. And where the provider proves the factor, it does so again.
     let for_this_login = account.sign_in.grant_id == Some(grant.id);
     if account.is_enrolled() || for_this_login { Step::Mfa } else { Step::SignIn }
+}
+
+/// What a login came to; `None`: it isn't decided.
+pub fn outcome(state: &State) -> Option<Outcome> {
+    match state {
+        State::Denied { by_numbers: false } => Some(Outcome::Denied),
+        State::Denied { by_numbers: true } => Some(Outcome::WrongNumbers),
+        State::Approved(Approval { number: Some((number, _)), .. }) => Some(Outcome::Number(*number)),
+        State::Approved(_) | State::Redeemed { .. } => Some(Outcome::Approved),
+        State::Pending | State::Claimed => None,
+    }
 }

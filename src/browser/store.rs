@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::directory::provider::Kind;
+use crate::directory::user::User;
 use crate::directory::word;
 use crate::ids::{BrowserSessionId, GrantId, OrganizationId, ProviderId, UserId};
 use crate::installation::Installation;
@@ -137,8 +138,6 @@ pub async fn set_grant(
 /// Who is signed in to an organization in a browser.
 #[derive(Clone, Debug)]
 pub struct SignIn {
-    /// The account.
-    pub user_id: UserId,
     /// When they signed in, as their provider says.
     pub auth_time: DateTime<Utc>,
     /// When they did so here.
@@ -220,27 +219,39 @@ pub async fn sign_out(
     Ok(())
 }
 
-/// Who is signed in to an organization here, if account and organization are still active.
+/// Who is signed in to an organization here, how they did it, and since when they have an authenticator, if they have one;
+/// while account and organization are active. Every page of a login asks for all of it.
 pub async fn signed_in(
     conn: &mut PgConnection,
     session: BrowserSessionId,
     organization: OrganizationId,
-) -> Result<Option<SignIn>, sqlx::Error> {
+) -> Result<Option<(User, SignIn, Option<DateTime<Utc>>)>, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT b.user_id, b.auth_time, b.signed_in_at, b.proven_at, b.grant_id, b.amr, b.mfa_at, b.mfa_amr, p.kind
-         FROM browser_sign_in b
-         JOIN provider p ON p.id = b.provider_id
-         JOIN app_user u ON u.id = b.user_id
-         JOIN organization o ON o.id = b.organization_id
-         WHERE b.browser_session_id = $1 AND b.organization_id = $2 AND u.status = 'active' AND o.status = 'active'",
+        r#"SELECT b.user_id, b.auth_time, b.signed_in_at, b.proven_at, b.grant_id, b.amr, b.mfa_at, b.mfa_amr, p.kind,
+                  u.email, u.email_verified, u.name, u.role, u.status, u.password_hash, f.created_at AS "enrolled_at?"
+           FROM browser_sign_in b
+           JOIN provider p ON p.id = b.provider_id
+           JOIN app_user u ON u.id = b.user_id
+           JOIN organization o ON o.id = b.organization_id
+           LEFT JOIN totp_factor f ON f.user_id = u.id
+           WHERE b.browser_session_id = $1 AND b.organization_id = $2 AND u.status = 'active' AND o.status = 'active'"#,
         session.0,
         organization.0,
     )
     .fetch_optional(conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(SignIn {
-        user_id: row.user_id.into(),
+    let user = User {
+        id: row.user_id.into(),
+        organization_id: organization,
+        email: row.email,
+        email_verified: row.email_verified,
+        name: row.name,
+        role: word(&row.role)?,
+        status: word(&row.status)?,
+        password_hash: row.password_hash,
+    };
+    let sign_in = SignIn {
         auth_time: row.auth_time,
         signed_in_at: row.signed_in_at,
         proven_at: row.proven_at,
@@ -248,7 +259,8 @@ pub async fn signed_in(
         grant_id: row.grant_id.map(GrantId),
         amr: row.amr,
         mfa: row.mfa_at.map(|at| (at, row.mfa_amr)),
-    }))
+    };
+    Ok(Some((user, sign_in, row.enrolled_at)))
 }
 
 /// Every account that is signed in here.

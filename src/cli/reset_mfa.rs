@@ -11,7 +11,7 @@ use crate::directory::user::User;
 use crate::directory::{organization, user};
 use crate::ids::SessionId;
 use crate::installation::Installation;
-use crate::mfa;
+use crate::mfa::{self, totp};
 
 use super::opening::Where;
 
@@ -65,7 +65,7 @@ async fn reset(installation: &Installation, args: &Args) -> anyhow::Result<(bool
     let organization = organization.with_context(|| format!("there is no organization {}", args.organization))?;
     let person = user::by_email(&mut tx, organization, &args.email).await?;
     let person = person.with_context(|| format!("{} has nobody with the address {}", args.organization, args.email))?;
-    let enrolled = mfa::enrolled_at(&mut tx, person.id).await?.is_some();
+    let enrolled = totp::set_up_at(&mut tx, person.id).await?.is_some();
     let sessions = mfa::reset(&mut tx, person.id, now).await?;
     let event = |kind| about(installation, kind, &person);
     event(Kind::Administered).detail(json!({ "mfa": "reset" })).append(&mut tx).await?;

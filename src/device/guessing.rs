@@ -1,10 +1,12 @@
-//! Whoever enters a user code could be guessing, and pays first: with the budgets of their browser, their accounts, their
-//! address and the whole installation. Who was right has it back; who has nothing left isn't told whether they were.
+//! Whoever enters a user code could be guessing. A wrong one is paid for with the budgets of their browser, their accounts, their
+//! address and the whole installation; who has too little left of one isn't told whether theirs was right.
+
+use sqlx::Connection as _;
 
 use crate::audit;
-use crate::budget::{self, Charge, Exhausted, Purpose, Receipt};
+use crate::budget::{Budgets, Charge, Exhausted, Purpose};
 use crate::http::client_address::{Caller, subscriber};
-use crate::ids::UserId;
+use crate::ids::{BrowserSessionId, UserId};
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
 
@@ -23,6 +25,8 @@ const OF_ADDRESS: i64 = 30;
 pub struct Guesser<'a> {
     /// The browser, if it can be told from others. Who drops its cookie is another one, and has the same address.
     pub browser: Option<String>,
+    /// Its session, if it has one: the code that this one holds is no guess.
+    pub session: Option<BrowserSessionId>,
     /// Who is signed in there, to any organization.
     pub accounts: Vec<UserId>,
     /// From where.
@@ -47,35 +51,68 @@ impl Guesser<'_> {
     }
 }
 
-/// Pays for a try of this code, `None` for what is none, which costs as much; not within a transaction. That a budget is exhausted is audited once
+/// Lets somebody try this code, `None` for what is none, which costs as much; not within a transaction, which may come to nothing when
+/// what was paid must stay paid. Whether the code is right the caller finds out. That a budget is exhausted is audited once
 /// an hour for each, not for each refusal: a flood must not fill the disk.
-pub async fn pay(
+pub async fn try_code(
     conn: &mut PgConnection,
     installation: &Installation,
     live: &LiveCodes,
     guesser: &Guesser<'_>,
     code: Option<&UserCode>,
-) -> Result<Result<Receipt, Exhausted>, sqlx::Error> {
+) -> Result<Result<(), Exhausted>, sqlx::Error> {
+    if conn.is_in_transaction() {
+        return Err(sqlx::Error::Protocol(
+            "what a try costs is not for a transaction, which may come to nothing".into(),
+        ));
+    }
     let now = installation.clock.now();
     live.look(conn, now).await?;
-    let paid = budget::spend(conn, guesser.charges(live, code), now).await?;
-    if let Err(Exhausted { purpose, is_news: true, .. }) = paid {
-        let exhausted = match purpose {
-            Purpose::Browser => "browser",
-            Purpose::Account => "account",
-            Purpose::Address => "address",
-            Purpose::Installation => "installation",
-        };
-        tracing::warn!(
-            event = "guesses_exhausted",
-            exhausted,
-            "user codes are refused: too many wrong ones within an hour"
-        );
-        audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
-            .caller(guesser.caller)
-            .detail(serde_json::json!({ "exhausted": exhausted }))
-            .append(conn)
-            .await?;
+    let macs = code.map(|code| code.macs(&installation.keyring)).unwrap_or_default();
+    let budgets = Budgets::new(guesser.charges(live, code), now);
+    let refused_by = sqlx::query_scalar!(
+        r#"SELECT try_user_code($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS "place!""#,
+        &macs,
+        guesser.session.map(|id| id.0),
+        now,
+        &budgets.purposes(),
+        &budgets.subjects(),
+        &budgets.moments(),
+        &budgets.over_at(),
+        &budgets.costs(),
+        &budgets.limits(),
+        budgets.since(),
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let Some(exhausted) = budgets.exhausted(conn, refused_by).await? else { return Ok(Ok(())) };
+    if exhausted.is_news {
+        note(conn, installation, guesser, exhausted.purpose).await?;
     }
-    Ok(paid)
+    Ok(Err(exhausted))
+}
+
+/// Says that a budget is exhausted.
+async fn note(
+    conn: &mut PgConnection,
+    installation: &Installation,
+    guesser: &Guesser<'_>,
+    purpose: Purpose,
+) -> Result<(), sqlx::Error> {
+    let exhausted = match purpose {
+        Purpose::Browser => "browser",
+        Purpose::Account => "account",
+        Purpose::Address => "address",
+        Purpose::Installation => "installation",
+    };
+    tracing::warn!(
+        event = "guesses_exhausted",
+        exhausted,
+        "user codes are refused: too many wrong ones within an hour"
+    );
+    audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random)
+        .caller(guesser.caller)
+        .detail(serde_json::json!({ "exhausted": exhausted }))
+        .append(conn)
+        .await
 }

@@ -71,23 +71,6 @@ pub async fn by_user_code(
     row.map(Grant::try_from).transpose()
 }
 
-/// Whether this browser has claimed a code already. Nothing is told of codes that are anybody else's.
-pub async fn is_held(
-    conn: &mut PgConnection,
-    macs: &[Vec<u8>],
-    browser: BrowserSessionId,
-    now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    let held = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM device_grant
-           WHERE user_code_mac = ANY($1) AND state = 'claimed' AND claimed_by = $2 AND expires_at > $3) AS "held!""#,
-        macs,
-        browser.0,
-        now,
-    );
-    held.fetch_one(conn).await
-}
-
 /// `pending → claimed`: from now on no other browser can act on the grant, and what its service asks to be proven for it
 /// is asked whatever comes. A browser's own grant is found again.
 pub async fn claim(

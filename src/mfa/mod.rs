@@ -8,11 +8,6 @@ use chrono::{DateTime, Utc};
 use crate::ids::{SessionId, UserId};
 use crate::postgres::PgConnection;
 
-/// Since when the person has the authenticator that they have; `None`: they have none.
-pub async fn enrolled_at(conn: &mut PgConnection, user: UserId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar!("SELECT created_at FROM totp_factor WHERE user_id = $1", user.0).fetch_optional(conn).await
-}
-
 /// Takes a person's second factors away, and ends what was proven by them: sessions, browser sign-ins, approvals that no
 /// device has come for. Returns the sessions.
 pub async fn reset(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<Vec<SessionId>, sqlx::Error> {

@@ -5,7 +5,6 @@ use axum::extract::State;
 use serde::Serialize;
 
 use crate::audit;
-use crate::budget;
 use crate::device::codes::UserCode;
 use crate::device::guessing::{self, Guesser};
 use crate::device::store;
@@ -60,9 +59,9 @@ pub async fn handle(
     let now = installation.clock.now();
     let mut conn = installation.pool.acquire().await?;
     let code = UserCode::parse(typed);
-    let guesser = Guesser { browser: None, accounts: Vec::new(), caller: &caller };
-    let paid = guessing::pay(&mut conn, installation, &endpoints.live, &guesser, code.as_ref()).await?;
-    let receipt = paid.map_err(no_more_guesses)?;
+    let guesser = Guesser { browser: None, session: None, accounts: Vec::new(), caller: &caller };
+    let tried = guessing::try_code(&mut conn, installation, &endpoints.live, &guesser, code.as_ref()).await?;
+    tried.map_err(no_more_guesses)?;
     // What is no code at all is looked up like any other, so that it takes as long.
     let macs = code.map(|code| code.macs(&installation.keyring)).unwrap_or_default();
     let found = match store::by_user_code(&mut conn, &macs, None, now).await? {
@@ -78,7 +77,6 @@ pub async fn handle(
             "This code is not valid: it may be mistyped, expired, or used already. Ask the device for a new one.",
         ));
     };
-    budget::give_back(&mut conn, receipt).await?;
     let providers = provider::of_organization(&mut conn, grant.organization_id).await?;
     Ok(Json(Answer {
         org_slug: service.organization_slug,

@@ -5,9 +5,8 @@ use chrono::{DateTime, Utc};
 use crate::browser;
 use crate::browser::store::SignIn;
 use crate::directory::organization::MfaPolicy;
-use crate::directory::user::{self, User};
+use crate::directory::user::User;
 use crate::ids::{BrowserSessionId, OrganizationId};
-use crate::mfa;
 use crate::postgres::PgConnection;
 
 /// Who is signed in to the organization in this browser.
@@ -27,11 +26,8 @@ impl Account {
         browser: BrowserSessionId,
         organization: OrganizationId,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let sign_in = browser::store::signed_in(conn, browser, organization).await?;
-        let Some(sign_in) = sign_in else { return Ok(None) };
-        let Some(user) = user::by_id(conn, sign_in.user_id).await? else { return Ok(None) };
-        let enrolled_at = mfa::enrolled_at(conn, user.id).await?;
-        Ok(Some(Self { user, sign_in, enrolled_at }))
+        let found = browser::store::signed_in(conn, browser, organization).await?;
+        Ok(found.map(|(user, sign_in, enrolled_at)| Self { user, sign_in, enrolled_at }))
     }
 
     /// Whether they have a second factor.

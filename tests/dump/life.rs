@@ -1,6 +1,7 @@
 //! An installation in the middle of everything: whatever is ever stored stands in its database now, and the actors still
 //! hold what they were given.
 
+use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign::audit::linker;
@@ -115,6 +116,8 @@ impl Life {
         held.keep("agent's secret", AGENT_SECRET, Some(Way::ClientSecret));
         held.keep("installation's secret", secret_of_all().encode().expose(), None);
 
+        // Somebody mistypes, and has spent something.
+        assert_eq!(Browser::new(&app).enter("BBBB-BBBB").await.status, StatusCode::BAD_REQUEST);
         expired_login(&app, &mut held).await;
         let leaving_cookie = people(&app, &mut held).await;
         // The authenticator's first code was spent when it was set up.

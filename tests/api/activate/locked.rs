@@ -35,7 +35,7 @@ async fn who_enters_a_code_is_told_to_come_again() {
     let owner = app.owner();
     let device = Device::ask(&app, "read").await;
     assert_eq!(Browser::new(&app).enter("BBBB-BBBB").await.status, StatusCode::BAD_REQUEST);
-    let held = lost(&owner, "SELECT 1 FROM budget FOR UPDATE").await;
+    let held = lost(&owner, "SELECT pg_advisory_xact_lock(hashtext('countersign user codes'))").await;
     let mut browser = Browser::new(&app);
     is_told_to_come_again(soon(async { browser.enter(&device.user_code).await.answer }).await);
     let verify = form_request("/auth/device/verify", &[("user_code", &device.user_code)]);
