@@ -17,6 +17,10 @@ use super::processes::PEOPLE;
 /// From seeing the code to typing it: the device holds its poll by then.
 const THINKING: Duration = Duration::from_secs(1);
 
+/// How long a connection may rest before a new one takes its place, as in any client: the server closes it some time later, maybe
+/// just when it is used again.
+const REST: Duration = Duration::from_secs(60);
+
 /// How far a login goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -53,8 +57,8 @@ struct Inner {
     browsers: Mutex<Vec<Browser>>,
     /// One for each that rests.
     resting: Semaphore,
-    /// Connections of devices that rest.
-    devices: Mutex<Vec<Connection>>,
+    /// Connections of devices that rest, and since when.
+    devices: Mutex<Vec<(Instant, Connection)>>,
     told: Mutex<Told>,
 }
 
@@ -73,7 +77,7 @@ impl Logins {
             let ip = format!("10.200.0.{person}");
             let (device, _, user_code) = logins.ask(&ip).await.unwrap();
             browser.approve(&user_code, &ip).await.unwrap();
-            logins.0.devices.lock().unwrap().push(device);
+            logins.rest(device);
             logins.give_back(browser);
         }
         logins
@@ -82,6 +86,10 @@ impl Logins {
     /// What was measured until now.
     pub fn told(&self) -> Told {
         std::mem::take(&mut *self.0.told.lock().unwrap())
+    }
+
+    fn rest(&self, device: Connection) {
+        self.0.devices.lock().unwrap().push((Instant::now(), device));
     }
 
     fn give_back(&self, browser: Browser) {
@@ -104,7 +112,7 @@ impl Logins {
         self.0.told.lock().unwrap().codes.saturating_record(nanos(due.elapsed()));
         if step == Step::Left {
             pollers.add(&device_code);
-            self.0.devices.lock().unwrap().push(device);
+            self.rest(device);
             return Ok(());
         }
         let held = self.hold(device, &device_code, ip);
@@ -117,9 +125,9 @@ impl Logins {
     }
 
     async fn ask(&self, ip: &str) -> io::Result<(Connection, String, String)> {
-        let rested = self.0.devices.lock().unwrap().pop();
+        let rested = self.0.devices.lock().unwrap().pop().filter(|(since, _)| since.elapsed() < REST);
         let mut device = match rested {
-            Some(device) => device,
+            Some((_, device)) => device,
             None => Connection::open(self.0.address).await?,
         };
         let headers = format!("X-Forwarded-For: {ip}\r\n");
@@ -139,7 +147,7 @@ impl Logins {
         if answer.status != 200 {
             return Err(io::Error::other(format!("a held poll: {} {}", answer.status, answer.text())));
         }
-        self.0.devices.lock().unwrap().push(device);
+        self.rest(device);
         Ok(got)
     }
 
