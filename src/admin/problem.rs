@@ -215,6 +215,7 @@ impl From<ApplyError> for Problem {
         match error {
             // Whose it is, is nobody else's business; that it is somebody's, every device may find out.
             ApplyError::ClientIdsTaken(_) => Self::conflict("This client_id is taken: choose another one."),
+            ApplyError::NotPublic(faults) => faults.into(),
             ApplyError::Database(error) => error.into(),
             error => {
                 tracing::error!(%error, "what an administrator changed could not be written");

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::secrets::SecretText;
 
-use super::fault::{Fault, did_you_mean};
+use super::fault::{Fault, Where, did_you_mean};
 
 /// Where a secret is: never in the file itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +52,13 @@ impl<'a> Document<'a> {
 
     /// Notes a fault at a byte of the text.
     pub(super) fn fault(&self, at: usize, place: String, key: &str, message: String) {
-        let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+        let line = self.line(at);
         self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), line, place, key: key.to_owned(), message });
+    }
+
+    /// The line of a byte of the text, counted from 1.
+    fn line(&self, at: usize) -> usize {
+        1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
     }
 
     /// Everything that was found wrong, in the order of the lines.
@@ -94,6 +99,12 @@ impl<'a> Reader<'a> {
     /// Says what this table is about, once that is known.
     pub(super) fn set_place(&mut self, place: String) {
         self.place = place;
+    }
+
+    /// Where this table stands.
+    pub(super) fn stands(&self) -> Where {
+        let (file, line) = (self.document.name.to_owned(), self.document.line(self.at));
+        Where { file, line, place: self.place.clone() }
     }
 
     /// Whether the key is there, right or wrong.
