@@ -1,7 +1,7 @@
 //! What `apply` can write is written by `apply`, for a program that says one thing instead of a file that says all.
 
-use crate::audit::Kind;
-use crate::directory::apply::{self, Change, File, Mode, Subject, Tools, apply_in};
+use crate::audit::{Event, Kind};
+use crate::directory::apply::{self, ApplyError, Change, File, Mode, Subject, Tools, apply_in};
 use crate::directory::organization::Organization;
 use crate::postgres::PgConnection;
 
@@ -19,6 +19,15 @@ impl Administrator {
             self.note(conn, change).await?;
         }
         Ok(!changes.is_empty())
+    }
+
+    /// Makes the directory be as files say, secrets and all, in the caller's transaction, with an event for each change.
+    pub async fn apply(&self, conn: &mut PgConnection, file: &File, prune: bool) -> Result<Vec<Change>, ApplyError> {
+        let changes = apply_in(conn, &self.tools(), file, Mode { prune, ..Mode::default() }).await?;
+        for change in &changes {
+            self.event_of(change).append(conn).await?;
+        }
+        Ok(changes)
     }
 
     /// Whether the directory is as this says.
@@ -41,6 +50,10 @@ impl Administrator {
 
     /// Appends the event of a change.
     async fn note(&self, conn: &mut PgConnection, change: &Change) -> Result<(), Problem> {
+        Ok(self.event_of(change).append(conn).await?)
+    }
+
+    fn event_of(&self, change: &Change) -> Event {
         let mut event = self.event(Kind::Administered).of(change.organization_id).detail(change.detail_by(&self.by()));
         if let Some(service) = change.service_id() {
             event = event.service(service);
@@ -48,7 +61,7 @@ impl Administrator {
         if let Some(user) = change.user_id() {
             event = event.user(user);
         }
-        Ok(event.append(conn).await?)
+        event
     }
 
     fn tools(&self) -> Tools<'_> {

@@ -6,13 +6,14 @@
 //! 2. [`reach`]: which organizations there are for them. All others don't exist.
 //! 3. [`body`], [`page`], [`tag`]: what is asked, read strictly; `If-Match` says which version was looked at.
 //! 4. A resource does it, in one transaction with its audit event: one file for each. What `apply` can write is written by
-//!    `apply`, by way of [`changes`].
+//!    `apply`, by way of [`changes`]; [`apply`] takes whole files.
 //! 5. [`problem`]: what is wrong is told in one form, whoever noticed it.
 //!
 //! [`document`] collects what the handlers say of themselves; a route is made of the same words, so there is none without them.
 
 mod administrator;
 mod answer;
+mod apply;
 mod body;
 mod changes;
 pub mod document;
@@ -97,6 +98,7 @@ fn resources() -> OpenApiRouter<Administration> {
         .merge(events::routes())
         .merge(statistics::routes())
         .merge(keys::routes())
+        .merge(apply::routes())
 }
 
 /// The API, its document and its page, with answers in one form whatever happens.

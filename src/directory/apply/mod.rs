@@ -32,7 +32,7 @@ use crate::secrets::{Keyring, Passwords, Random, SealError};
 pub use change::{Action, Change, Field, Subject};
 pub use check::email;
 pub use fault::{Fault, Faults};
-pub use file::File;
+pub use file::{File, Size};
 pub use one::{Given, Kind};
 pub use reader::{SecretLookup, SecretSource};
 pub use written::{Select, WrittenService, organization_as_written, services_as_written};
@@ -88,9 +88,9 @@ pub struct Mode {
 /// Why nothing was applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// Client ids that belong to services which the files don't speak of, each with its service.
-    #[error("these client ids are taken: {0}; choose others, or have those services renamed or pruned")]
-    ClientIdsTaken(String),
+    /// Client ids that belong to services which the files don't speak of.
+    #[error("these client ids are taken: {}; choose others, or have those services renamed or pruned", listed(.0))]
+    ClientIdsTaken(Vec<TakenClientId>),
     /// A provider's secret can't be kept.
     #[error(transparent)]
     NotSealed(#[from] SealError),
@@ -100,6 +100,24 @@ pub enum ApplyError {
     /// The database.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+/// A client id that a service has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenClientId {
+    /// The id.
+    pub client_id: String,
+    /// The slug of the service.
+    pub service: String,
+    /// The slug of its organization.
+    pub organization: String,
+}
+
+fn listed(taken: &[TakenClientId]) -> String {
+    let one = |TakenClientId { client_id, service, organization }: &TakenClientId| {
+        format!("{client_id:?} (service {service:?} of organization {organization:?})")
+    };
+    taken.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Makes the directory be as `file` says and tells what that changes, in the order of the file.

@@ -13,7 +13,7 @@ use super::change::{Action, Change, Field, Subject, fields_of_new, fields_that_d
 use super::file::{File, Organization, User, WithSecret};
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::stored::{self, Stored, StoredProvider, StoredService, StoredUser, StoredWebhook};
-use super::{ApplyError, Mode, OWN_SERVICE, PLATFORM, Tools};
+use super::{ApplyError, Mode, OWN_SERVICE, PLATFORM, TakenClientId, Tools};
 
 /// One difference, and how it is done away with.
 pub(super) struct Step {
@@ -374,10 +374,10 @@ async fn refuse_taken_client_ids(conn: &mut PgConnection, steps: &[Step]) -> Res
     .await?;
     // A step on the holder itself either keeps the id there or frees it.
     let settled = |holder: ServiceId| steps.iter().any(|step| step.change.service_id() == Some(holder));
-    let taken: Vec<String> = holders
+    let taken: Vec<TakenClientId> = holders
         .into_iter()
         .filter(|row| !settled(row.id.into()))
-        .map(|row| format!("{:?} (service {:?} of organization {:?})", row.client_id, row.slug, row.organization))
+        .map(|row| TakenClientId { client_id: row.client_id, service: row.slug, organization: row.organization })
         .collect();
-    if taken.is_empty() { Ok(()) } else { Err(ApplyError::ClientIdsTaken(taken.join(", "))) }
+    if taken.is_empty() { Ok(()) } else { Err(ApplyError::ClientIdsTaken(taken)) }
 }

@@ -15,7 +15,7 @@ use crate::secrets::SecretText;
 use super::fault::{Fault, did_you_mean};
 
 /// Where a secret is: never in the file itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretSource {
     /// `{ env = "NAME" }`: an environment variable.
     Env(String),
@@ -25,6 +25,9 @@ pub enum SecretSource {
 
 /// How the secret of a source is had; the error says in words why not.
 pub type SecretLookup<'a> = dyn Fn(&SecretSource) -> Result<SecretText, String> + 'a;
+
+/// So many faults of a file are told: nobody mends more in one go, and to tell endlessly many of a long file would take for ever.
+const MOST_FAULTS: usize = 200;
 
 /// A file being read, and what was found wrong with it so far.
 pub(super) struct Document<'a> {
@@ -52,6 +55,12 @@ impl<'a> Document<'a> {
 
     /// Notes a fault at a byte of the text.
     pub(super) fn fault(&self, at: usize, place: String, key: &str, message: String) {
+        let told = self.faults.borrow().len();
+        let (key, message) = match told {
+            ..MOST_FAULTS => (key, message),
+            MOST_FAULTS => ("", "there is more that is wrong: mend this first".to_owned()),
+            _ => return,
+        };
         let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
         self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), line, place, key: key.to_owned(), message });
     }
