@@ -18,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::directory::apply::{ApplyError, Change, Fault, Faults, File, SecretSource, Size, Subject, lock};
+use crate::directory::user::{self, Role, Status};
 use crate::directory::{organization, people};
 use crate::ids::{OrganizationId, UserId};
 use crate::postgres::PgConnection;
@@ -34,7 +35,10 @@ use super::services::is_name_of_another;
 /// So long may a request be, in bytes.
 const LONGEST: usize = 1024 * 1024;
 
-/// So much of a directory may be in one request: whoever changes it waits for who was first.
+/// So often a minute may one person: whoever changes anything anywhere waits meanwhile.
+const APPLIES: u32 = 10;
+
+/// So much of a directory may be in one request, for the same reason.
 const MOST: Size = Size { things: 2000, passwords: 100 };
 
 const FILES: &str = "it is a list of files, such as [{\"name\": \"acme.toml\", \"text\": \"[[organization]]\\n…\"}]";
@@ -143,6 +147,10 @@ async fn apply(
     members: Members<LONGEST>,
 ) -> Result<Json<Applied>, Problem> {
     who.reach.as_owner()?;
+    let limit = if api.installation.dev_mode { 0 } else { APPLIES };
+    api.files
+        .take(who.user, limit, api.installation.clock.now())
+        .map_err(|wait| Problem::too_many_requests(wait.as_secs() + 1))?;
     let asked = Asked::of(members)?;
     let (dry_run, prune) = (asked.dry_run, asked.prune);
     // A long file takes a while to read, and what waits for this thread goes on meanwhile.
@@ -152,6 +160,7 @@ async fn apply(
     within_bounds(file.size())?;
     let mut tx = api.installation.pool.begin().await?;
     lock(&mut tx).await?;
+    still_an_owner(&mut tx, &who).await?;
     let with_owner = with_owner(&mut tx, &file).await?;
     let changes = who.apply(&mut tx, &file, prune).await.map_err(|error| refused(error, &who.reach))?;
     changes.iter().try_for_each(|change| as_for_single_things(&who.reach, change))?;
@@ -166,6 +175,13 @@ async fn apply(
         tx.commit().await?;
     }
     Ok(Json(Applied { dry_run, changes: changes.iter().map(Changed::from).collect() }))
+}
+
+/// Goes on when who asked is an owner now: they waited for others, one of whom may have demoted them.
+async fn still_an_owner(conn: &mut PgConnection, who: &Administrator) -> Result<(), Problem> {
+    let now = user::by_id(conn, who.user).await?;
+    let is_owner = now.is_some_and(|person| person.role == Role::Owner && person.status == Status::Active);
+    if is_owner { Ok(()) } else { Err(Problem::forbidden("Only owners may do that.")) }
 }
 
 /// A request as it was read. It holds secrets: it has no `Debug`.

@@ -9,7 +9,7 @@ use super::administrator::Administrator;
 use super::problem::Problem;
 
 /// Leaves secrets that nobody gives as they are.
-const KEEPING: Mode = Mode { dry_run: false, prune: false, keep_secrets: true };
+const KEEPING: Mode = Mode { dry_run: false, prune: false, keep_secrets: true, keep_passwords: false };
 
 impl Administrator {
     /// Makes the directory be as this says, in the caller's transaction, with an event for each change. `false`: it was so.
@@ -21,9 +21,11 @@ impl Administrator {
         Ok(!changes.is_empty())
     }
 
-    /// Makes the directory be as files say, secrets and all, in the caller's transaction, with an event for each change.
+    /// Makes the directory be as files say, secrets and all, in the caller's transaction, with an event for each change. Passwords
+    /// are first ones only, as for single people.
     pub async fn apply(&self, conn: &mut PgConnection, file: &File, prune: bool) -> Result<Vec<Change>, ApplyError> {
-        let changes = apply_in(conn, &self.tools(), file, Mode { prune, ..Mode::default() }).await?;
+        let changes =
+            apply_in(conn, &self.tools(), file, Mode { prune, keep_passwords: true, ..Mode::default() }).await?;
         for change in &changes {
             self.event_of(change).append(conn).await?;
         }

@@ -68,6 +68,8 @@ pub struct Administration {
     services: KnownServices,
     /// How fast each person asks.
     requests: Rates<UserId>,
+    /// How fast each person applies files.
+    files: Rates<UserId>,
 }
 
 impl Administration {
@@ -79,7 +81,8 @@ impl Administration {
         database: Availability,
         services: KnownServices,
     ) -> Self {
-        Self { installation, signing_keys, database, services, requests: Rates::default() }
+        let (requests, files) = (Rates::default(), Rates::default());
+        Self { installation, signing_keys, database, services, requests, files }
     }
 }
 

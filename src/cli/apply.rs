@@ -46,7 +46,7 @@ pub struct Args {
 }
 
 /// Writes, and deletes nothing.
-pub const AS_WRITTEN: Mode = Mode { dry_run: false, prune: false, keep_secrets: false };
+pub const AS_WRITTEN: Mode = Mode { dry_run: false, prune: false, keep_secrets: false, keep_passwords: false };
 
 /// Applies the files to the installation of a configuration, of a data directory, or of a server.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -85,7 +85,7 @@ pub async fn run_on(
     out: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
     let file = read(&args.files, environment)?;
-    let mode = Mode { dry_run: args.dry_run, prune: args.prune, keep_secrets: false };
+    let mode = Mode { dry_run: args.dry_run, prune: args.prune, ..AS_WRITTEN };
     let changes = apply_and_audit(installation, &file, mode).await?;
     report(&changes, mode, out)?;
     Ok(ExitCode::SUCCESS)

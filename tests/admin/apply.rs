@@ -30,7 +30,9 @@ fn with_owner(text: &str) -> Value {
 }
 
 impl Admin<'_> {
+    /// After a while: a person may apply a file ten times a minute.
     async fn applies(&self, body: Value) -> Answer {
+        self.app.advance(10);
         self.post(APPLY, body).await
     }
 }
@@ -214,7 +216,7 @@ async fn a_file_is_no_way_around_what_is_refused_of_single_things() {
     let service = |slug: &str, client_id: &str| {
         format!("{ACME}[[organization.service]]\nslug = \"{slug}\"\nclient_id = \"{client_id}\"\n")
     };
-    let mut gone = with_owner(ACME);
+    let mut gone = file(ACME);
     gone["prune"] = true.into();
     let attempts = [
         // Whether people may log in to an organization is for who administers all.
@@ -230,10 +232,9 @@ async fn a_file_is_no_way_around_what_is_refused_of_single_things() {
             file(&format!("{ACME}[[organization.service]]\nslug = \"admin-cli\"\nscopes = {{ read = \"Read\" }}\n")),
             "invalid",
         ),
-        // The last owner: demoted, locked, without a way to sign in, and not named where the rest is deleted.
+        // The last owner: demoted, locked, and not named where the rest is deleted.
         (with_owner(&format!("{ACME}{}", OWNER.replace("role = \"owner\"", "role = \"admin\""))), "conflict"),
         (with_owner(&format!("{ACME}{OWNER}status = \"locked\"\n")), "conflict"),
-        (file(&format!("{ACME}[[organization.user]]\nemail = \"owner@acme.example\"\nrole = \"owner\"\n")), "conflict"),
         (gone, "conflict"),
     ];
     for (body, kind) in attempts {
@@ -252,6 +253,26 @@ async fn a_file_is_no_way_around_what_is_refused_of_single_things() {
     let text = format!("{ACME}status = \"suspended\"\n");
     assert_eq!(changes(&platform.applies(file(&text)).await), ["~ organization \"acme\""]);
     assert_eq!(owner.applies(file(ACME)).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_password_in_a_file_is_a_first_one_and_whether_it_is_somebodys_is_not_told() {
+    let app = app().await;
+    let owner = Admin::log_in(&app, "owner@acme.example").await;
+    let member = "[[organization.user]]\nemail = \"member@acme.example\"\nname = \"member\"\n";
+    let given = format!("{ACME}{member}password = {{ env = \"PASSWORD\" }}\n");
+    let mut answers = Vec::new();
+    for password in [ADA_PASSWORD, "another password than theirs"] {
+        for dry_run in [true, false] {
+            let mut body = file(&given);
+            body["secrets"] = json!([{ "env": "PASSWORD", "value": password }]);
+            body["dry_run"] = dry_run.into();
+            answers.push(changes(&owner.applies(body).await));
+        }
+    }
+    answers.push(changes(&owner.applies(file(&format!("{ACME}{member}"))).await));
+    assert!(answers.iter().all(Vec::is_empty), "{answers:?}");
+    super::token_of(&app, "member@acme.example", "cli", "read").await;
 }
 
 #[tokio::test]
@@ -299,7 +320,7 @@ async fn of_two_files_at_once_one_waits_and_finds_what_the_other_wrote() {
     let (owner, platform) =
         (Admin::log_in(&app, "owner@acme.example").await, Admin::log_in(&app, "owner@platform.example").await);
     let body = file(&format!("{ACME}[[organization.service]]\nslug = \"new\"\n"));
-    let (one, other) = tokio::join!(owner.applies(body.clone()), platform.applies(body));
+    let (one, other) = tokio::join!(owner.post(APPLY, body.clone()), platform.post(APPLY, body));
     let mut both = [changes(&one), changes(&other)].concat();
     both.sort();
     assert_eq!(both, ["+ service \"new\" of \"acme\""]);
@@ -308,6 +329,37 @@ async fn of_two_files_at_once_one_waits_and_finds_what_the_other_wrote() {
         .await
         .unwrap();
     assert_eq!(events, 1);
+}
+
+#[tokio::test]
+async fn who_was_demoted_while_they_waited_is_no_owner_any_more() {
+    let app = app().await;
+    let owner = Admin::log_in(&app, "owner@acme.example").await;
+    let mut first = app.installation.pool.begin().await.unwrap();
+    countersign::directory::apply::lock(&mut first).await.unwrap();
+    let demoted = "UPDATE app_user SET role = 'admin' WHERE email = 'owner@acme.example'";
+    let waits = owner.post(APPLY, with_owner(&format!("{ACME}{OWNER}")));
+    let demotes = async {
+        // Until the other one waits for the lock that this transaction holds.
+        loop {
+            let waiting: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+                                        WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted)",
+            )
+            .fetch_one(&app.installation.pool)
+            .await
+            .unwrap();
+            if waiting {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        sqlx::query(demoted).execute(&mut *first).await.unwrap();
+        first.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(waits, demotes);
+    assert_eq!((answer.status, problem(&answer)), (StatusCode::FORBIDDEN, "forbidden".into()), "{}", answer.body);
+    assert_eq!(owner.post(APPLY, file(ACME)).await.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
@@ -352,6 +404,11 @@ async fn a_request_has_bounds_and_a_hostile_one_keeps_nobody_waiting() {
         let told = answer.json()["errors"].as_array().unwrap().len();
         assert!((1..=201).contains(&told), "{told}");
     }
+    let mut last = owner.applies(file(ACME)).await;
+    for _ in 0..10 {
+        last = owner.post(APPLY, file(ACME)).await;
+    }
+    assert_eq!(problem(&last), "too-many-requests");
     // A method that it doesn't take.
     let method = owner.send(Method::GET, APPLY, None, None).await;
     assert_eq!(problem(&method), "method-not-allowed");

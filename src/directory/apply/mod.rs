@@ -83,6 +83,8 @@ pub struct Mode {
     pub prune: bool,
     /// A service without a secret, or a user without a password, keeps the one there is.
     pub keep_secrets: bool,
+    /// A user who has a password keeps it, whatever is said: nobody learns whether it is the one that is given.
+    pub keep_passwords: bool,
 }
 
 /// Why nothing was applied.

@@ -74,8 +74,7 @@ pub(super) async fn plan(
         let stored = stored::load(conn, wanted, prune).await?;
         let id = stored.as_ref().map_or_else(|| OrganizationId(tools.new_id()), |stored| stored.id);
         let slug = &wanted.settings.slug;
-        let keep_secrets = mode.keep_secrets;
-        let mut planning = Planning { tools, id, slug, keep_secrets, steps: &mut steps, lost: Vec::new() };
+        let mut planning = Planning { tools, id, slug, mode, steps: &mut steps, lost: Vec::new() };
         planning.organization(stored.as_ref(), wanted);
         let none = Stored::none(id, wanted.settings.clone());
         let stored = stored.as_ref().unwrap_or(&none);
@@ -116,8 +115,8 @@ struct Planning<'a> {
     tools: &'a Tools<'a>,
     id: OrganizationId,
     slug: &'a str,
-    /// Whether a secret that isn't given stays.
-    keep_secrets: bool,
+    /// Which secrets stay.
+    mode: Mode,
     steps: &'a mut Vec<Step>,
     /// Providers through which nobody will have signed in any more.
     lost: Vec<ProviderId>,
@@ -145,7 +144,7 @@ impl Planning<'_> {
         let new_client_id = stored.is_some_and(|stored| stored.settings.client_id != settings.client_id);
         let mut renewed = false;
         let (same, secret_mac) = match &wanted.secret {
-            None if self.keep_secrets => (true, Secret::Keep),
+            None if self.mode.keep_secrets => (true, Secret::Keep),
             None => (false, Secret::Remove),
             Some(secret) => {
                 let stored_id = stored.map_or(settings.client_id.as_str(), |stored| stored.settings.client_id.as_str());
@@ -221,12 +220,14 @@ impl Planning<'_> {
         let id = stored.map_or_else(|| UserId(self.tools.new_id()), |stored| stored.id);
         let hash = stored.and_then(|stored| stored.password_hash.as_deref());
         let (same, password) = match (&wanted.password, hash) {
-            (None, _) if self.keep_secrets => (true, Secret::Keep),
+            (_, Some(_)) if self.mode.keep_passwords => (true, Secret::Keep),
+            (None, _) if self.mode.keep_secrets => (true, Secret::Keep),
             (None, _) => (false, Secret::Remove),
             (Some(given), Some(hash)) if self.tools.passwords.verify(given, Some(hash)).await => (true, Secret::Keep),
             (Some(given), _) => (false, Secret::Put(given.clone())),
         };
-        let has_password = self.is_there(wanted.password.as_ref(), hash);
+        let keeps = self.mode.keep_passwords && hash.is_some();
+        let has_password = keeps || self.is_there(wanted.password.as_ref(), hash);
         let linked = stored.is_some_and(|stored| stored.linked.iter().any(|provider| !self.lost.contains(provider)));
         let status = status(wanted.status, stored.map(|stored| stored.settings.status), has_password || linked);
         let settings = UserSettings { status, ..wanted.settings.clone() };
@@ -266,7 +267,7 @@ impl Planning<'_> {
 
     /// Whether there is to be a secret: one that is given, or one that stays.
     fn is_there<T: ?Sized>(&self, given: Option<&SecretText>, stored: Option<&T>) -> bool {
-        given.is_some() || (self.keep_secrets && stored.is_some())
+        given.is_some() || (self.mode.keep_secrets && stored.is_some())
     }
 
     fn prune_webhooks(&mut self, stored: &Stored, wanted: &Organization) {
