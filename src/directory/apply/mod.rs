@@ -76,6 +76,7 @@ impl Tools<'_> {
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub struct Mode {
     /// Compare only.
     pub dry_run: bool,

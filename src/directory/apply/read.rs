@@ -154,6 +154,9 @@ fn scopes(reader: &mut Reader<'_>, settings: &mut ServiceSettings) {
             || settings.scopes.iter().map(|scope| scope.name.as_str()).chain(COMMON_SCOPES.map(|(name, _)| name));
         let all: HashSet<&str> = known().collect();
         for scope in named.iter().filter(|scope| !all.contains(scope.as_str())) {
+            if reader.is_full() {
+                break;
+            }
             let hint = did_you_mean(scope, known());
             reader.fault(key, &format!(" names {scope:?}, which is not one of its scopes{hint}"));
         }

@@ -65,6 +65,11 @@ impl<'a> Document<'a> {
         self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), line, place, key: key.to_owned(), message });
     }
 
+    /// Whether so much is wrong that nothing more is told.
+    fn is_full(&self) -> bool {
+        self.faults.borrow().len() > MOST_FAULTS
+    }
+
     /// Everything that was found wrong, in the order of the lines.
     pub(super) fn into_faults(self) -> Vec<Fault> {
         let mut faults = self.faults.into_inner();
@@ -216,9 +221,17 @@ impl<'a> Reader<'a> {
         self.document.fault(at, self.place.clone(), key, format!("{key}{message}"));
     }
 
+    /// Whether it makes no difference what else is wrong.
+    pub(super) fn is_full(&self) -> bool {
+        self.document.is_full()
+    }
+
     /// Notes every key that nobody asked for.
     pub(super) fn end(self) {
         for (key, _) in self.table {
+            if self.is_full() {
+                break;
+            }
             let name = key.get_ref().as_ref();
             if !self.asked.contains(&name) {
                 let hint = did_you_mean(name, self.asked.iter().copied());

@@ -14,7 +14,9 @@ async fn what_happened_is_listed_and_narrowed() {
     admin.does(&["service", "update", "spare", "--name", "Spare"]).await;
     linker::link_all(&app.installation.pool, &app.installation.keyring).await.unwrap();
 
-    let list = admin.does(&["audit", "list", "--kind", "administered", "--limit", "1", "--since", "1d"]).await;
+    let newest = ["audit", "list", "--kind", "administered", "--limit", "1", "--since", "1d"];
+    let (code, list, err) = admin.runs(&newest).await;
+    assert_eq!((code, err.as_str()), (0, "These are the first 1; there are more.\n"));
     let mut lines = list.lines();
     let title: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
     assert_eq!(title, ["AT", "KIND", "USER", "FROM", "DETAIL"]);
