@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::PublicUrl;
+use crate::outbound::Outbound;
 use crate::postgres::PgPool;
 use crate::secrets::{Keyring, Passwords, Random};
 
@@ -26,6 +27,8 @@ pub struct Parts {
     pub passwords: Passwords,
     /// The issuer.
     pub public_url: PublicUrl,
+    /// Which addresses may be written over the network, besides public ones.
+    pub outbound: Outbound,
     /// Whether this is `countersign dev`: loopback only, with constants that the whole world knows.
     pub dev_mode: bool,
 }

@@ -10,6 +10,7 @@ pub mod ids; // typed ids
 // 1: what any server has.
 pub mod geo; // country and city of an address, from a file
 pub mod http; // fields, addresses, OAuth's errors, headers
+pub mod outbound; // where the server lets itself be sent
 pub mod postgres; // pool, migrations, the managed server, what nodes tell each other
 pub mod secrets; // random values, MACs, sealing, passwords
 pub mod telemetry; // logs, metrics

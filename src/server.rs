@@ -178,12 +178,12 @@ impl Server {
         };
         let pages = Pages {
             installation: installation.clone(),
-            upstream: Upstream::new()?,
+            upstream: Upstream::new(installation.outbound.clone())?,
             places: settings.places.clone(),
             phishing: settings.phishing,
             live,
             waiting,
-            notices: Notices::new(settings.mailer.clone())?,
+            notices: Notices::new(settings.mailer.clone(), installation.outbound.clone())?,
             database: database.clone(),
         };
         let metrics = observation::metrics(&installation.pool, settings.tls.as_ref());
@@ -280,7 +280,8 @@ impl Server {
 
     fn administration(&self) -> Administration {
         let (keys, services) = (self.endpoints.signing_keys.clone(), self.endpoints.services.clone());
-        Administration::new(self.installation.clone(), keys, self.database.clone(), services)
+        let notices = self.pages.notices.clone();
+        Administration::new(self.installation.clone(), keys, self.database.clone(), services, notices)
     }
 
     /// What is found where nothing is: a page, or an error for programs.

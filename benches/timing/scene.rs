@@ -65,6 +65,7 @@ impl Scene {
                 passwords: Passwords::new(random.clone(), 1),
                 random: random.clone(),
                 public_url: PublicUrl::parse(&issuer).unwrap(),
+                outbound: countersign::outbound::Outbound::default(),
                 dev_mode: false,
             });
             let texts = [("acme.toml".to_owned(), directory())];

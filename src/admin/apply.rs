@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use crate::directory::apply::{ApplyError, Change, Fault, Faults, File, SecretSource, Size, Subject, lock};
 use crate::directory::user::{self, Role, Status};
 use crate::directory::{organization, people};
-use crate::ids::{OrganizationId, UserId};
+use crate::ids::OrganizationId;
 use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
 
@@ -165,7 +165,7 @@ async fn apply(
     let changes = who.apply(&mut tx, &file, prune).await.map_err(|error| refused(error, &who.reach))?;
     changes.iter().try_for_each(|change| as_for_single_things(&who.reach, change))?;
     for (slug, organization) in with_owner {
-        if !has_owner(&mut tx, organization).await? {
+        if !people::has_owner(&mut tx, organization).await? {
             return Err(Problem::conflict(format!("{slug:?} would have no owner who can sign in any more.")));
         }
     }
@@ -281,6 +281,7 @@ fn refused(error: ApplyError, reach: &Reach) -> Problem {
         ApplyError::ClientIdsTaken(_) if reach.is_everything() => {
             Problem::conflict(format!("Nothing was changed: {error}."))
         }
+        ApplyError::NotPublic(faults) => told(&faults),
         error => error.into(),
     }
 }
@@ -307,13 +308,9 @@ async fn with_owner(conn: &mut PgConnection, file: &File) -> Result<Vec<(String,
     let mut found = Vec::new();
     for slug in file.slugs() {
         let Some(id) = organization::id_by_slug(conn, slug).await? else { continue };
-        if has_owner(conn, id).await? {
+        if people::has_owner(conn, id).await? {
             found.push((slug.to_owned(), id));
         }
     }
     Ok(found)
-}
-
-async fn has_owner(conn: &mut PgConnection, organization: OrganizationId) -> Result<bool, sqlx::Error> {
-    people::has_other_owner(conn, organization, UserId(uuid::Uuid::nil())).await
 }

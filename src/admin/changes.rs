@@ -1,7 +1,7 @@
 //! What `apply` can write is written by `apply`, for a program that says one thing instead of a file that says all.
 
 use crate::audit::{Event, Kind};
-use crate::directory::apply::{self, ApplyError, Change, File, Mode, Subject, Tools, apply_in};
+use crate::directory::apply::{self, Addresses, ApplyError, Change, File, Mode, Subject, Tools, apply_in};
 use crate::directory::organization::Organization;
 use crate::postgres::PgConnection;
 
@@ -66,12 +66,14 @@ impl Administrator {
         event
     }
 
-    fn tools(&self) -> Tools<'_> {
+    /// What writing takes. Where an address leads is not this machine's word, whoever it is that writes it.
+    pub(super) fn tools(&self) -> Tools<'_> {
         Tools {
             keyring: &self.installation.keyring,
             passwords: &self.installation.passwords,
             clock: &self.installation.clock,
             random: &self.installation.random,
+            addresses: Addresses::Public(&self.installation.outbound),
         }
     }
 }

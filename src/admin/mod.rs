@@ -23,6 +23,8 @@ mod keys;
 mod organizations;
 mod page;
 mod problem;
+mod provider_body;
+mod providers;
 mod reach;
 mod refusals;
 mod service_body;
@@ -32,6 +34,7 @@ mod statistics;
 mod tag;
 mod user_deeds;
 mod users;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -49,6 +52,7 @@ use crate::dpop::nonce;
 use crate::http::fields::BODY_TIME;
 use crate::ids::UserId;
 use crate::installation::Installation;
+use crate::notice::Notices;
 use crate::postgres::{Availability, Away};
 use crate::session::signing_keys::SigningKeys;
 use crate::telemetry::metrics;
@@ -66,8 +70,12 @@ pub struct Administration {
     pub database: Availability,
     /// The services that this node remembers.
     services: KnownServices,
+    /// What tells webhooks.
+    notices: Notices,
     /// How fast each person asks.
     requests: Rates<UserId>,
+    /// How fast each person has webhooks tried.
+    trials: Rates<UserId>,
     /// How fast each person applies files.
     files: Rates<UserId>,
 }
@@ -80,9 +88,10 @@ impl Administration {
         signing_keys: SigningKeys,
         database: Availability,
         services: KnownServices,
+        notices: Notices,
     ) -> Self {
-        let (requests, files) = (Rates::default(), Rates::default());
-        Self { installation, signing_keys, database, services, requests, files }
+        let (requests, trials, files) = (Rates::default(), Rates::default(), Rates::default());
+        Self { installation, signing_keys, database, services, notices, requests, trials, files }
     }
 }
 
@@ -94,6 +103,8 @@ fn resources() -> OpenApiRouter<Administration> {
     OpenApiRouter::with_openapi(document::frame())
         .merge(organizations::routes())
         .merge(services::routes())
+        .merge(providers::routes())
+        .merge(webhooks::routes())
         .merge(users::routes())
         .merge(user_deeds::routes())
         .merge(sessions::routes())

@@ -219,6 +219,7 @@ impl From<ApplyError> for Problem {
                 let ids: Vec<String> = taken.into_iter().map(|taken| format!("{:?}", taken.client_id)).collect();
                 Self::conflict(format!("Another service has this client_id: {}. Choose another one.", ids.join(", ")))
             }
+            ApplyError::NotPublic(faults) => faults.into(),
             ApplyError::Database(error) => error.into(),
             error => {
                 tracing::error!(%error, "what an administrator changed could not be written");

@@ -17,6 +17,7 @@ use crate::config::{Config, Database, PublicUrl, is_open_to_all};
 use crate::geo::Places;
 use crate::installation::{Installation, Parts};
 use crate::notice::mail::Mailer;
+use crate::outbound::Outbound;
 use crate::postgres::managed::{Managed, ManagedError, Options};
 use crate::postgres::{self, Direct, PgPool, roles};
 use crate::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
@@ -195,7 +196,7 @@ pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
         }
         secrets.push(own_secret(&config.data_dir)?);
     }
-    let installation = assemble(pool, &secrets, config.public_url.clone(), false, Clock::system())?;
+    let installation = assemble(pool, &secrets, config.public_url.clone(), Some(outbound(config)), Clock::system())?;
     Opened::around(installation, postgres, owner).await
 }
 
@@ -228,7 +229,12 @@ pub fn looking(
     config: &Config,
     clock: &Clock,
 ) -> anyhow::Result<Installation> {
-    assemble(pool, secrets, config.public_url.clone(), false, clock.clone())
+    assemble(pool, secrets, config.public_url.clone(), Some(outbound(config)), clock.clone())
+}
+
+/// Which addresses may be written over the network, as is configured.
+fn outbound(config: &Config) -> Outbound {
+    Outbound::allowing(config.outbound.allow.iter().copied())
 }
 
 /// The way to the database past a pooler, if one is set.
@@ -258,15 +264,16 @@ async fn of_data_dir(
     let secrets = [own_secret(data_dir)?];
     let roles = Roles::of_managed(url)?;
     let owner = roles.owner().clone();
-    let installation = assemble(roles.pool(10).await?, &secrets, public_url, true, Clock::system())?;
+    let installation = assemble(roles.pool(10).await?, &secrets, public_url, None, Clock::system())?;
     Opened::around(installation, postgres, owner).await
 }
 
+/// Without a configuration it is that of a `countersign dev`.
 fn assemble(
     pool: PgPool,
     secrets: &[InstallationSecret],
     public_url: PublicUrl,
-    dev_mode: bool,
+    configured: Option<Outbound>,
     clock: Clock,
 ) -> anyhow::Result<Installation> {
     let random = Random::system();
@@ -277,7 +284,9 @@ fn assemble(
         passwords: Passwords::new(random.clone(), hashes_at_once()),
         random,
         public_url,
-        dev_mode,
+        dev_mode: configured.is_none(),
+        // Who reaches a dev mode is on this machine anyway.
+        outbound: configured.unwrap_or_else(Outbound::with_loopback),
     }))
 }
 

@@ -79,6 +79,9 @@ pub struct Config {
     /// Mails.
     #[serde(default)]
     pub mail: Mail,
+    /// Where the server lets itself be sent.
+    #[serde(default)]
+    pub outbound: Outbound,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -161,6 +164,14 @@ pub struct Mail {
     pub smtp: Option<SecretText>,
     /// Whom they are from: `Acme sign-in <login@acme.example>`.
     pub from: Option<String>,
+}
+
+/// Where the server lets itself be sent by people who reach it over the network.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbound {
+    /// Networks besides public addresses.
+    pub allow: Vec<IpNet>,
 }
 
 /// How to log.

@@ -276,6 +276,13 @@ pub const SETTINGS: &[Setting] = &[
         "Whom mails are from; bounces go there. Set SPF, DKIM and DMARC for its domain at the mail server: people are told to mistrust mails like these",
     ),
     setting(
+        "outbound.allow",
+        Kind::Networks,
+        Is("[]"),
+        r#"["10.1.0.0/16", "fd00:1::/64"]"#,
+        "Networks in CIDR form in which [providers and webhooks whose address was written over the API](administration.md#which-addresses-may-be-written) may be, besides public addresses: whoever is an owner of an organization can then find out what answers there. Those that files name may be anywhere",
+    ),
+    setting(
         "log.format",
         Kind::Choice(&["text", "json"]),
         Is(r#""text""#),

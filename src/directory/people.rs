@@ -138,6 +138,20 @@ pub async fn has_other_owner(
     .await
 }
 
+/// Whether there is an owner who can sign in: with a password where passwords are taken, or at a provider.
+pub async fn has_owner(conn: &mut PgConnection, organization: OrganizationId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM app_user u
+           WHERE organization_id = $1 AND role = 'owner' AND status = 'active'
+             AND (EXISTS (SELECT FROM identity WHERE user_id = u.id)
+                  OR (password_hash IS NOT NULL
+                      AND EXISTS (SELECT FROM provider WHERE organization_id = $1 AND kind = 'password')))) AS "found!""#,
+        organization.0,
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Gives somebody a name and a role.
 pub async fn change(conn: &mut PgConnection, user: UserId, name: &str, role: Role) -> Result<(), sqlx::Error> {
     sqlx::query!("UPDATE app_user SET name = $2, role = $3 WHERE id = $1", user.0, name, role.as_str())

@@ -1,5 +1,6 @@
 //! Providers: the ways to sign in.
 
+use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 
 use crate::ids::{OrganizationId, ProviderId};
@@ -38,6 +39,10 @@ pub struct Provider {
     pub groups_claim: String,
     /// Whether a second factor that the provider saw counts.
     pub trust_mfa: bool,
+    /// Whether its addresses were written over the network: then it is asked at public ones only ([`crate::outbound`]).
+    pub public_only: bool,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
 }
 
 /// What a provider speaks.
@@ -168,7 +173,17 @@ pub async fn of_organization(
     conn: &mut PgConnection,
     organization: OrganizationId,
 ) -> Result<Vec<Provider>, sqlx::Error> {
-    select(conn, None, Some(organization), None).await
+    select(conn, Which { organization: Some(organization), ..Which::default() }).await
+}
+
+/// So many of the organization's providers, in the order of their slugs, from the one after this slug.
+pub async fn page(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    after: Option<&str>,
+    most: i64,
+) -> Result<Vec<Provider>, sqlx::Error> {
+    select(conn, Which { organization: Some(organization), after, most: Some(most), ..Which::default() }).await
 }
 
 /// The organization's provider with this slug.
@@ -177,29 +192,38 @@ pub async fn by_slug(
     organization: OrganizationId,
     slug: &str,
 ) -> Result<Option<Provider>, sqlx::Error> {
-    Ok(select(conn, None, Some(organization), Some(slug)).await?.pop())
+    let which = Which { organization: Some(organization), slug: Some(slug), ..Which::default() };
+    Ok(select(conn, which).await?.pop())
 }
 
 /// Finds a provider by id.
 pub async fn by_id(conn: &mut PgConnection, id: ProviderId) -> Result<Option<Provider>, sqlx::Error> {
-    Ok(select(conn, Some(id), None, None).await?.pop())
+    Ok(select(conn, Which { id: Some(id), ..Which::default() }).await?.pop())
 }
 
-async fn select(
-    conn: &mut PgConnection,
+/// Which providers; none of it: all.
+#[derive(Default)]
+struct Which<'a> {
     id: Option<ProviderId>,
     organization: Option<OrganizationId>,
-    slug: Option<&str>,
-) -> Result<Vec<Provider>, sqlx::Error> {
+    slug: Option<&'a str>,
+    after: Option<&'a str>,
+    most: Option<i64>,
+}
+
+async fn select(conn: &mut PgConnection, which: Which<'_>) -> Result<Vec<Provider>, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT * FROM provider
          WHERE ($1::uuid IS NULL OR id = $1)
            AND ($2::uuid IS NULL OR organization_id = $2)
            AND ($3::text IS NULL OR slug = $3)
-         ORDER BY slug",
-        id.map(|id| id.0),
-        organization.map(|id| id.0),
-        slug,
+           AND ($4::text IS NULL OR slug > $4)
+         ORDER BY slug LIMIT $5",
+        which.id.map(|id| id.0),
+        which.organization.map(|id| id.0),
+        which.slug,
+        which.after,
+        which.most,
     )
     .fetch_all(conn)
     .await?;
@@ -219,6 +243,8 @@ async fn select(
                 admission: Admission::read(&row.admission, row.admitted)?,
                 groups_claim: row.groups_claim,
                 trust_mfa: row.trust_mfa,
+                public_only: row.public_only,
+                created_at: row.created_at,
             })
         })
         .collect()

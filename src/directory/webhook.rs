@@ -5,6 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 use zeroize::Zeroizing;
 
@@ -32,6 +33,10 @@ pub struct Webhook {
     pub secret: Sealed,
     /// What it is told of.
     pub events: Vec<Event>,
+    /// Whether its address was written over the network: then it is told at a public one only ([`crate::outbound`]).
+    pub public_only: bool,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
 }
 
 /// What a webhook can be told of.
@@ -54,6 +59,13 @@ impl Event {
 pub fn signing_key(secret: &str) -> Option<Zeroizing<Vec<u8>>> {
     let key = Zeroizing::new(STANDARD.decode(secret.strip_prefix(PREFIX)?).ok()?);
     (24..=64).contains(&key.len()).then_some(key)
+}
+
+/// A secret of these bytes, as it is written.
+#[must_use]
+pub fn written_secret(key: &[u8; 32]) -> SecretText {
+    let key = Zeroizing::new(STANDARD.encode(key));
+    SecretText::from(format!("{PREFIX}{}", *key))
 }
 
 /// Seals a webhook's secret.
@@ -102,16 +114,76 @@ pub async fn of_organization(
     conn: &mut PgConnection,
     organization: OrganizationId,
 ) -> Result<Vec<Webhook>, sqlx::Error> {
+    select(conn, organization, Which::default()).await
+}
+
+/// So many of the organization's webhooks, in the order of their addresses, from the one after this address.
+pub async fn page(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    after: Option<&str>,
+    most: i64,
+) -> Result<Vec<Webhook>, sqlx::Error> {
+    select(conn, organization, Which { after, most: Some(most), ..Which::default() }).await
+}
+
+/// The organization's webhook with this id.
+pub async fn by_id(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    id: WebhookId,
+) -> Result<Option<Webhook>, sqlx::Error> {
+    Ok(select(conn, organization, Which { id: Some(id), ..Which::default() }).await?.pop())
+}
+
+/// The organization's webhook at this address.
+pub async fn by_url(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    url: &str,
+) -> Result<Option<Webhook>, sqlx::Error> {
+    Ok(select(conn, organization, Which { url: Some(url), ..Which::default() }).await?.pop())
+}
+
+/// Which of an organization's webhooks; none of it: all.
+#[derive(Default)]
+struct Which<'a> {
+    id: Option<WebhookId>,
+    url: Option<&'a str>,
+    after: Option<&'a str>,
+    most: Option<i64>,
+}
+
+async fn select(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    which: Which<'_>,
+) -> Result<Vec<Webhook>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT id, url, secret_sealed, events FROM webhook WHERE organization_id = $1 ORDER BY url",
+        "SELECT id, url, secret_sealed, events, public_only, created_at FROM webhook
+         WHERE organization_id = $1
+           AND ($2::uuid IS NULL OR id = $2)
+           AND ($3::text IS NULL OR url = $3)
+           AND ($4::text IS NULL OR url > $4)
+         ORDER BY url LIMIT $5",
         organization.0,
+        which.id.map(|id| id.0),
+        which.url,
+        which.after,
+        which.most,
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
-            let events = row.events.iter().map(|event| word(event)).collect::<Result<_, _>>()?;
-            Ok(Webhook { id: row.id.into(), url: row.url, secret: Sealed::from(row.secret_sealed), events })
+            Ok(Webhook {
+                id: row.id.into(),
+                url: row.url,
+                secret: Sealed::from(row.secret_sealed),
+                events: row.events.iter().map(|event| word(event)).collect::<Result<_, _>>()?,
+                public_only: row.public_only,
+                created_at: row.created_at,
+            })
         })
         .collect()
 }

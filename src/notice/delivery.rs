@@ -8,6 +8,7 @@ use crate::telemetry::metrics;
 
 use super::Notices;
 use super::outbox::{self, Due, Next, To};
+use super::webhook;
 
 /// Why an attempt failed. In words of our own: what the other side says may repeat what it was sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +81,11 @@ impl Notices {
     pub async fn attempt(&self, installation: &Installation, due: &Due) -> Ended {
         let outcome = match &due.to {
             To::Mail(address) => self.0.mailer.send(installation, due, address).await,
-            To::Webhook { id, url, secret } => self.0.poster.post(installation, due, (*id, url, secret)).await,
+            To::Webhook { id, url, secret, public_only } => {
+                let to = webhook::Address { id: *id, url, secret, public_only: *public_only };
+                let body = webhook::payload(installation, due).to_string();
+                self.0.poster.post(installation, (due.id, body), to).await
+            }
         };
         let next = outcome.as_ref().err().map(|failure| outbox::next(due.attempt, failure.hopeless));
         let ended = Ended {

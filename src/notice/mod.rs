@@ -20,6 +20,7 @@ pub mod mail;
 pub mod outbox;
 pub mod report;
 pub mod told;
+mod trial;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::directory::webhook::Event;
 use crate::installation::Installation;
+use crate::outbound::Outbound;
 use crate::postgres::PgConnection;
 
 use mail::Mailer;
@@ -48,9 +50,10 @@ struct Parts {
 }
 
 impl Notices {
-    /// With this way to send mails.
-    pub fn new(mailer: Mailer) -> Result<Self, NoHttpClient> {
-        Ok(Self(Arc::new(Parts { mailer, poster: Poster::new()?, wake: Notify::new(), noting: Mutex::new(()) })))
+    /// With this way to send mails, and to webhooks.
+    pub fn new(mailer: Mailer, outbound: Outbound) -> Result<Self, NoHttpClient> {
+        let poster = Poster::new(outbound)?;
+        Ok(Self(Arc::new(Parts { mailer, poster, wake: Notify::new(), noting: Mutex::new(()) })))
     }
 
     /// Whether mails are sent.

@@ -88,6 +88,8 @@ pub enum To {
         url: String,
         /// What it knows us by.
         secret: Sealed,
+        /// Whether it is told at a public address only.
+        public_only: bool,
     },
 }
 
@@ -134,7 +136,7 @@ pub async fn take_mails(conn: &mut PgConnection, most: usize, now: DateTime<Utc>
            UPDATE notice n SET due_at = $3, attempts = n.attempts + 1, trouble = NULL
            FROM due WHERE n.id = due.id
            RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.content, n.created_at, n.attempts, n.email,
-               NULL::uuid AS webhook_id, NULL::text AS url, NULL::bytea AS secret_sealed"#,
+               NULL::uuid AS webhook_id, NULL::text AS url, NULL::bytea AS secret_sealed, NULL::boolean AS public_only"#,
         now,
         i64::try_from(most).unwrap_or(0),
         now + LEASE,
@@ -159,7 +161,7 @@ pub async fn take_for_webhooks(
     let rows = sqlx::query_as!(
         Row,
         r#"WITH due AS MATERIALIZED (
-               SELECT first.id, w.url, w.secret_sealed
+               SELECT first.id, w.url, w.secret_sealed, w.public_only
                FROM webhook w CROSS JOIN LATERAL (
                    SELECT id, due_at FROM notice
                    WHERE webhook_id = w.id AND delivered_at IS NULL AND given_up_at IS NULL AND due_at <= $1
@@ -170,7 +172,8 @@ pub async fn take_for_webhooks(
            UPDATE notice n SET due_at = $3, attempts = n.attempts + 1, trouble = NULL
            FROM due WHERE n.id = due.id
            RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.content, n.created_at, n.attempts,
-               NULL::text AS email, n.webhook_id, due.url AS "url?", due.secret_sealed AS "secret_sealed?""#,
+               NULL::text AS email, n.webhook_id, due.url AS "url?", due.secret_sealed AS "secret_sealed?",
+               due.public_only AS "public_only?""#,
         now,
         i64::try_from(most).unwrap_or(0),
         now + LEASE,
@@ -321,15 +324,18 @@ struct Row {
     webhook_id: Option<uuid::Uuid>,
     url: Option<String>,
     secret_sealed: Option<Vec<u8>>,
+    public_only: Option<bool>,
 }
 
 impl TryFrom<Row> for Due {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        let to = match (row.email, row.webhook_id, row.url, row.secret_sealed) {
+        let to = match (row.email, row.webhook_id, row.url, row.secret_sealed, row.public_only) {
             (Some(email), ..) => To::Mail(email),
-            (None, Some(id), Some(url), Some(secret)) => To::Webhook { id: id.into(), url, secret: secret.into() },
+            (None, Some(id), Some(url), Some(secret), Some(public_only)) => {
+                To::Webhook { id: id.into(), url, secret: secret.into(), public_only }
+            }
             _ => return Err(postgres::impossible_row("notice")),
         };
         let notice = Notice {

@@ -2,7 +2,8 @@
 //!
 //! One message is one POST. Its `webhook-id` is the same at every attempt. Its `webhook-signature` is an HMAC-SHA-256 over id,
 //! time and body, so that nobody else can send one, nor an old one again. Any answer of 2xx means that it arrived; the
-//! answer's body isn't read, no redirect is followed, and after ten seconds it is given up for this time.
+//! answer's body isn't read, no redirect is followed, and after ten seconds it is given up for this time. Where the address was
+//! written over the network, nothing is posted but to public addresses, and those that `outbound.allow` names.
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::directory::webhook::{self, Event};
-use crate::ids::WebhookId;
+use crate::ids::{NoticeId, WebhookId};
 use crate::installation::Installation;
+use crate::outbound::{NotPublic, Outbound, Outgoing};
 use crate::secrets::Sealed;
 use crate::upstream::{host_of, is_secure};
 
@@ -36,37 +37,45 @@ pub struct NoHttpClient(#[from] reqwest::Error);
 
 /// Who posts. Cheap to clone; connections are shared.
 #[derive(Clone)]
-pub(super) struct Poster(reqwest::Client);
+pub(super) struct Poster(Outgoing);
+
+/// Where to post, and as who.
+#[derive(Clone, Copy)]
+pub(super) struct Address<'a> {
+    pub id: WebhookId,
+    pub url: &'a str,
+    pub secret: &'a Sealed,
+    pub public_only: bool,
+}
 
 impl Poster {
-    pub(super) fn new() -> Result<Self, NoHttpClient> {
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .user_agent(USER_AGENT)
-            .build()?;
-        Ok(Self(client))
+    pub(super) fn new(outbound: Outbound) -> Result<Self, NoHttpClient> {
+        let settings = || {
+            reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TOTAL_TIMEOUT).user_agent(USER_AGENT)
+        };
+        Ok(Self(Outgoing::new(outbound, settings)?))
     }
 
+    /// Posts a message once. It has the same id at every attempt.
     pub(super) async fn post(
         &self,
         installation: &Installation,
-        due: &Due,
-        (id, url, secret): (WebhookId, &str, &Sealed),
+        (id, body): (NoticeId, String),
+        to: Address<'_>,
     ) -> Result<(), Failure> {
-        let url = Url::parse(url).map_err(|_| Failure::hopeless("the webhook's address is none"))?;
+        let url = Url::parse(to.url).map_err(|_| Failure::hopeless("the webhook's address is none"))?;
         let host = host_of(&url);
         if !is_secure(&url) {
             return Err(Failure::hopeless(format!("{host} is to be told by http://, which is for loopback only")));
         }
-        let secret = webhook::open_secret(&installation.keyring, id, secret)?;
+        // Not for ever: the setting may change, or what the name means.
+        let not_public = || Failure::passing(format!("{host}: {NotPublic}"));
+        let client = self.0.client(&url, to.public_only).map_err(|NotPublic| not_public())?;
+        let secret = webhook::open_secret(&installation.keyring, to.id, to.secret)?;
         let key = webhook::signing_key(secret.expose()).ok_or_else(|| Failure::passing("its secret is none"))?;
-        let message_id = format!("msg_{}", due.id);
+        let message_id = format!("msg_{id}");
         let timestamp = installation.clock.now().timestamp().to_string();
-        let body = payload(installation, due).to_string();
-        let request = self
-            .0
+        let request = client
             .post(url)
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-signature", signature(&key, &message_id, &timestamp, &body))
@@ -78,6 +87,7 @@ impl Poster {
             // Standard Webhooks: the receiver wants no more of this.
             Ok(StatusCode::GONE) => Err(Failure::hopeless(format!("{host} answered 410: it is gone"))),
             Ok(status) => Err(Failure::passing(format!("{host} answered {}", status.as_u16()))),
+            Err(error) if NotPublic::is_behind(&error) => Err(not_public()),
             Err(error) if error.is_timeout() => Err(Failure::hung(format!("{host} did not answer in time"))),
             Err(error) if error.is_connect() => Err(Failure::passing(format!("{host} can't be reached"))),
             Err(_) => Err(Failure::passing(format!("the connection to {host} broke"))),
@@ -86,7 +96,7 @@ impl Poster {
 }
 
 /// The body (docs/endpoints.md).
-fn payload(installation: &Installation, due: &Due) -> Value {
+pub(super) fn payload(installation: &Installation, due: &Due) -> Value {
     let mut data = due.notice.content.clone();
     let kind = match due.notice.event {
         Event::Approved => {

@@ -47,9 +47,10 @@ pub(super) struct MoreMetadata {
 
 impl AdditionalProviderMetadata for MoreMetadata {}
 
-/// What was discovered, by issuer. The documents are public: organizations share them.
+/// What was discovered, by issuer and by whether it is asked at a public address only. The documents are public:
+/// organizations share them. But whoever may not have the server ask inside its network isn't told what was found there.
 #[derive(Default)]
-pub(super) struct Discoveries(Mutex<HashMap<String, Discovery>>);
+pub(super) struct Discoveries(Mutex<HashMap<(bool, String), Discovery>>);
 
 struct Discovery {
     metadata: Arc<Metadata>,
@@ -64,7 +65,7 @@ impl Discoveries {
         issuer: &IssuerUrl,
         now: DateTime<Utc>,
     ) -> Result<Arc<Metadata>, UpstreamError> {
-        match self.remembered(issuer, now) {
+        match self.remembered(http, issuer, now) {
             Some(metadata) => Ok(metadata),
             None => self.refresh(http, issuer, now).await,
         }
@@ -81,17 +82,21 @@ impl Discoveries {
         let metadata = Arc::new(discovered.map_err(|error| explain(issuer, error))?);
         info!(issuer = issuer.as_str(), keys = metadata.jwks().keys().len(), "discovered an issuer");
         let discovery = Discovery { metadata: metadata.clone(), at: now };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(issuer.as_str().to_owned(), discovery);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key(http, issuer), discovery);
         Ok(metadata)
     }
 
-    fn remembered(&self, issuer: &IssuerUrl, now: DateTime<Utc>) -> Option<Arc<Metadata>> {
+    fn remembered(&self, http: &Http, issuer: &IssuerUrl, now: DateTime<Utc>) -> Option<Arc<Metadata>> {
         let discoveries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let discovery = discoveries.get(issuer.as_str())?;
+        let discovery = discoveries.get(&key(http, issuer))?;
         // What is of the future was read before the clock was set back.
         let age = now - discovery.at;
         (TimeDelta::zero() <= age && age < TIME_TO_LIVE).then(|| discovery.metadata.clone())
     }
+}
+
+fn key(http: &Http, issuer: &IssuerUrl) -> (bool, String) {
+    (http.public_only(), issuer.as_str().to_owned())
 }
 
 /// What to change so that discovery works.

@@ -1,7 +1,9 @@
 //! The one HTTP client that talks to providers.
 //!
 //! It follows no redirect (a provider's token endpoint has no reason for one, and a code must not follow it), gives up
-//! after ten seconds, reads one mebibyte at most, and speaks plain HTTP to loopback only.
+//! after ten seconds, reads one mebibyte at most, and speaks plain HTTP to loopback only. For a provider whose address was
+//! written over the network, it goes to public addresses only, and to those that `outbound.allow` names: whatever its metadata
+//! names as endpoints.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,10 +11,11 @@ use std::time::Duration;
 
 use openidconnect::http;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
-use reqwest::redirect::Policy;
 use tracing::Instrument as _;
 use url::{Host, Url};
 
+use crate::directory::provider::Provider;
+use crate::outbound::{NotPublic, Outbound, Outgoing};
 use crate::telemetry::traces::TARGET;
 
 use super::error::{UpstreamError, Why};
@@ -24,9 +27,19 @@ const LONGEST_BODY: usize = 1024 * 1024;
 /// GitHub's API refuses requests without one.
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
-/// The client. Cheap to clone; connections are shared.
+/// Makes the clients. Connections are shared.
+pub(super) fn outgoing(outbound: Outbound) -> Result<Outgoing, reqwest::Error> {
+    Outgoing::new(outbound, || {
+        reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TOTAL_TIMEOUT).user_agent(USER_AGENT)
+    })
+}
+
+/// The client for one provider. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Http(reqwest::Client);
+pub(super) struct Http {
+    outgoing: Outgoing,
+    public_only: bool,
+}
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +53,9 @@ pub(super) enum HttpError {
     /// Codes and secrets would travel in the clear.
     #[error("{0} is asked by http://, which is for loopback only")]
     Insecure(String),
+    /// The provider's address was written over the network, and leads somewhere else than to it.
+    #[error("{0}: {NotPublic}")]
+    NotPublic(String),
     /// Not a URL to ask.
     #[error("a URL of the provider can't be asked")]
     NoRequest,
@@ -55,14 +71,14 @@ impl From<HttpError> for UpstreamError {
 }
 
 impl Http {
-    pub(super) fn new() -> Result<Self, reqwest::Error> {
-        reqwest::Client::builder()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .user_agent(USER_AGENT)
-            .build()
-            .map(Self)
+    /// Which goes where this provider's address may lead.
+    pub(super) fn of(outgoing: &Outgoing, provider: &Provider) -> Self {
+        Self { outgoing: outgoing.clone(), public_only: provider.public_only }
+    }
+
+    /// Whether it goes to public addresses only.
+    pub(super) fn public_only(&self) -> bool {
+        self.public_only
     }
 
     /// Sends one request. 429 and 5xx count as no answer: the provider is away for now.
@@ -89,7 +105,12 @@ impl Http {
             return Err(HttpError::Insecure(host));
         }
         let away = |why| HttpError::Away { host: host.clone(), why };
-        let mut answer = self.0.execute(request).await.map_err(|error| away(why(&error)))?;
+        let not_public = || HttpError::NotPublic(host.clone());
+        let client = self.outgoing.client(request.url(), self.public_only).map_err(|NotPublic| not_public())?;
+        let failed = |error: reqwest::Error| {
+            if NotPublic::is_behind(&error) { not_public() } else { away(why(&error)) }
+        };
+        let mut answer = client.execute(request).await.map_err(failed)?;
         let status = answer.status();
         if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
             return Err(away(Why::Status(status)));

@@ -35,6 +35,7 @@ use url::Url;
 
 use crate::directory::provider::{Kind, Provider};
 use crate::installation::Installation;
+use crate::outbound::{Outbound, Outgoing};
 
 pub use callback::{Callback, ErrorCode};
 pub use error::{UpstreamError, Why};
@@ -45,12 +46,12 @@ use discovery::Discoveries;
 use http::Http;
 use round_trip::RoundTrip;
 
-/// The way to upstream providers: one HTTP client, and what was discovered about issuers. Cheap to clone.
+/// The way to upstream providers: HTTP clients, and what was discovered about issuers. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstream(Arc<Parts>);
 
 struct Parts {
-    http: Http,
+    outgoing: Outgoing,
     discoveries: Discoveries,
 }
 
@@ -61,8 +62,12 @@ pub struct NoHttpClient(#[from] reqwest::Error);
 
 impl Upstream {
     /// A way to upstream providers that has discovered nothing yet.
-    pub fn new() -> Result<Self, NoHttpClient> {
-        Ok(Self(Arc::new(Parts { http: Http::new()?, discoveries: Discoveries::default() })))
+    pub fn new(outbound: Outbound) -> Result<Self, NoHttpClient> {
+        Ok(Self(Arc::new(Parts { outgoing: http::outgoing(outbound)?, discoveries: Discoveries::default() })))
+    }
+
+    fn http(&self, provider: &Provider) -> Http {
+        Http::of(&self.0.outgoing, provider)
     }
 
     /// Where to send the browser. An OpenID Connect issuer is asked for its metadata when that isn't known yet.
@@ -75,7 +80,7 @@ impl Upstream {
         match provider.kind {
             Kind::Github => github::authorization_url(installation, provider, round_trip),
             Kind::Google | Kind::Microsoft | Kind::Gitlab | Kind::Oidc => {
-                oidc::Issuer::new(&self.0.http, &self.0.discoveries, installation, provider)?
+                oidc::Issuer::new(&self.http(provider), &self.0.discoveries, installation, provider)?
                     .authorization_url(round_trip)
                     .await
             }
@@ -86,9 +91,9 @@ impl Upstream {
     /// Whether it answers as what it is configured: an issuer with metadata and keys of its own name, GitHub with its API.
     pub async fn look(&self, installation: &Installation, provider: &Provider) -> Result<(), UpstreamError> {
         match provider.kind {
-            Kind::Github => github::look(&self.0.http, provider).await,
+            Kind::Github => github::look(&self.http(provider), provider).await,
             Kind::Google | Kind::Microsoft | Kind::Gitlab | Kind::Oidc => {
-                oidc::Issuer::new(&self.0.http, &self.0.discoveries, installation, provider)?.look().await
+                oidc::Issuer::new(&self.http(provider), &self.0.discoveries, installation, provider)?.look().await
             }
             Kind::Password => Err(no_upstream(provider)),
         }
@@ -104,9 +109,9 @@ impl Upstream {
         callback: &Callback,
     ) -> Result<Identity, UpstreamError> {
         match provider.kind {
-            Kind::Github => github::identity(&self.0.http, installation, provider, round_trip, callback).await,
+            Kind::Github => github::identity(&self.http(provider), installation, provider, round_trip, callback).await,
             Kind::Google | Kind::Microsoft | Kind::Gitlab | Kind::Oidc => {
-                oidc::Issuer::new(&self.0.http, &self.0.discoveries, installation, provider)?
+                oidc::Issuer::new(&self.http(provider), &self.0.discoveries, installation, provider)?
                     .identity(round_trip, callback)
                     .await
             }

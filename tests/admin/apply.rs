@@ -413,3 +413,44 @@ async fn a_request_has_bounds_and_a_hostile_one_keeps_nobody_waiting() {
     let method = owner.send(Method::GET, APPLY, None, None).await;
     assert_eq!(problem(&method), "method-not-allowed");
 }
+
+#[tokio::test]
+async fn a_file_that_comes_by_a_request_leads_nowhere_inside_the_network() {
+    let app = app().await;
+    let owner = Admin::log_in(&app, "owner@acme.example").await;
+    let before = everything(&app).await;
+    let text = format!(
+        "{ACME}[[organization.provider]]\nslug = \"sso\"\nkind = \"oidc\"\nissuer = \"https://169.254.169.254\"\nclient_id = \"x\"\n\
+         [[organization.webhook]]\nurl = \"http://127.0.0.1:9/hook\"\nsecret = {{ env = \"HOOK\" }}\n"
+    );
+    let mut body = file(&text);
+    body["secrets"] = json!([{ "env": "HOOK", "value": crate::support::app::HOOK_SECRET }]);
+    for dry_run in [true, false] {
+        body["dry_run"] = dry_run.into();
+        let answer = owner.applies(body.clone()).await;
+        assert_eq!(problem(&answer), "invalid", "{}", answer.body);
+        let errors = answer.json()["errors"].as_array().unwrap().clone();
+        assert!(
+            errors[0]["message"].as_str().unwrap().starts_with("acme.toml:4: organization \"acme\", provider \"sso\""),
+            "{errors:?}"
+        );
+        assert!(
+            errors[1]["message"].as_str().unwrap().starts_with("acme.toml:9: organization \"acme\", webhook"),
+            "{errors:?}"
+        );
+    }
+    assert_eq!(before, everything(&app).await);
+    let text = text
+        .replace("169.254.169.254", "login.acme.example")
+        .replace("http://127.0.0.1:9", "https://hooks.acme.example");
+    let mut public = file(&text);
+    public["secrets"] = body["secrets"].clone();
+    assert_eq!(changes(&owner.applies(public).await).len(), 2);
+    let marks: Vec<bool> = sqlx::query_scalar(
+        "SELECT public_only FROM provider WHERE slug = 'sso' UNION ALL SELECT public_only FROM webhook",
+    )
+    .fetch_all(&app.installation.pool)
+    .await
+    .unwrap();
+    assert_eq!(marks, [true, true], "where its name leads is asked each time");
+}

@@ -19,7 +19,7 @@ enum Needs {
 use Needs::{Admin as AnAdmin, Owner, Platform};
 
 /// Each operation, and who may. One that is missing here was forgotten.
-const ROWS: [(&str, Needs); 31] = [
+const ROWS: [(&str, Needs); 43] = [
     ("list_organizations", AnAdmin),
     ("create_organization", Platform),
     ("show_organization", AnAdmin),
@@ -33,6 +33,18 @@ const ROWS: [(&str, Needs); 31] = [
     ("update_service", AnAdmin),
     ("delete_service", AnAdmin),
     ("rotate_service_secret", AnAdmin),
+    ("list_providers", AnAdmin),
+    ("create_provider", Owner),
+    ("show_provider", AnAdmin),
+    ("update_provider", Owner),
+    ("delete_provider", Owner),
+    ("list_webhooks", AnAdmin),
+    ("create_webhook", Owner),
+    ("show_webhook", AnAdmin),
+    ("update_webhook", Owner),
+    ("delete_webhook", Owner),
+    ("rotate_webhook_secret", Owner),
+    ("test_webhook", Owner),
     ("list_users", AnAdmin),
     ("invite_user", AnAdmin),
     ("show_user", AnAdmin),
@@ -52,6 +64,10 @@ const ROWS: [(&str, Needs); 31] = [
     ("retire_key", Platform),
     ("apply_files", Owner),
 ];
+
+/// A webhook that nobody listens at.
+const HOOK: &str = "[[organization]]\nslug = \"acme\"\nmfa = \"off\"\n[[organization.webhook]]\nurl = \"http://127.0.0.1:1\"\n\
+                    secret = { env = \"HOOK_SECRET\" }\n";
 
 /// Who asks, about the organization `acme`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +117,11 @@ async fn operations(app: &App) -> Vec<Operation> {
 /// The path of an operation with what it stands for.
 async fn filled(app: &App, platform: &Admin<'_>, path: &str, target: &str) -> String {
     let mut filled = path.replace("{organization}", "acme").replace("{service}", "spare").replace("{user}", target);
+    filled = filled.replace("{provider}", "password");
+    if path.contains("{webhook}") {
+        let found = platform.get("/api/v1/organizations/acme/webhooks").await;
+        filled = filled.replace("{webhook}", found.json()["items"][0]["id"].as_str().unwrap());
+    }
     if path.contains("{session}") {
         token_of(app, "member@acme.example", "cli", "read").await;
         let member = platform.id_of("member@acme.example").await;
@@ -176,6 +197,7 @@ async fn callers(app: &App, platform: &Admin<'_>) -> Vec<(&'static str, Who, Opt
 #[tokio::test]
 async fn every_route_knows_every_kind_of_caller() {
     let app = app().await;
+    app.apply(HOOK).await;
     let platform = Admin::log_in(&app, "owner@platform.example").await;
     let (operations, target) = (operations(&app).await, platform.id_of("target@acme.example").await);
     for (name, who, token) in callers(&app, &platform).await {
@@ -196,6 +218,8 @@ async fn every_route_knows_every_kind_of_caller() {
                 let id = uuid::Uuid::nil().to_string();
                 let path = operation.path.replace("{organization}", "acme").replace("{service}", "spare");
                 path.replace("{user}", &target)
+                    .replace("{provider}", "password")
+                    .replace("{webhook}", &id)
                     .replace("{session}", &id)
                     .replace("{grant}", &id)
                     .replace("{kid}", "none")

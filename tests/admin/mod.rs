@@ -9,7 +9,9 @@ mod keys;
 mod login;
 mod matrix;
 mod people;
+mod providers;
 mod sessions;
+mod webhooks;
 
 use axum::body::Body;
 use axum::http::{Method, Request, header};

@@ -42,6 +42,7 @@ pub fn installation(pool: PgPool, secrets: &[&str]) -> Installation {
         passwords: Passwords::new(random.clone(), 2),
         random,
         public_url: PublicUrl::parse("https://auth.acme.example").unwrap(),
+        outbound: countersign::outbound::Outbound::default(),
         dev_mode: false,
     })
 }

@@ -1,6 +1,6 @@
 //! Whatever a file says, applying it twice changes nothing the second time, and so does applying it over any other.
 
-use countersign::directory::apply::{Mode, Tools, apply_in};
+use countersign::directory::apply::{Addresses, Mode, Tools, apply_in};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -30,6 +30,7 @@ async fn repeat(db: &Database, first: &str, second: &str, mode: Mode) -> Result<
         passwords: &installation.passwords,
         clock: &installation.clock,
         random: &installation.random,
+        addresses: Addresses::Any,
     };
     let mut transaction = installation.pool.begin().await.unwrap();
     for text in [first, second] {

@@ -16,6 +16,7 @@ mod flood_of_sign_ins;
 mod forged_decision;
 mod guessing_one_time_passwords;
 mod guessing_user_codes;
+mod inner_network;
 mod link_scanner;
 mod lying_proxy_headers;
 mod mixed_up_account;

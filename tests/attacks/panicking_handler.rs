@@ -30,7 +30,7 @@ async fn boom() -> StatusCode {
 fn pages(app: &App) -> Pages {
     Pages {
         installation: app.installation.clone(),
-        upstream: Upstream::new().unwrap(),
+        upstream: Upstream::new(app.installation.outbound.clone()).unwrap(),
         places: Places::default(),
         phishing: Phishing::default(),
         live: LiveCodes::new(Limits::default()),

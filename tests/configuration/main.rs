@@ -229,6 +229,7 @@ fn show_tells_each_value_and_where_it_comes_from_and_masks_secrets() {
     retention.audit                for ever                      default
     mail.smtp                      none                          default
     mail.from                      none                          default
+    outbound.allow                 []                            default
     log.format                     "text"                        default
     log.filter                     "info"                        default
     telemetry.listen               none                          default

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use countersign::clock::Clock;
-use countersign::directory::apply::{ApplyError, Fault, File, Mode, SecretSource, Tools, apply_in};
+use countersign::directory::apply::{Addresses, ApplyError, Fault, File, Mode, SecretSource, Tools, apply_in};
 use countersign::postgres::PgPool;
 use countersign::secrets::{Passwords, Random, SecretText};
 
@@ -138,7 +138,8 @@ static POOL: LazyLock<PgPool> =
 async fn can_be_applied_once(file: &File) {
     static PASSWORDS: LazyLock<Passwords> = LazyLock::new(|| Passwords::new(Random::system(), 2));
     let (clock, random) = (Clock::system(), Random::system());
-    let tools = Tools { keyring: &KEYRING, passwords: &PASSWORDS, clock: &clock, random: &random };
+    let addresses = Addresses::Any;
+    let tools = Tools { keyring: &KEYRING, passwords: &PASSWORDS, clock: &clock, random: &random, addresses };
     let mut tx = POOL.begin().await.unwrap();
     match apply_in(&mut tx, &tools, file, Mode::default()).await {
         Ok(_) => {

@@ -21,6 +21,7 @@ use countersign::installation::{Installation, Parts};
 use countersign::mfa::totp;
 use countersign::notice::Notices;
 use countersign::oauth::short_way::ShortWay;
+use countersign::outbound::Outbound;
 use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
 use countersign::server::{Server, Settings, housekeeping};
@@ -178,6 +179,7 @@ impl App {
             passwords: Passwords::new(random.clone(), 2),
             random,
             public_url: PublicUrl::parse(issuer).unwrap(),
+            outbound: Outbound::default(),
             dev_mode: false,
         }
     }

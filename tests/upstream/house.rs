@@ -6,6 +6,7 @@ use countersign::config::PublicUrl;
 use countersign::directory::provider::{self, Provider};
 use countersign::ids::{BrowserSessionId, OrganizationId, ProviderId, UserId};
 use countersign::installation::{Installation, Parts};
+use countersign::outbound::Outbound;
 use countersign::postgres::PgPool;
 use countersign::secrets::{InstallationSecret, Keyring, Passwords, Random, SecretText};
 use countersign::upstream::round_trip::{self, Finished, RoundTrip};
@@ -59,7 +60,7 @@ pub async fn house() -> House {
     let secrets = [InstallationSecret::generate(&Random::system())];
     let installation = installation(pool, &secrets, Clock::manual(Clock::system().now()));
     let (organization, browser) = (OrganizationId(random_uuid()), BrowserSessionId(random_uuid()));
-    let house = House { installation, upstream: Upstream::new().unwrap(), organization, browser };
+    let house = House { installation, upstream: Upstream::new(Outbound::default()).unwrap(), organization, browser };
     sqlx::query("INSERT INTO organization (id, slug, name, created_at) VALUES ($1, 'acme', 'Acme', now())")
         .bind(organization)
         .execute(&house.installation.pool)
@@ -79,6 +80,7 @@ pub fn installation(pool: PgPool, secrets: &[InstallationSecret], clock: Clock) 
         random,
         keyring: Keyring::new(secrets).unwrap(),
         public_url: PublicUrl::parse("http://localhost:8080").unwrap(),
+        outbound: Outbound::default(),
         dev_mode: false,
     })
 }

@@ -7,6 +7,7 @@ use crate::directory::organization;
 use crate::directory::provider::{self, Kind, Provider};
 use crate::directory::webhook::{self, Webhook};
 use crate::installation::Installation;
+use crate::outbound::NotPublic;
 use crate::postgres::PgConnection;
 use crate::upstream::{Upstream, UpstreamError, host_of, is_secure};
 
@@ -35,7 +36,7 @@ pub(super) async fn look(installation: &Installation, conn: &mut PgConnection) -
     if let Err(error) = read.await {
         return CHECKS.map(|check| or_failed(Err(sqlx::Error::Protocol(error.to_string()))).of(check)).into();
     }
-    let upstream = &Upstream::new();
+    let upstream = &Upstream::new(installation.outbound.clone());
     let of_providers = join_all(providers.iter().map(|(subject, provider)| async move {
         let verdict = match upstream {
             Ok(upstream) => of_provider(upstream, installation, provider).await,
@@ -100,7 +101,14 @@ async fn reachable(installation: &Installation, webhook: &Webhook, url: &Url) ->
     }
     let (host, port) =
         tls::endpoint(url).ok_or_else(|| Verdict::failure("its address names no host", "correct url"))?;
-    let addresses = tls::resolve(&host, port).await?;
+    let mut addresses = tls::resolve(&host, port).await?;
+    if webhook.public_only {
+        addresses.retain(|address| installation.outbound.permits(address.ip()));
+    }
+    if addresses.is_empty() {
+        let mend = "name its network in outbound.allow, or write it with countersign apply, which may name any address";
+        return Err(Verdict::failure(NotPublic.to_string(), mend));
+    }
     let stream = tls::connect(&host, &addresses).await?;
     if url.scheme() == "https" {
         tls::handshake(&host, stream).await?;

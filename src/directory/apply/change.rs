@@ -74,6 +74,17 @@ impl Field {
         Some(Self { key, from: None, to: to.to_owned(), is_default: false })
     }
 
+    /// What becomes of the mark of something whose address was written over the network; `None` when it stays.
+    pub(super) fn of_mark(had: Option<bool>, wanted: bool) -> Option<Self> {
+        let from = had.map(|had| had.to_string());
+        (had.unwrap_or(false) != wanted).then(|| Self {
+            key: "public_only",
+            from,
+            to: wanted.to_string(),
+            is_default: false,
+        })
+    }
+
     /// A secret that stays, and is kept under the installation's newer secret from now on.
     pub(super) fn of_renewed_secret(key: &'static str) -> Self {
         Self { key, from: None, to: "the same, under the newer secret".to_owned(), is_default: false }

@@ -20,6 +20,9 @@ const LONGEST_NAME: usize = 100;
 /// The longest URI of an API, in bytes: it stands in every token for it.
 const LONGEST_RESOURCE: usize = 512;
 
+/// The longest URL, in bytes: what is known by one has an index entry of it.
+const LONGEST_URL: usize = 2000;
+
 /// The shortest age of a proof that isn't zero.
 const SHORTEST_AGE: Duration = Duration::from_mins(1);
 
@@ -146,6 +149,9 @@ pub(super) fn url(text: String) -> Result<String, String> {
     };
     if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
         return Err(format!("{text:?} must begin with https:// (http:// is for this machine only)"));
+    }
+    if text.len() > LONGEST_URL {
+        return Err(format!("it is longer than {LONGEST_URL} bytes"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("it holds credentials".into());

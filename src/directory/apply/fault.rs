@@ -27,6 +27,22 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Where in the files something stands: for what is found wrong with it later.
+#[derive(Clone, Debug)]
+pub(super) struct Where {
+    pub file: String,
+    pub line: usize,
+    pub place: String,
+}
+
+impl Where {
+    /// What is wrong with a key there; the message goes on after it.
+    pub(super) fn fault(&self, key: &str, message: &str) -> Fault {
+        let Self { file, line, place } = self.clone();
+        Fault { file, line, place, key: key.to_owned(), message: format!("{key}{message}") }
+    }
+}
+
 /// Everything that is wrong with the files, one line each. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(pub Vec<Fault>);

@@ -6,7 +6,7 @@ use crate::directory::organization::Status as OrganizationStatus;
 use crate::directory::user::Status as UserStatus;
 use crate::secrets::SecretText;
 
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, Where};
 use super::read;
 use super::reader::{Document, Reader, SecretLookup};
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
@@ -35,6 +35,7 @@ pub(super) struct Organization {
 pub(super) struct WithSecret<T> {
     pub settings: T,
     pub secret: Option<SecretText>,
+    pub stands: Where,
 }
 
 /// A user, as a file says.

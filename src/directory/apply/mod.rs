@@ -10,6 +10,7 @@
 //!
 //! `docs/directory.md` is the reference of every key.
 
+mod addresses;
 mod change;
 mod check;
 mod fault;
@@ -29,13 +30,14 @@ use crate::ids::uuid_v7;
 use crate::postgres::PgConnection;
 use crate::secrets::{Keyring, Passwords, Random, SealError};
 
+pub use addresses::Addresses;
 pub use change::{Action, Change, Field, Subject};
 pub use check::email;
 pub use fault::{Fault, Faults};
 pub use file::{File, Size};
 pub use one::{Given, Kind};
 pub use reader::{SecretLookup, SecretSource};
-pub use written::{Select, WrittenService, organization_as_written, services_as_written};
+pub use written::{Select, WrittenService, organization_as_written, provider_as_written, services_as_written};
 
 /// The organization that administers the installation.
 pub const PLATFORM: &str = "platform";
@@ -66,6 +68,8 @@ pub struct Tools<'a> {
     pub clock: &'a Clock,
     /// Randomness, for ids.
     pub random: &'a Random,
+    /// Whom the addresses that are written may name.
+    pub addresses: Addresses<'a>,
 }
 
 impl Tools<'_> {
@@ -94,6 +98,9 @@ pub enum ApplyError {
     /// Client ids that belong to services which the files don't speak of.
     #[error("these client ids are taken: {}; choose others, or have those services renamed or pruned", listed(.0))]
     ClientIdsTaken(Vec<TakenClientId>),
+    /// Addresses to which no request would be sent, since they were written over the network.
+    #[error(transparent)]
+    NotPublic(Faults),
     /// A provider's secret can't be kept.
     #[error(transparent)]
     NotSealed(#[from] SealError),

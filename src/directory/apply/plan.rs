@@ -10,6 +10,7 @@ use crate::postgres::PgConnection;
 use crate::secrets::{Keyring, Purpose, Sealed, SecretText};
 
 use super::change::{Action, Change, Field, Subject, fields_of_new, fields_that_differ};
+use super::fault::{Fault, Faults};
 use super::file::{File, Organization, User, WithSecret};
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::stored::{self, Stored, StoredProvider, StoredService, StoredUser, StoredWebhook};
@@ -36,6 +37,7 @@ pub(super) enum Work {
         settings: ProviderSettings,
         secret: Secret<Sealed>,
         unlink: bool,
+        public_only: bool,
     },
     User {
         id: UserId,
@@ -46,6 +48,7 @@ pub(super) enum Work {
         id: WebhookId,
         settings: WebhookSettings,
         secret: Secret<Sealed>,
+        public_only: bool,
     },
     DeleteService(ServiceId),
     DeleteProvider(ProviderId),
@@ -67,14 +70,15 @@ pub(super) async fn plan(
     file: &File,
     mode: Mode,
 ) -> Result<Vec<Step>, ApplyError> {
-    let mut steps = Vec::new();
+    let (mut steps, mut not_public) = (Vec::new(), Vec::new());
     for wanted in &file.organizations {
         // An incomplete file must not lock everybody out of the organization that administers the others.
         let prune = mode.prune && wanted.settings.slug != PLATFORM;
         let stored = stored::load(conn, wanted, prune).await?;
         let id = stored.as_ref().map_or_else(|| OrganizationId(tools.new_id()), |stored| stored.id);
         let slug = &wanted.settings.slug;
-        let mut planning = Planning { tools, id, slug, mode, steps: &mut steps, lost: Vec::new() };
+        let (steps, not_public) = (&mut steps, &mut not_public);
+        let mut planning = Planning { tools, id, slug, mode, steps, not_public, lost: Vec::new() };
         planning.organization(stored.as_ref(), wanted);
         let none = Stored::none(id, wanted.settings.clone());
         let stored = stored.as_ref().unwrap_or(&none);
@@ -100,6 +104,9 @@ pub(super) async fn plan(
             planning.prune_webhooks(stored, wanted);
         }
     }
+    if !not_public.is_empty() {
+        return Err(ApplyError::NotPublic(Faults(not_public)));
+    }
     refuse_taken_client_ids(conn, &steps).await?;
     Ok(steps)
 }
@@ -118,6 +125,8 @@ struct Planning<'a> {
     /// Which secrets stay.
     mode: Mode,
     steps: &'a mut Vec<Step>,
+    /// Addresses that may not be written.
+    not_public: &'a mut Vec<Fault>,
     /// Providers through which nobody will have signed in any more.
     lost: Vec<ProviderId>,
 }
@@ -196,6 +205,11 @@ impl Planning<'_> {
         let unlink = stored.is_some_and(|stored| !stored.settings.knows_the_same_people_as(&settings));
         let mut extra =
             Vec::from_iter(Field::of_secret("client_secret", sealed.is_some(), wanted.secret.is_some(), same));
+        let marked = stored.map(|stored| stored.provider.public_only);
+        let stayed = marked.filter(|_| stored.is_some_and(|stored| stored.settings.leads_where(&settings)));
+        let (public_only, faults) = self.tools.addresses.judge(&settings.addresses(), stayed, &wanted.stands);
+        self.not_public.extend(faults);
+        extra.extend(Field::of_mark(marked, public_only));
         if unlink {
             self.lost.push(id);
             extra.extend(stored.map(|stored| Field {
@@ -211,7 +225,7 @@ impl Planning<'_> {
             || fields_of_new(&defaults(), &settings),
             extra,
         );
-        let work = Work::Provider { id, settings, secret, unlink };
+        let work = Work::Provider { id, settings, secret, unlink, public_only };
         self.push(Subject::Provider(id), wanted.settings.slug.clone(), action, work);
         Ok(())
     }
@@ -256,12 +270,17 @@ impl Planning<'_> {
             // A file without it has a fault and is not applied.
             _ => (true, Secret::Keep),
         };
+        let marked = stored.map(|stored| stored.webhook.public_only);
+        let (public_only, faults) = self.tools.addresses.judge(&[("url", &settings.url)], marked, &wanted.stands);
+        self.not_public.extend(faults);
+        let secret_changes = Field::of_secret("secret", stored.is_some(), true, same);
         let action = action(
             stored.map(|stored| fields_that_differ(&stored.settings, &settings)),
             || fields_of_new(&WebhookSettings::of(settings.url.clone()), &settings),
-            Field::of_secret("secret", stored.is_some(), true, same),
+            secret_changes.into_iter().chain(Field::of_mark(marked, public_only)),
         );
-        self.push(Subject::Webhook(id), wanted.settings.url.clone(), action, Work::Webhook { id, settings, secret });
+        let work = Work::Webhook { id, settings, secret, public_only };
+        self.push(Subject::Webhook(id), wanted.settings.url.clone(), action, work);
         Ok(())
     }
 

@@ -108,8 +108,9 @@ fn service(
     settings.fresh_proof = fresh_proof(&mut reader);
     set(&mut settings.id_token_algorithm, reader.get("id_token_algorithm", Ok));
     settings.activation_uri = reader.get("activation_uri", check::url);
+    let stands = reader.stands();
     reader.end();
-    slug.map(|_| WithSecret { settings, secret })
+    slug.map(|_| WithSecret { settings, secret, stands })
 }
 
 /// Countersign's own command-line tool keeps its client id, and nobody else has it.
@@ -213,32 +214,41 @@ fn provider(
     if let Some(kind) = kind {
         keys_of_kind(&reader, kind, &settings.admit);
     }
+    let stands = reader.stands();
     reader.end();
-    (slug.is_some() && kind.is_some()).then_some(WithSecret { settings, secret })
+    (slug.is_some() && kind.is_some()).then_some(WithSecret { settings, secret, stands })
 }
 
-/// Which keys a kind of provider needs, and which mean nothing to it.
+/// Which keys a kind of provider needs, and that there are none which mean nothing to it.
 fn keys_of_kind(reader: &Reader<'_>, kind: Kind, admit: &Admission) {
-    let (needed, meaningless): (&[&str], &[&str]) = match kind {
-        Kind::Password => (
-            &[],
-            &["issuer", "api_url", "client_id", "client_secret", "extra_scopes", "admit", "groups_claim", "trust_mfa"],
-        ),
+    let needed: &[&str] = match kind {
+        Kind::Password => &[],
         // Microsoft's issuer is that of one tenant: there is none that is right for everybody.
-        Kind::Oidc | Kind::Microsoft => (&["issuer", "client_id"], &["api_url"]),
-        Kind::Github => (&["client_id", "client_secret"], &["groups_claim", "trust_mfa"]),
-        Kind::Google => (&["client_id", "client_secret"], &["api_url", "groups_claim"]),
-        Kind::Gitlab => (&["client_id"], &["api_url"]),
+        Kind::Oidc | Kind::Microsoft => &["issuer", "client_id"],
+        Kind::Github | Kind::Google => &["client_id", "client_secret"],
+        Kind::Gitlab => &["client_id"],
     };
     let kind_name = kind.as_str();
     for key in needed.iter().filter(|key| !reader.has(key)) {
         reader.fault(key, &format!(" is missing: a provider of kind {kind_name:?} needs it"));
     }
-    for key in meaningless.iter().filter(|key| reader.has(key)) {
+    for key in meaningless(kind).iter().filter(|key| reader.has(key)) {
         reader.fault(key, &format!(" means nothing to a provider of kind {kind_name:?}"));
     }
     if kind == Kind::Google && matches!(admit, Admission::Groups(_)) {
         reader.fault("admit", ": Google tells no groups; admit by domains");
+    }
+}
+
+/// The keys that mean nothing to a kind of provider.
+pub(super) const fn meaningless(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Password => {
+            &["issuer", "api_url", "client_id", "client_secret", "extra_scopes", "admit", "groups_claim", "trust_mfa"]
+        }
+        Kind::Oidc | Kind::Microsoft | Kind::Gitlab => &["api_url"],
+        Kind::Github => &["groups_claim", "trust_mfa"],
+        Kind::Google => &["api_url", "groups_claim"],
     }
 }
 
@@ -284,8 +294,9 @@ fn webhook(mut reader: Reader<'_>, organization_place: &str, taken: &mut Taken) 
     }
     let secret = reader.secret("secret", check::webhook_secret);
     set(&mut settings.events, reader.get("events", check::events));
+    let stands = reader.stands();
     reader.end();
-    url.map(|_| WithSecret { settings, secret })
+    url.map(|_| WithSecret { settings, secret, stands })
 }
 
 /// Reads the key that names a thing in its organization, and says from then on what the place is.

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::secrets::SecretText;
 
-use super::fault::{Fault, did_you_mean};
+use super::fault::{Fault, Where, did_you_mean};
 
 /// Where a secret is: never in the file itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,13 +33,16 @@ const MOST_FAULTS: usize = 200;
 pub(super) struct Document<'a> {
     name: &'a str,
     text: &'a str,
+    /// Where its lines end.
+    breaks: Vec<usize>,
     secrets: &'a SecretLookup<'a>,
     faults: RefCell<Vec<Fault>>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(name: &'a str, text: &'a str, secrets: &'a SecretLookup<'a>) -> Self {
-        Self { name, text, secrets, faults: RefCell::default() }
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        Self { name, text, breaks, secrets, faults: RefCell::default() }
     }
 
     /// The whole file as a table; `None` when it is no TOML, which is noted. What could be guessed of such a file
@@ -61,13 +64,18 @@ impl<'a> Document<'a> {
             MOST_FAULTS => ("", "there is more that is wrong: mend this first".to_owned()),
             _ => return,
         };
-        let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+        let line = self.line(at);
         self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), line, place, key: key.to_owned(), message });
     }
 
     /// Whether so much is wrong that nothing more is told.
     fn is_full(&self) -> bool {
         self.faults.borrow().len() > MOST_FAULTS
+    }
+
+    /// The line of a byte of the text, counted from 1.
+    fn line(&self, at: usize) -> usize {
+        1 + self.breaks.partition_point(|end| *end < at)
     }
 
     /// Everything that was found wrong, in the order of the lines.
@@ -108,6 +116,12 @@ impl<'a> Reader<'a> {
     /// Says what this table is about, once that is known.
     pub(super) fn set_place(&mut self, place: String) {
         self.place = place;
+    }
+
+    /// Where this table stands.
+    pub(super) fn stands(&self) -> Where {
+        let (file, line) = (self.document.name.to_owned(), self.document.line(self.at));
+        Where { file, line, place: self.place.clone() }
     }
 
     /// Whether the key is there, right or wrong.

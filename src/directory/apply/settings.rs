@@ -237,6 +237,17 @@ impl ProviderSettings {
         }
     }
 
+    /// The addresses that it names, by their keys.
+    pub(super) fn addresses(&self) -> Vec<(&'static str, &str)> {
+        let named = [("issuer", self.issuer.as_deref()), ("api_url", self.api_url.as_deref())];
+        named.into_iter().filter_map(|(key, address)| Some((key, address?))).collect()
+    }
+
+    /// Whether `other` is asked at the same addresses.
+    pub(super) fn leads_where(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.addresses() == other.addresses()
+    }
+
     /// Whether `other` says who somebody is in the same words: a subject of one is the same person at the other.
     pub(super) fn knows_the_same_people_as(&self, other: &Self) -> bool {
         self.kind == other.kind && self.issuer == other.issuer

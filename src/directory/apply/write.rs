@@ -33,11 +33,13 @@ pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[S
         match work {
             Work::Organization(id, settings) => writing.organization(*id, settings).await?,
             Work::Service { id, settings, secret_mac, .. } => writing.service(*id, settings, secret_mac).await?,
-            Work::Provider { id, settings, secret, unlink } => {
-                writing.provider(*id, settings, secret, *unlink).await?;
+            Work::Provider { id, settings, secret, unlink, public_only } => {
+                writing.provider(*id, settings, secret, (*unlink, *public_only)).await?;
             }
             Work::User { id, settings, password } => writing.user(*id, settings, password, hash).await?,
-            Work::Webhook { id, settings, secret } => writing.webhook(*id, settings, secret).await?,
+            Work::Webhook { id, settings, secret, public_only } => {
+                writing.webhook(*id, settings, secret, *public_only).await?;
+            }
             Work::DeleteService(_) | Work::DeleteProvider(_) | Work::DeleteUser(_) | Work::DeleteWebhook(_) => {}
         }
     }
@@ -244,15 +246,15 @@ impl Writing<'_> {
         id: ProviderId,
         settings: &ProviderSettings,
         secret: &Secret<Sealed>,
-        unlink: bool,
+        (unlink, public_only): (bool, bool),
     ) -> Result<(), sqlx::Error> {
         let (keep, sealed) = secret.parameters(Sealed::as_bytes);
         let (admission, admitted) = settings.admit.stored();
         sqlx::query!(
             "INSERT INTO provider (
                  id, organization_id, slug, kind, name, issuer, api_url, client_id, client_secret_sealed,
-                 extra_scopes, admission, admitted, groups_claim, trust_mfa, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                 extra_scopes, admission, admitted, groups_claim, trust_mfa, created_at, public_only)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17)
              ON CONFLICT (id) DO UPDATE SET
                  kind = excluded.kind,
                  name = excluded.name,
@@ -265,7 +267,8 @@ impl Writing<'_> {
                  admission = excluded.admission,
                  admitted = excluded.admitted,
                  groups_claim = excluded.groups_claim,
-                 trust_mfa = excluded.trust_mfa",
+                 trust_mfa = excluded.trust_mfa,
+                 public_only = excluded.public_only",
             id.0,
             self.organization.0,
             settings.slug,
@@ -282,6 +285,7 @@ impl Writing<'_> {
             settings.trust_mfa,
             self.tools.clock.now(),
             keep,
+            public_only,
         )
         .execute(&mut *self.conn)
         .await?;
@@ -296,20 +300,23 @@ impl Writing<'_> {
         id: WebhookId,
         settings: &WebhookSettings,
         secret: &Secret<Sealed>,
+        public_only: bool,
     ) -> Result<(), sqlx::Error> {
         let (_, sealed) = secret.parameters(Sealed::as_bytes);
         let events: Vec<String> = settings.events.iter().map(|event| event.as_str().to_owned()).collect();
         // One that stays has its secret already: what would be added without one is refused by the table.
         sqlx::query!(
-            "INSERT INTO webhook (id, organization_id, url, secret_sealed, events, created_at)
-             VALUES ($1, $2, $3, coalesce($4::bytea, (SELECT secret_sealed FROM webhook WHERE id = $1)), $5, $6)
-             ON CONFLICT (id) DO UPDATE SET secret_sealed = excluded.secret_sealed, events = excluded.events",
+            "INSERT INTO webhook (id, organization_id, url, secret_sealed, events, created_at, public_only)
+             VALUES ($1, $2, $3, coalesce($4::bytea, (SELECT secret_sealed FROM webhook WHERE id = $1)), $5, $6, $7)
+             ON CONFLICT (id) DO UPDATE SET
+                 secret_sealed = excluded.secret_sealed, events = excluded.events, public_only = excluded.public_only",
             id.0,
             self.organization.0,
             settings.url,
             sealed,
             &events,
             self.tools.clock.now(),
+            public_only,
         )
         .execute(self.conn)
         .await?;

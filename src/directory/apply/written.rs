@@ -7,10 +7,12 @@ use serde_json::{Map, Value, json};
 
 use crate::directory::fresh_proof::Factor;
 use crate::directory::organization::{MfaPolicy, Organization};
+use crate::directory::provider::{Admission, Provider};
 use crate::directory::service::Scope;
 use crate::ids::{OrganizationId, ServiceId};
 use crate::postgres::PgConnection;
 
+use super::read::meaningless;
 use super::settings::{ServiceSettings, duration};
 use super::stored;
 
@@ -66,6 +68,32 @@ pub fn organization_as_written(organization: &Organization) -> Map<String, Value
         ("status", json!(organization.status.as_str())),
         ("mfa", json!(organization.mfa.as_str())),
     ])
+}
+
+/// The keys of a provider, but its secret. `null`: the key is not given, or means nothing to one of this kind.
+#[must_use]
+pub fn provider_as_written(provider: &Provider) -> Map<String, Value> {
+    let admit = match &provider.admission {
+        Admission::Domains(domains) => json!({ "domains": domains }),
+        Admission::Groups(groups) => json!({ "groups": groups }),
+        Admission::Invited | Admission::Anyone => json!(provider.admission.stored().0),
+    };
+    let mut written = members([
+        ("slug", json!(provider.slug)),
+        ("kind", json!(provider.kind.as_str())),
+        ("name", json!(provider.name)),
+        ("issuer", json!(provider.issuer)),
+        ("api_url", json!(provider.api_url)),
+        ("client_id", json!(provider.client_id)),
+        ("extra_scopes", json!(provider.extra_scopes)),
+        ("admit", admit),
+        ("groups_claim", json!(provider.groups_claim)),
+        ("trust_mfa", json!(provider.trust_mfa)),
+    ]);
+    for key in meaningless(provider.kind) {
+        written.entry(*key).and_modify(|value| *value = Value::Null);
+    }
+    written
 }
 
 fn service(settings: &ServiceSettings) -> Map<String, Value> {

@@ -3,6 +3,7 @@
 mod failures;
 mod files;
 mod history;
+mod outward;
 mod people;
 mod platform;
 mod services;
