@@ -12,23 +12,23 @@ use crate::secrets::SecretText;
 use super::Administration;
 use super::problem::{FieldError, Kind, Problem};
 
-/// The members of a body.
-pub struct Members(pub Map<String, Value>);
+/// The members of a body, which has so many bytes at most.
+pub struct Members<const MOST: usize = BODY_LIMIT>(pub Map<String, Value>);
 
-impl FromRequest<Administration> for Members {
+impl<const MOST: usize> FromRequest<Administration> for Members<MOST> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _api: &Administration) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let bytes = read(body).await?;
+        let bytes = read(body, MOST).await?;
         if bytes.is_empty() && content_type.is_none() {
             return Ok(Self(Map::new()));
         }
         let known = ["application/json", "application/merge-patch+json"];
         if !known.iter().any(|known| known.eq_ignore_ascii_case(media_type)) {
-            return Err(Problem::of_body(Kind::UnsupportedMediaType));
+            return Err(Problem::of_body(Kind::UnsupportedMediaType, MOST));
         }
         // What the parser says may quote what was sent, and there may be a secret in it.
         let members: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|error| {
@@ -38,16 +38,16 @@ impl FromRequest<Administration> for Members {
     }
 }
 
-async fn read(body: HttpBody) -> Result<axum::body::Bytes, Problem> {
-    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_LIMIT).collect()).await;
-    match whole.map_err(|_| Problem::of_body(Kind::TooSlow))? {
+async fn read(body: HttpBody, most: usize) -> Result<axum::body::Bytes, Problem> {
+    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, most).collect()).await;
+    match whole.map_err(|_| Problem::of_body(Kind::TooSlow, most))? {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::of_body(Kind::TooLarge)),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::of_body(Kind::TooLarge, most)),
         Err(_) => Err(Problem::malformed("The body ended before its length was reached.")),
     }
 }
 
-impl Members {
+impl<const MOST: usize> Members<MOST> {
     /// Goes on when each member is one of these.
     pub fn only(&self, known: &[&str]) -> Result<(), Problem> {
         let unknown = self.0.keys().filter(|name| !known.contains(&name.as_str()));

@@ -1,7 +1,7 @@
 //! What `apply` can write is written by `apply`, for a program that says one thing instead of a file that says all.
 
-use crate::audit::Kind;
-use crate::directory::apply::{self, Addresses, Change, File, Mode, Subject, Tools, apply_in};
+use crate::audit::{Event, Kind};
+use crate::directory::apply::{self, Addresses, ApplyError, Change, File, Mode, Subject, Tools, apply_in};
 use crate::directory::organization::Organization;
 use crate::postgres::PgConnection;
 
@@ -9,7 +9,7 @@ use super::administrator::Administrator;
 use super::problem::Problem;
 
 /// Leaves secrets that nobody gives as they are.
-const KEEPING: Mode = Mode { dry_run: false, prune: false, keep_secrets: true };
+const KEEPING: Mode = Mode { dry_run: false, prune: false, keep_secrets: true, keep_passwords: false };
 
 impl Administrator {
     /// Makes the directory be as this says, in the caller's transaction, with an event for each change. `false`: it was so.
@@ -19,6 +19,17 @@ impl Administrator {
             self.note(conn, change).await?;
         }
         Ok(!changes.is_empty())
+    }
+
+    /// Makes the directory be as files say, secrets and all, in the caller's transaction, with an event for each change. Passwords
+    /// are first ones only, as for single people.
+    pub async fn apply(&self, conn: &mut PgConnection, file: &File, prune: bool) -> Result<Vec<Change>, ApplyError> {
+        let changes =
+            apply_in(conn, &self.tools(), file, Mode { prune, keep_passwords: true, ..Mode::default() }).await?;
+        for change in &changes {
+            self.event_of(change).append(conn).await?;
+        }
+        Ok(changes)
     }
 
     /// Whether the directory is as this says.
@@ -41,6 +52,10 @@ impl Administrator {
 
     /// Appends the event of a change.
     async fn note(&self, conn: &mut PgConnection, change: &Change) -> Result<(), Problem> {
+        Ok(self.event_of(change).append(conn).await?)
+    }
+
+    fn event_of(&self, change: &Change) -> Event {
         let mut event = self.event(Kind::Administered).of(change.organization_id).detail(change.detail_by(&self.by()));
         if let Some(service) = change.service_id() {
             event = event.service(service);
@@ -48,7 +63,7 @@ impl Administrator {
         if let Some(user) = change.user_id() {
             event = event.user(user);
         }
-        Ok(event.append(conn).await?)
+        event
     }
 
     /// What writing takes. Where an address leads is not this machine's word, whoever it is that writes it.

@@ -6,13 +6,14 @@
 //! 2. [`reach`]: which organizations there are for them. All others don't exist.
 //! 3. [`body`], [`page`], [`tag`]: what is asked, read strictly; `If-Match` says which version was looked at.
 //! 4. A resource does it, in one transaction with its audit event: one file for each. What `apply` can write is written by
-//!    `apply`, by way of [`changes`].
+//!    `apply`, by way of [`changes`]; [`apply`] takes whole files.
 //! 5. [`problem`]: what is wrong is told in one form, whoever noticed it.
 //!
 //! [`document`] collects what the handlers say of themselves; a route is made of the same words, so there is none without them.
 
 mod administrator;
 mod answer;
+mod apply;
 mod body;
 mod changes;
 pub mod document;
@@ -75,6 +76,8 @@ pub struct Administration {
     requests: Rates<UserId>,
     /// How fast each person has webhooks tried.
     trials: Rates<UserId>,
+    /// How fast each person applies files.
+    files: Rates<UserId>,
 }
 
 impl Administration {
@@ -87,8 +90,8 @@ impl Administration {
         services: KnownServices,
         notices: Notices,
     ) -> Self {
-        let (requests, trials) = (Rates::default(), Rates::default());
-        Self { installation, signing_keys, database, services, notices, requests, trials }
+        let (requests, trials, files) = (Rates::default(), Rates::default(), Rates::default());
+        Self { installation, signing_keys, database, services, notices, requests, trials, files }
     }
 }
 
@@ -109,6 +112,7 @@ fn resources() -> OpenApiRouter<Administration> {
         .merge(events::routes())
         .merge(statistics::routes())
         .merge(keys::routes())
+        .merge(apply::routes())
 }
 
 /// The API, its document and its page, with answers in one form whatever happens.

@@ -52,7 +52,7 @@ kinds! {
     TooSlow = 408 "too-slow" "The body took longer than 10 seconds",
     Conflict = 409 "conflict" "What is there stands against it",
     Stale = 412 "stale" "It was changed since it was looked at",
-    TooLarge = 413 "too-large" "The body is larger than 64 KiB",
+    TooLarge = 413 "too-large" "The body is larger than it may be",
     UnsupportedMediaType = 415 "unsupported-media-type" "The body must be application/json",
     Invalid = 422 "invalid" "What is said doesn't hold",
     PreconditionRequired = 428 "precondition-required" "Say which version this is about",
@@ -123,7 +123,7 @@ impl Problem {
     }
 
     /// 403: the person's role doesn't reach as far.
-    pub fn forbidden(detail: &'static str) -> Self {
+    pub fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::of(Kind::Forbidden, detail)
     }
 
@@ -142,9 +142,10 @@ impl Problem {
         Self::of(Kind::Stale, "Somebody changed it since its ETag was read: look at it again.")
     }
 
-    /// 413, 408, 415.
-    pub fn of_body(kind: Kind) -> Self {
-        Self::of(kind, "A body is JSON, of 64 KiB at most, and comes within 10 seconds.")
+    /// 413, 408, 415, where a body may have so many bytes.
+    pub fn of_body(kind: Kind, most: usize) -> Self {
+        let detail = format!("A body is JSON, here of {} KiB at most, and comes within 10 seconds.", most / 1024);
+        Self::of(kind, detail)
     }
 
     /// 422, with what is wrong.
@@ -214,7 +215,10 @@ impl From<ApplyError> for Problem {
     fn from(error: ApplyError) -> Self {
         match error {
             // Whose it is, is nobody else's business; that it is somebody's, every device may find out.
-            ApplyError::ClientIdsTaken(_) => Self::conflict("This client_id is taken: choose another one."),
+            ApplyError::ClientIdsTaken(taken) => {
+                let ids: Vec<String> = taken.into_iter().map(|taken| format!("{:?}", taken.client_id)).collect();
+                Self::conflict(format!("Another service has this client_id: {}. Choose another one.", ids.join(", ")))
+            }
             ApplyError::NotPublic(faults) => faults.into(),
             ApplyError::Database(error) => error.into(),
             error => {

@@ -39,10 +39,14 @@ impl Reach {
         (!self.is_everything()).then_some(self.home.id)
     }
 
+    /// Whether an organization with this slug would be one for them.
+    pub fn may_name(&self, slug: &str) -> bool {
+        self.is_everything() || self.home.slug == slug
+    }
+
     /// The organization with this slug, if there is one for them.
     pub async fn organization(&self, conn: &mut PgConnection, slug: &str) -> Result<Organization, Problem> {
-        let theirs = self.is_everything() || self.home.slug == slug;
-        let found = if theirs { organization::by_slug(conn, slug).await? } else { None };
+        let found = if self.may_name(slug) { organization::by_slug(conn, slug).await? } else { None };
         found.ok_or_else(Problem::not_found)
     }
 

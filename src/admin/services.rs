@@ -241,13 +241,17 @@ fn may_change(who: &Administrator, slug: &str) -> Result<(), Problem> {
 
 /// An organization that is yet to be made will want `{its slug}-admin-cli`, and nobody of another may have taken it.
 fn keep_own_names(organization: &Organization, slug: &str, client_id: &str) -> Result<(), Problem> {
-    let own = format!("{}-{OWN_SERVICE}", organization.slug);
-    let of_some_organization = client_id.strip_suffix(OWN_SERVICE).is_some_and(|start| start.ends_with('-'));
-    if of_some_organization && (slug != OWN_SERVICE || client_id != own) {
+    if is_name_of_another(&organization.slug, slug, client_id) {
         let words = format!("names that end in -{OWN_SERVICE} are those of organizations' own services");
         return Err(Problem::invalid_field("client_id", words));
     }
     Ok(())
+}
+
+/// Whether a client id is kept for the own service of an organization, and not this service of this one.
+pub(super) fn is_name_of_another(organization: &str, slug: &str, client_id: &str) -> bool {
+    let of_some_organization = client_id.strip_suffix(OWN_SERVICE).is_some_and(|start| start.ends_with('-'));
+    of_some_organization && (slug != OWN_SERVICE || client_id != format!("{organization}-{OWN_SERVICE}"))
 }
 
 /// 256 bits.

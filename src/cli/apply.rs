@@ -1,7 +1,7 @@
 //! `countersign apply`: makes the directory be as TOML files say.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,16 +10,19 @@ use anyhow::Context as _;
 
 use crate::audit::{Event, Kind};
 use crate::config::is_open_to_all;
-use crate::directory::apply::{Action, Addresses, Change, File, Mode, SecretSource, Tools, apply_in};
+use crate::directory::apply::{Addresses, Change, Faults, File, Mode, SecretSource, Tools, apply_in};
 use crate::installation::Installation;
 use crate::secrets::SecretText;
 
+use super::admin;
 use super::environment;
 use super::opening::{EXPOSED, Where};
 
 /// Make organizations, services, providers and users be as TOML files say
 ///
-/// Applying the same files again changes nothing. docs/directory.md explains every key.
+/// Applying the same files again changes nothing. docs/directory.md explains every key. The installation is one on this machine;
+/// with --server it is somewhere else, and who has logged in to administer it applies the files, owners of an organization to that
+/// alone.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The files; together they are one description
@@ -31,22 +34,41 @@ pub struct Args {
     /// Also delete what is in these organizations and stands in none of the files
     #[arg(long)]
     pub prune: bool,
+    /// With --server: print what the API answered, as JSON
+    #[arg(long, requires = "server")]
+    pub json: bool,
     /// Which installation
     #[command(flatten)]
     pub installation: Where,
+    /// Or one somewhere else
+    #[command(flatten)]
+    pub at: admin::AtServer,
 }
 
 /// Writes, and deletes nothing.
-pub const AS_WRITTEN: Mode = Mode { dry_run: false, prune: false, keep_secrets: false };
+pub const AS_WRITTEN: Mode = Mode { dry_run: false, prune: false, keep_secrets: false, keep_passwords: false };
 
-/// Applies the files to the installation of a configuration, or of a data directory.
+/// Applies the files to the installation of a configuration, of a data directory, or of a server.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let common = match args.at.clone().common(args.json, &args.installation) {
+        Ok(common) => common,
+        Err(failure) => return Ok(failure.end(args.json)),
+    };
     // Read before anything is opened: a fault in a file needs no database to be told.
-    let mut exposed = BTreeSet::new();
-    read_noting(&args.files, &environment::variable, &mut exposed)?;
-    for file in exposed {
+    let found = Found::default();
+    let texts = texts(&args.files).and_then(|texts| Ok((found.read(&texts, &environment::variable)?, texts)));
+    for file in found.exposed() {
         writeln!(std::io::stderr(), "warning: {}: {EXPOSED}", file.display())?;
     }
+    if let Some(common) = common {
+        let (file, texts) = match texts {
+            Ok(read) => read,
+            Err(error) => return Ok(admin::Failure::Faults(format!("{error:#}")).end(args.json)),
+        };
+        let (dry_run, prune, secrets) = (args.dry_run, args.prune, found.into_secrets());
+        return Ok(admin::apply(common, admin::Files { texts, secrets, file, dry_run, prune }).await);
+    }
+    texts?;
     let opened = args.installation.open().await?;
     let outcome = run_on(&opened.installation, &args, &environment::variable, &mut std::io::stdout()).await;
     opened.close().await?;
@@ -63,7 +85,7 @@ pub async fn run_on(
     out: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
     let file = read(&args.files, environment)?;
-    let mode = Mode { dry_run: args.dry_run, prune: args.prune, keep_secrets: false };
+    let mode = Mode { dry_run: args.dry_run, prune: args.prune, ..AS_WRITTEN };
     let changes = apply_and_audit(installation, &file, mode).await?;
     report(&changes, mode, out)?;
     Ok(ExitCode::SUCCESS)
@@ -71,30 +93,43 @@ pub async fn run_on(
 
 /// Reads the files and the secrets that they point to. Everything that is wrong is in the error, one line each.
 pub fn read(paths: &[PathBuf], environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<File> {
-    read_noting(paths, environment, &mut BTreeSet::new())
+    Ok(Found::default().read(&texts(paths)?, environment)?)
 }
 
-/// The same, noting the files with secrets that every account of this machine can read.
-fn read_noting(
-    paths: &[PathBuf],
-    environment: &impl Fn(&str) -> Option<String>,
-    exposed: &mut BTreeSet<PathBuf>,
-) -> anyhow::Result<File> {
+/// The files' names and what is in them.
+fn texts(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
     let text = |path: &PathBuf| -> anyhow::Result<(String, String)> {
         let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
         Ok((path.display().to_string(), text))
     };
-    let texts = paths.iter().map(text).collect::<anyhow::Result<Vec<_>>>()?;
-    let noted = RefCell::new(exposed);
-    let secrets = |source: &SecretSource| {
-        if let SecretSource::File(path) = source
-            && is_open_to_all(path)
-        {
-            noted.borrow_mut().insert(path.clone());
-        }
-        look_up(source, environment)
-    };
-    Ok(File::read(&texts, &secrets)?)
+    paths.iter().map(text).collect()
+}
+
+/// The secrets that were found, by where a file says that they are.
+#[derive(Default)]
+struct Found(RefCell<BTreeMap<SecretSource, SecretText>>);
+
+impl Found {
+    fn read(&self, texts: &[(String, String)], environment: &impl Fn(&str) -> Option<String>) -> Result<File, Faults> {
+        File::read(texts, &|source: &SecretSource| {
+            let secret = look_up(source, environment)?;
+            self.0.borrow_mut().insert(source.clone(), secret.clone());
+            Ok(secret)
+        })
+    }
+
+    /// The files with secrets that every account of this machine can read.
+    fn exposed(&self) -> Vec<PathBuf> {
+        let of_file = |source: &SecretSource| match source {
+            SecretSource::File(path) if is_open_to_all(path) => Some(path.clone()),
+            _ => None,
+        };
+        self.0.borrow().keys().filter_map(of_file).collect()
+    }
+
+    fn into_secrets(self) -> Vec<(SecretSource, SecretText)> {
+        self.0.into_inner().into_iter().collect()
+    }
 }
 
 /// Applies a file in one transaction with its audit events. In a dry run nothing is written.
@@ -149,17 +184,16 @@ fn report(changes: &[Change], mode: Mode, out: &mut impl Write) -> std::io::Resu
     for change in changes {
         writeln!(out, "{change}")?;
     }
-    if changes.is_empty() {
-        return writeln!(out, "nothing to change");
+    let count = |action| changes.iter().filter(|change| change.action.as_str() == action).count();
+    writeln!(out, "{}", summary(["created", "changed", "deleted"].map(count), mode.dry_run))
+}
+
+/// How much was created, changed and deleted.
+#[must_use]
+pub fn summary([created, changed, deleted]: [usize; 3], dry_run: bool) -> String {
+    if created + changed + deleted == 0 {
+        return "nothing to change".to_owned();
     }
-    let (mut created, mut updated, mut deleted) = (0, 0, 0);
-    for change in changes {
-        *match change.action {
-            Action::Created(_) => &mut created,
-            Action::Changed(_) => &mut updated,
-            Action::Deleted => &mut deleted,
-        } += 1;
-    }
-    let ending = if mode.dry_run { "would be" } else { "were" };
-    writeln!(out, "{created} {ending} created, {updated} changed, {deleted} deleted")
+    let ending = if dry_run { "would be" } else { "were" };
+    format!("{created} {ending} created, {changed} changed, {deleted} deleted")
 }

@@ -53,7 +53,7 @@ pub struct LoginArgs {
     client_id: Option<String>,
 
     /// Log in to administer: as admin-cli of the organization, or as the client that stands in its place. See countersign
-    /// org, service, user, session and grant
+    /// org, service, provider, user, session, grant, webhook and audit list, and --server of apply and keys
     #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     admin: Option<String>,
 

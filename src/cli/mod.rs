@@ -14,6 +14,7 @@ mod keys;
 mod login;
 mod logout;
 mod man;
+mod moment;
 mod open_files;
 mod opening;
 mod rekey;
@@ -60,9 +61,11 @@ enum Command {
     Logout(logout::LogoutArgs),
     Org(admin::OrgArgs),
     Service(admin::ServiceArgs),
+    Provider(admin::ProviderArgs),
     User(admin::UserArgs),
     Session(admin::SessionArgs),
     Grant(admin::GrantArgs),
+    Webhook(admin::WebhookArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -94,9 +97,11 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Logout(args) => Ok(logout::run(args).await),
             Command::Org(args) => Ok(admin::org(args).await),
             Command::Service(args) => Ok(admin::service(args).await),
+            Command::Provider(args) => Ok(admin::provider(args).await),
             Command::User(args) => Ok(admin::user(args).await),
             Command::Session(args) => Ok(admin::session(args).await),
             Command::Grant(args) => Ok(admin::grant(args).await),
+            Command::Webhook(args) => Ok(admin::webhook(args).await),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),
         };

@@ -19,7 +19,7 @@ enum Needs {
 use Needs::{Admin as AnAdmin, Owner, Platform};
 
 /// Each operation, and who may. One that is missing here was forgotten.
-const ROWS: [(&str, Needs); 42] = [
+const ROWS: [(&str, Needs); 43] = [
     ("list_organizations", AnAdmin),
     ("create_organization", Platform),
     ("show_organization", AnAdmin),
@@ -62,6 +62,7 @@ const ROWS: [(&str, Needs); 42] = [
     ("list_keys", Platform),
     ("rotate_keys", Platform),
     ("retire_key", Platform),
+    ("apply_files", Owner),
 ];
 
 /// A webhook that nobody listens at.
@@ -147,7 +148,12 @@ async fn filled(app: &App, platform: &Admin<'_>, path: &str, target: &str) -> St
 /// What is sent changes nothing where that can be had: a body that says too little, and a tag of something else.
 async fn ask(app: &App, operation: &Operation, path: &str, token: Option<&str>) -> Answer {
     let takes_body = ["create", "invite", "update"].iter().any(|word| operation.id.starts_with(word));
-    let body = takes_body.then(|| json!({}));
+    let mut body = takes_body.then(|| json!({}));
+    if operation.id == "apply_files" {
+        // It says of which organization in its body.
+        let text = "[[organization]]\nslug = \"acme\"\nmfa = \"off\"\n";
+        body = Some(json!({ "files": [{ "name": "acme.toml", "text": text }], "dry_run": true }));
+    }
     let with_tag = operation.method == Method::PATCH || operation.method == Method::DELETE;
     let tag = with_tag.then_some("\"another\"");
     app.send(request(operation.method.clone(), path, token, body, tag)).await

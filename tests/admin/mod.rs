@@ -1,5 +1,6 @@
 //! The administration API: who may do what, and what it does.
 
+mod apply;
 mod audit;
 mod command;
 mod directory;

@@ -1,10 +1,14 @@
 //! Which login administers: what is said of it, and what is taken when nothing is.
 
+use std::str::FromStr;
+
 use clap::Args;
 
+use crate::cli::environment;
 use crate::cli::kept::StoreArgs;
 use crate::cli::login::{OF_ADMINISTRATION, PLATFORM};
-use crate::client::{Credentials, Issuer, Login};
+use crate::cli::opening::Where;
+use crate::client::{Credentials, InvalidIssuer, Issuer, Login};
 
 use super::failure::Failure;
 
@@ -32,6 +36,53 @@ pub struct OfOrganization {
 
     #[command(flatten)]
     pub common: Common,
+}
+
+/// Where a command works that works on a database unless it is told otherwise.
+#[derive(Args, Clone, Debug)]
+pub struct AtServer {
+    /// Work at a server, by its administration API, instead of on a database on this machine: with the login of the last
+    /// countersign login --admin, or of the last one at URL
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", global = true)]
+    server: Option<Server>,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// A server that a command works at.
+#[derive(Clone, Debug)]
+enum Server {
+    /// That of the last login that administers.
+    OfLastLogin,
+    /// This one.
+    At(Issuer),
+}
+
+impl FromStr for Server {
+    type Err = InvalidIssuer;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIssuer> {
+        if text.is_empty() { Ok(Self::OfLastLogin) } else { text.parse().map(Self::At) }
+    }
+}
+
+impl AtServer {
+    /// What a command of the administration takes; `None`: it is about a database.
+    ///
+    /// # Errors
+    /// When both are named.
+    pub fn common(self, json: bool, database: &Where) -> Result<Option<Common>, Failure> {
+        let Some(server) = self.server else { return Ok(None) };
+        // The variable stands in the environment for other commands.
+        let configured = database.config.is_some() && environment::variable("COUNTERSIGN_CONFIG").is_none();
+        if configured || database.data_dir.is_some() {
+            let words = "error: --server is for an installation somewhere else, --config and --data-dir for one on this machine";
+            return Err(Failure::Usage(words.to_owned()));
+        }
+        let server = if let Server::At(issuer) = server { Some(issuer) } else { None };
+        Ok(Some(Common { server, json, store: self.store }))
+    }
 }
 
 /// A name that can stand in an address.

@@ -79,10 +79,19 @@ pub enum Failure {
         /// The command that logs in again.
         login: String,
     },
+    /// The API did what it was asked, and it didn't go well.
+    Undone {
+        /// What it said.
+        answer: Value,
+        /// The same, for people.
+        words: String,
+    },
     /// Found by looking through a list.
     NotThere(Thing),
     /// The command line, or a file that it names, can't be used.
     Usage(String),
+    /// What a file says doesn't hold, as this program sees without asking.
+    Faults(String),
     /// A person said no.
     NotConfirmed,
     /// Ctrl-C while a person was asked.
@@ -113,6 +122,7 @@ impl Failure {
     pub fn end(&self, as_json: bool) -> ExitCode {
         match self {
             Self::Refused { reply, .. } if as_json && reply.body.is_object() => print_json(&reply.body),
+            Self::Undone { answer, .. } if as_json => print_json(answer),
             _ if as_json => print_json(&json!({ "error": self.word(), "error_description": self.to_string() })),
             _ => say(&self.to_string()),
         }
@@ -125,8 +135,10 @@ impl Failure {
             Self::NotLoggedIn { .. } => "not_logged_in",
             Self::Session { error, .. } => error.code(),
             Self::Refused { .. } => "refused",
+            Self::Undone { .. } => "undone",
             Self::NotThere(_) => "not_found",
             Self::Usage(_) => "usage",
+            Self::Faults(_) => "invalid",
             Self::NotConfirmed => "not_confirmed",
             Self::Interrupted => "interrupted",
             Self::Io(..) => "io",
@@ -150,7 +162,8 @@ impl Failure {
             },
             Self::NotThere(_) => 4,
             Self::Usage(_) => 2,
-            Self::NotConfirmed | Self::Io(..) => 1,
+            Self::Faults(_) => 6,
+            Self::NotConfirmed | Self::Undone { .. } | Self::Io(..) => 1,
             Self::Interrupted => 130,
         }
     }
@@ -192,8 +205,9 @@ impl fmt::Display for Failure {
             }
             Self::Session { error, .. } => write!(f, "{error}"),
             Self::Refused { about, reply, login } => refused(f, about, reply, login),
+            Self::Undone { words, .. } => f.write_str(words),
             Self::NotThere(thing) => write!(f, "There is no {thing}, or none that you may administer."),
-            Self::Usage(text) => f.write_str(text),
+            Self::Usage(text) | Self::Faults(text) => f.write_str(text),
             Self::NotConfirmed => f.write_str("Nothing was changed."),
             Self::Interrupted => f.write_str("Interrupted. Nothing was changed."),
             Self::Io(what, error) => write!(f, "{what}: {error}."),
@@ -208,6 +222,9 @@ fn refused(f: &mut fmt::Formatter<'_>, about: &Thing, reply: &Reply, login: &str
         (401, _) => write!(f, "The server doesn't take this login any more. Log in again: {login}"),
         (403, "insufficient-scope") => write!(f, "This login was not granted what that takes. Log in again: {login}"),
         (403, _) => write!(f, "You may not do that to {about}. {detail}"),
+        (404, "not-found") if about.kind == "file" => {
+            f.write_str("This server takes no files: it is older than this program.")
+        }
         (404, "not-found") => match about.name.as_str() {
             "" => write!(f, "There are no {about}: no such organization, or none that you may administer."),
             _ => write!(f, "There is no {about}, or none that you may administer."),

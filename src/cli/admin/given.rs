@@ -60,7 +60,7 @@ impl Said {
 /// `KEY=VALUE`: JSON where it is JSON, otherwise text.
 pub fn member(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text.split_once('=').ok_or("it is KEY=VALUE")?;
-    if matches!(key, "client_secret" | "password") {
+    if matches!(key, "client_secret" | "password" | "secret") {
         return Err(format!("a secret doesn't belong on the command line: --{}-file FILE", key.replace('_', "-")));
     }
     Ok((key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| json!(value))))

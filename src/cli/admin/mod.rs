@@ -6,13 +6,17 @@
 //! 4. [`table`] and [`details`]: for people; with `--json` what the API said stands on standard output as it is.
 //! 5. [`failure`]: what went wrong, in words that say what to do, and the exit code.
 
+mod apply;
+mod audit;
 mod choice;
 mod desk;
 mod details;
 mod failure;
 mod given;
 mod grant;
+mod keys;
 mod org;
+mod provider;
 mod question;
 mod ready;
 mod service;
@@ -20,12 +24,20 @@ mod service_said;
 mod session;
 mod table;
 mod user;
+mod webhook;
 
+pub use apply::{Files, run as apply};
+pub use audit::{AuditArgs, run as audit};
+pub use choice::AtServer;
+pub use failure::Failure;
 pub use grant::{GrantArgs, run as grant};
+pub use keys::{Keys, run as keys};
 pub use org::{OrgArgs, run as org};
+pub use provider::{ProviderArgs, run as provider};
 pub use service::{ServiceArgs, run as service};
 pub use session::{SessionArgs, run as session};
 pub use user::{UserArgs, run as user};
+pub use webhook::{WebhookArgs, run as webhook};
 
 /// For `after_help`, and in docs/administration.md.
 const EXIT_CODES: &str = "\

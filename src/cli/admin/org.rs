@@ -49,6 +49,11 @@ enum Action {
         #[arg(long)]
         etag: bool,
     },
+    /// Count its users, signed-in devices and logins in progress
+    Statistics {
+        #[arg(value_parser = name)]
+        slug: String,
+    },
     /// Make one, with its service admin-cli
     Create {
         /// Its name in addresses and files. It never changes
@@ -115,7 +120,7 @@ impl Action {
     /// Whose login is best for it.
     fn reaches(&self) -> &str {
         match self {
-            Self::Show { slug, .. } | Self::Update { slug, .. } => slug,
+            Self::Show { slug, .. } | Self::Statistics { slug } | Self::Update { slug, .. } => slug,
             _ => PLATFORM,
         }
     }
@@ -131,6 +136,10 @@ impl Action {
             Self::Show { slug, etag } => {
                 let reply = desk.look(&Thing::organization(&slug), &[ALL, &slug]).await?;
                 desk.show(&reply, &FIRST, etag)
+            }
+            Self::Statistics { slug } => {
+                let reply = desk.look(&Thing::organization(&slug), &[ALL, &slug, "statistics"]).await?;
+                desk.show(&reply, &["users", "sessions", "grants"], false)
             }
             Self::Create { slug, said } => {
                 let body = said.said().with("slug", Some(slug.as_str())).into_body();

@@ -5,11 +5,11 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
 
 use crate::audit::chain::{self, Which};
 use crate::audit::linker;
+use crate::cli::moment::Moment;
 use crate::cli::opening::Where;
 use crate::installation::Installation;
 
@@ -29,34 +29,6 @@ pub struct Args {
     org: Option<String>,
     #[command(flatten)]
     installation: Where,
-}
-
-/// A moment as people write it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
-    At(DateTime<Utc>),
-    Ago(TimeDelta),
-}
-
-impl std::str::FromStr for Moment {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let at = |text| DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).ok();
-        let day = |text: &str| Some(text.parse::<NaiveDate>().ok()?.and_time(NaiveTime::MIN).and_utc());
-        let ago = |text| TimeDelta::from_std(humantime::parse_duration(text).ok()?).ok();
-        let moment = at(text).or_else(|| day(text)).map(Self::At).or_else(|| ago(text).map(Self::Ago));
-        moment.ok_or("it is a time like 2026-11-25T12:00:00Z, a day like 2026-11-25, or a time span like 24h")
-    }
-}
-
-impl Moment {
-    fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
-        match self {
-            Self::At(at) => at,
-            Self::Ago(span) => now.checked_sub_signed(span).unwrap_or(DateTime::UNIX_EPOCH),
-        }
-    }
 }
 
 /// Writes until everything is written, or nobody reads any more.
@@ -109,21 +81,4 @@ async fn write(installation: &Installation, args: &Args, mut out: impl Write) ->
 /// Whether whoever read this has gone, `head` for one.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_are_read_as_people_write_them() {
-        let now = DateTime::parse_from_rfc3339("2026-11-25T12:00:00Z").unwrap().to_utc();
-        let read = |text: &str| text.parse::<Moment>().map(|moment| moment.before(now).to_rfc3339());
-        assert_eq!(read("2026-11-25T12:00:00+02:00").unwrap(), "2026-11-25T10:00:00+00:00");
-        assert_eq!(read("2026-11-25").unwrap(), "2026-11-25T00:00:00+00:00");
-        assert_eq!(read("24h").unwrap(), "2026-11-24T12:00:00+00:00");
-        for wrong in ["", "yesterday", "2026-13-01", "2026-11-25T12:00:00", "24", "-1h"] {
-            assert!(read(wrong).is_err(), "{wrong}");
-        }
-    }
 }

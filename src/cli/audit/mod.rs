@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
+use crate::cli::admin;
 use crate::directory::organization;
 use crate::ids::OrganizationId;
 use crate::postgres::PgConnection;
@@ -17,7 +18,9 @@ use crate::postgres::PgConnection;
 /// How long an event may be without a link. Far above the second that it takes while a server runs.
 const LATE: TimeDelta = TimeDelta::minutes(1);
 
-/// Verify and export the audit
+/// Look at the audit, verify and export it
+///
+/// list asks a server, with a login that administers. verify and export work on the database of an installation on this machine.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -26,13 +29,15 @@ pub struct Args {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Action {
+    List(Box<admin::AuditArgs>),
     Verify(verify::Args),
     Export(export::Args),
 }
 
-/// Does either.
+/// Does one of them.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
+        Action::List(args) => Ok(admin::audit(*args).await),
         Action::Verify(args) => verify::run(args).await,
         Action::Export(args) => export::run(args).await,
     }

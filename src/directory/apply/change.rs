@@ -111,7 +111,9 @@ pub(super) fn fields_that_differ<S: Settings>(old: &S, new: &S) -> Vec<Field> {
 }
 
 impl Subject {
-    fn as_str(self) -> &'static str {
+    /// As files call it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Organization => "organization",
             Self::Service(_) => "service",
@@ -130,6 +132,29 @@ impl Subject {
             Self::User(_) => " and their sessions and factors",
             Self::Webhook(_) => " and what it has not been told yet",
         }
+    }
+}
+
+impl Action {
+    /// `created`, `changed` or `deleted`, and the fields.
+    fn parts(&self) -> (&'static str, &[Field]) {
+        match self {
+            Self::Created(fields) => ("created", fields),
+            Self::Changed(fields) => ("changed", fields),
+            Self::Deleted => ("deleted", &[]),
+        }
+    }
+
+    /// `created`, `changed` or `deleted`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        self.parts().0
+    }
+
+    /// What a key is to be, in words; `None`: it isn't said, or stays.
+    #[must_use]
+    pub fn to(&self, key: &str) -> Option<&str> {
+        self.parts().1.iter().find(|field| field.key == key).map(|field| field.to.as_str())
     }
 }
 
@@ -155,11 +180,7 @@ impl Change {
     /// The same, of a change that somebody else made.
     #[must_use]
     pub fn detail_by(&self, by: &Value) -> Value {
-        let (action, fields): (_, &[Field]) = match &self.action {
-            Action::Created(fields) => ("created", fields),
-            Action::Changed(fields) => ("changed", fields),
-            Action::Deleted => ("deleted", &[]),
-        };
+        let (action, fields) = self.action.parts();
         let fields: Map<String, Value> = fields
             .iter()
             .map(|field| {

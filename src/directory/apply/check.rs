@@ -1,5 +1,6 @@
 //! Rules that a single value must keep. Each takes what was read and gives what is meant, or says what is wrong.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -87,13 +88,13 @@ pub(super) fn scope_tokens(tokens: Vec<String>) -> Result<Vec<String>, String> {
 }
 
 /// A list in which nothing stands twice.
-pub(super) fn without_repetition<T: PartialEq + std::fmt::Display>(list: Vec<T>) -> Result<Vec<T>, String> {
-    for (index, item) in list.iter().enumerate() {
-        if list.iter().take(index).any(|other| other == item) {
-            return Err(format!("{:?} stands twice", item.to_string()));
-        }
+pub(super) fn without_repetition<T: std::fmt::Display>(list: Vec<T>) -> Result<Vec<T>, String> {
+    let mut before = HashSet::with_capacity(list.len());
+    let repeated = list.iter().map(ToString::to_string).find(|item| !before.insert(item.clone()));
+    match repeated {
+        Some(item) => Err(format!("{item:?} stands twice")),
+        None => Ok(list),
     }
-    Ok(list)
 }
 
 /// A whole number of seconds, written as `"15m"`, within bounds.

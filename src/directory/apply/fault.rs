@@ -63,8 +63,11 @@ impl fmt::Display for Faults {
 pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     /// Below this likeness a suggestion confuses more than it helps.
     const NEAR: f64 = 0.8;
+    /// Of how many words: comparing every word with every other takes long where there are thousands.
+    const MOST: usize = 200;
     known
         .into_iter()
+        .take(MOST)
         .map(|known| (strsim::jaro(word, known), known))
         .filter(|(likeness, _)| *likeness >= NEAR)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))

@@ -48,7 +48,33 @@ pub(super) struct User {
     pub password: Option<SecretText>,
 }
 
+/// How much files say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Organizations, and what they own.
+    pub things: usize,
+    /// Users with a password, each of which takes a moment to keep.
+    pub passwords: usize,
+}
+
 impl File {
+    /// The slugs of the organizations that it is about.
+    pub fn slugs(&self) -> impl Iterator<Item = &str> {
+        self.organizations.iter().map(|organization| organization.settings.slug.as_str())
+    }
+
+    /// How much it says.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        let owned =
+            |one: &Organization| one.services.len() + one.providers.len() + one.users.len() + one.webhooks.len();
+        let passwords = |one: &Organization| one.users.iter().filter(|user| user.password.is_some()).count();
+        Size {
+            things: self.organizations.iter().map(|one| 1 + owned(one)).sum(),
+            passwords: self.organizations.iter().map(passwords).sum(),
+        }
+    }
+
     /// Reads files, each a name (for messages, and from where relative paths of secrets start) and its text.
     ///
     /// Together they are one description: an organization stands in one of them only.

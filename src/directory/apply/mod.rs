@@ -34,7 +34,7 @@ pub use addresses::Addresses;
 pub use change::{Action, Change, Field, Subject};
 pub use check::email;
 pub use fault::{Fault, Faults};
-pub use file::File;
+pub use file::{File, Size};
 pub use one::{Given, Kind};
 pub use reader::{SecretLookup, SecretSource};
 pub use written::{Select, WrittenService, organization_as_written, provider_as_written, services_as_written};
@@ -80,6 +80,7 @@ impl Tools<'_> {
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub struct Mode {
     /// Compare only.
     pub dry_run: bool,
@@ -87,14 +88,16 @@ pub struct Mode {
     pub prune: bool,
     /// A service without a secret, or a user without a password, keeps the one there is.
     pub keep_secrets: bool,
+    /// A user who has a password keeps it, whatever is said: nobody learns whether it is the one that is given.
+    pub keep_passwords: bool,
 }
 
 /// Why nothing was applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// Client ids that belong to services which the files don't speak of, each with its service.
-    #[error("these client ids are taken: {0}; choose others, or have those services renamed or pruned")]
-    ClientIdsTaken(String),
+    /// Client ids that belong to services which the files don't speak of.
+    #[error("these client ids are taken: {}; choose others, or have those services renamed or pruned", listed(.0))]
+    ClientIdsTaken(Vec<TakenClientId>),
     /// Addresses to which no request would be sent, since they were written over the network.
     #[error(transparent)]
     NotPublic(Faults),
@@ -107,6 +110,24 @@ pub enum ApplyError {
     /// The database.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+/// A client id that a service has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenClientId {
+    /// The id.
+    pub client_id: String,
+    /// The slug of the service.
+    pub service: String,
+    /// The slug of its organization.
+    pub organization: String,
+}
+
+fn listed(taken: &[TakenClientId]) -> String {
+    let one = |TakenClientId { client_id, service, organization }: &TakenClientId| {
+        format!("{client_id:?} (service {service:?} of organization {organization:?})")
+    };
+    taken.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Makes the directory be as `file` says and tells what that changes, in the order of the file.

@@ -14,7 +14,7 @@ use super::fault::{Fault, Faults};
 use super::file::{File, Organization, User, WithSecret};
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::stored::{self, Stored, StoredProvider, StoredService, StoredUser, StoredWebhook};
-use super::{ApplyError, Mode, OWN_SERVICE, PLATFORM, Tools};
+use super::{ApplyError, Mode, OWN_SERVICE, PLATFORM, TakenClientId, Tools};
 
 /// One difference, and how it is done away with.
 pub(super) struct Step {
@@ -77,9 +77,8 @@ pub(super) async fn plan(
         let stored = stored::load(conn, wanted, prune).await?;
         let id = stored.as_ref().map_or_else(|| OrganizationId(tools.new_id()), |stored| stored.id);
         let slug = &wanted.settings.slug;
-        let keep_secrets = mode.keep_secrets;
         let (steps, not_public) = (&mut steps, &mut not_public);
-        let mut planning = Planning { tools, id, slug, keep_secrets, steps, not_public, lost: Vec::new() };
+        let mut planning = Planning { tools, id, slug, mode, steps, not_public, lost: Vec::new() };
         planning.organization(stored.as_ref(), wanted);
         let none = Stored::none(id, wanted.settings.clone());
         let stored = stored.as_ref().unwrap_or(&none);
@@ -123,8 +122,8 @@ struct Planning<'a> {
     tools: &'a Tools<'a>,
     id: OrganizationId,
     slug: &'a str,
-    /// Whether a secret that isn't given stays.
-    keep_secrets: bool,
+    /// Which secrets stay.
+    mode: Mode,
     steps: &'a mut Vec<Step>,
     /// Addresses that may not be written.
     not_public: &'a mut Vec<Fault>,
@@ -154,7 +153,7 @@ impl Planning<'_> {
         let new_client_id = stored.is_some_and(|stored| stored.settings.client_id != settings.client_id);
         let mut renewed = false;
         let (same, secret_mac) = match &wanted.secret {
-            None if self.keep_secrets => (true, Secret::Keep),
+            None if self.mode.keep_secrets => (true, Secret::Keep),
             None => (false, Secret::Remove),
             Some(secret) => {
                 let stored_id = stored.map_or(settings.client_id.as_str(), |stored| stored.settings.client_id.as_str());
@@ -235,12 +234,14 @@ impl Planning<'_> {
         let id = stored.map_or_else(|| UserId(self.tools.new_id()), |stored| stored.id);
         let hash = stored.and_then(|stored| stored.password_hash.as_deref());
         let (same, password) = match (&wanted.password, hash) {
-            (None, _) if self.keep_secrets => (true, Secret::Keep),
+            (_, Some(_)) if self.mode.keep_passwords => (true, Secret::Keep),
+            (None, _) if self.mode.keep_secrets => (true, Secret::Keep),
             (None, _) => (false, Secret::Remove),
             (Some(given), Some(hash)) if self.tools.passwords.verify(given, Some(hash)).await => (true, Secret::Keep),
             (Some(given), _) => (false, Secret::Put(given.clone())),
         };
-        let has_password = self.is_there(wanted.password.as_ref(), hash);
+        let keeps = self.mode.keep_passwords && hash.is_some();
+        let has_password = keeps || self.is_there(wanted.password.as_ref(), hash);
         let linked = stored.is_some_and(|stored| stored.linked.iter().any(|provider| !self.lost.contains(provider)));
         let status = status(wanted.status, stored.map(|stored| stored.settings.status), has_password || linked);
         let settings = UserSettings { status, ..wanted.settings.clone() };
@@ -285,7 +286,7 @@ impl Planning<'_> {
 
     /// Whether there is to be a secret: one that is given, or one that stays.
     fn is_there<T: ?Sized>(&self, given: Option<&SecretText>, stored: Option<&T>) -> bool {
-        given.is_some() || (self.keep_secrets && stored.is_some())
+        given.is_some() || (self.mode.keep_secrets && stored.is_some())
     }
 
     fn prune_webhooks(&mut self, stored: &Stored, wanted: &Organization) {
@@ -393,10 +394,10 @@ async fn refuse_taken_client_ids(conn: &mut PgConnection, steps: &[Step]) -> Res
     .await?;
     // A step on the holder itself either keeps the id there or frees it.
     let settled = |holder: ServiceId| steps.iter().any(|step| step.change.service_id() == Some(holder));
-    let taken: Vec<String> = holders
+    let taken: Vec<TakenClientId> = holders
         .into_iter()
         .filter(|row| !settled(row.id.into()))
-        .map(|row| format!("{:?} (service {:?} of organization {:?})", row.client_id, row.slug, row.organization))
+        .map(|row| TakenClientId { client_id: row.client_id, service: row.slug, organization: row.organization })
         .collect();
-    if taken.is_empty() { Ok(()) } else { Err(ApplyError::ClientIdsTaken(taken.join(", "))) }
+    if taken.is_empty() { Ok(()) } else { Err(ApplyError::ClientIdsTaken(taken)) }
 }

@@ -2,6 +2,8 @@
 //!
 //! `docs/directory.md` is the reference of the same keys.
 
+use std::collections::HashSet;
+
 use crate::directory::fresh_proof::FreshProof;
 use crate::directory::provider::{Admission, Kind};
 use crate::directory::service::{COMMON_SCOPES, Scope};
@@ -151,7 +153,11 @@ fn scopes(reader: &mut Reader<'_>, settings: &mut ServiceSettings) {
         let named: Vec<String> = reader.get(key, check::without_repetition).unwrap_or_default();
         let known =
             || settings.scopes.iter().map(|scope| scope.name.as_str()).chain(COMMON_SCOPES.map(|(name, _)| name));
-        for scope in named.iter().filter(|scope| !known().any(|known| known == scope.as_str())) {
+        let all: HashSet<&str> = known().collect();
+        for scope in named.iter().filter(|scope| !all.contains(scope.as_str())) {
+            if reader.is_full() {
+                break;
+            }
             let hint = did_you_mean(scope, known());
             reader.fault(key, &format!(" names {scope:?}, which is not one of its scopes{hint}"));
         }

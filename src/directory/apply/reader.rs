@@ -15,7 +15,7 @@ use crate::secrets::SecretText;
 use super::fault::{Fault, Where, did_you_mean};
 
 /// Where a secret is: never in the file itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretSource {
     /// `{ env = "NAME" }`: an environment variable.
     Env(String),
@@ -26,17 +26,23 @@ pub enum SecretSource {
 /// How the secret of a source is had; the error says in words why not.
 pub type SecretLookup<'a> = dyn Fn(&SecretSource) -> Result<SecretText, String> + 'a;
 
+/// So many faults of a file are told: nobody mends more in one go, and to tell endlessly many of a long file would take for ever.
+const MOST_FAULTS: usize = 200;
+
 /// A file being read, and what was found wrong with it so far.
 pub(super) struct Document<'a> {
     name: &'a str,
     text: &'a str,
+    /// Where its lines end.
+    breaks: Vec<usize>,
     secrets: &'a SecretLookup<'a>,
     faults: RefCell<Vec<Fault>>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(name: &'a str, text: &'a str, secrets: &'a SecretLookup<'a>) -> Self {
-        Self { name, text, secrets, faults: RefCell::default() }
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        Self { name, text, breaks, secrets, faults: RefCell::default() }
     }
 
     /// The whole file as a table; `None` when it is no TOML, which is noted. What could be guessed of such a file
@@ -52,13 +58,24 @@ impl<'a> Document<'a> {
 
     /// Notes a fault at a byte of the text.
     pub(super) fn fault(&self, at: usize, place: String, key: &str, message: String) {
+        let told = self.faults.borrow().len();
+        let (key, message) = match told {
+            ..MOST_FAULTS => (key, message),
+            MOST_FAULTS => ("", "there is more that is wrong: mend this first".to_owned()),
+            _ => return,
+        };
         let line = self.line(at);
         self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), line, place, key: key.to_owned(), message });
     }
 
+    /// Whether so much is wrong that nothing more is told.
+    fn is_full(&self) -> bool {
+        self.faults.borrow().len() > MOST_FAULTS
+    }
+
     /// The line of a byte of the text, counted from 1.
     fn line(&self, at: usize) -> usize {
-        1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+        1 + self.breaks.partition_point(|end| *end < at)
     }
 
     /// Everything that was found wrong, in the order of the lines.
@@ -218,9 +235,17 @@ impl<'a> Reader<'a> {
         self.document.fault(at, self.place.clone(), key, format!("{key}{message}"));
     }
 
+    /// Whether it makes no difference what else is wrong.
+    pub(super) fn is_full(&self) -> bool {
+        self.document.is_full()
+    }
+
     /// Notes every key that nobody asked for.
     pub(super) fn end(self) {
         for (key, _) in self.table {
+            if self.is_full() {
+                break;
+            }
             let name = key.get_ref().as_ref();
             if !self.asked.contains(&name) {
                 let hint = did_you_mean(name, self.asked.iter().copied());

@@ -1,6 +1,9 @@
 //! Administration from a terminal: the program itself, against a server on a real socket.
 
 mod failures;
+mod files;
+mod history;
+mod outward;
 mod people;
 mod platform;
 mod services;

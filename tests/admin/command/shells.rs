@@ -16,7 +16,8 @@ async fn completions_are_what_their_shells_read() {
     {
         let (code, script, err) = run(&mut command(home.path(), &["completions", shell])).await;
         assert_eq!((code, err.as_str()), (0, ""), "{shell}");
-        assert!(script.contains("rotate-secret") && script.contains("completions"), "{shell}");
+        let known = ["rotate-secret", "completions", "admit-domain", "dry-run", "statistics"];
+        assert!(known.iter().all(|word| script.contains(word)), "{shell}");
         let started = Command::new(check[0]).args(&check[1..]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
         // bash is everywhere; the others are tried where they are.
         let Ok(mut checked) = started else {
@@ -53,7 +54,18 @@ async fn every_command_has_a_manual_page() {
     assert!(page.contains(".TH countersign 1") && page.contains("countersign\\-service"), "{page}");
     let (code, out, err) = run(&mut command(home.path(), &["man", "share/man1"])).await;
     assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
-    for name in ["countersign.1", "countersign-login.1", "countersign-service-create.1", "countersign-user-lock.1"] {
+    for name in [
+        "countersign.1",
+        "countersign-login.1",
+        "countersign-service-create.1",
+        "countersign-user-lock.1",
+        "countersign-apply.1",
+        "countersign-audit-list.1",
+        "countersign-keys-rotate.1",
+        "countersign-org-statistics.1",
+        "countersign-provider-create.1",
+        "countersign-webhook-test.1",
+    ] {
         let page = std::fs::read_to_string(home.path().join("share/man1").join(name)).unwrap();
         assert!(page.contains(".SH NAME"), "{name}");
     }
