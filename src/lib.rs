@@ -6,13 +6,13 @@
 // Ground: what even the first floor stands on.
 pub mod clock; // the time, from outside
 pub mod ids; // typed ids
+pub mod telemetry; // logs, metrics, traces
 
 // 1: what any server has.
 pub mod geo; // country and city of an address, from a file
 pub mod http; // fields, addresses, OAuth's errors, headers
 pub mod postgres; // pool, migrations, the managed server, what nodes tell each other
 pub mod secrets; // random values, MACs, sealing, passwords
-pub mod telemetry; // logs, metrics
 
 // 1¼: how it does much at once.
 pub mod grouping; // requests that share a statement
