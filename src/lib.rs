@@ -37,7 +37,7 @@ pub mod session; // signed-in devices and their tokens
 pub mod upstream; // signing in at an organization's own provider
 
 // 3¼: what is told afterwards.
-pub mod notice; // mails and webhooks of approvals, and "this wasn't me"
+pub mod notice; // mails and webhooks of approvals, and "this wasn't me"; invitations
 
 // 3½: what the doors for people have in common.
 pub mod pages; // how pages are answered, signing in, second factors

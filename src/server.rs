@@ -281,7 +281,13 @@ impl Server {
 
     fn administration(&self) -> Administration {
         let (keys, services) = (self.endpoints.signing_keys.clone(), self.endpoints.services.clone());
-        Administration::new(self.installation.clone(), keys, self.database.clone(), services)
+        Administration::new(
+            self.installation.clone(),
+            keys,
+            self.database.clone(),
+            services,
+            self.pages.notices.clone(),
+        )
     }
 
     /// What is found where nothing is: a page, or an error for programs.

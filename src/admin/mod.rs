@@ -18,6 +18,7 @@ mod changes;
 pub mod document;
 mod events;
 mod grants;
+mod invitation;
 mod keys;
 mod organizations;
 mod page;
@@ -48,6 +49,7 @@ use crate::dpop::nonce;
 use crate::http::fields::BODY_TIME;
 use crate::ids::UserId;
 use crate::installation::Installation;
+use crate::notice::Notices;
 use crate::postgres::{Availability, Away};
 use crate::session::signing_keys::SigningKeys;
 use crate::telemetry::metrics;
@@ -63,6 +65,8 @@ pub struct Administration {
     pub signing_keys: SigningKeys,
     /// Whether the database answers.
     pub database: Availability,
+    /// What tells people, by mail.
+    notices: Notices,
     /// The services that this node remembers.
     services: KnownServices,
     /// How fast each person asks.
@@ -77,8 +81,9 @@ impl Administration {
         signing_keys: SigningKeys,
         database: Availability,
         services: KnownServices,
+        notices: Notices,
     ) -> Self {
-        Self { installation, signing_keys, database, services, requests: Rates::default() }
+        Self { installation, signing_keys, database, notices, services, requests: Rates::default() }
     }
 }
 
@@ -90,6 +95,7 @@ fn resources() -> OpenApiRouter<Administration> {
     OpenApiRouter::with_openapi(document::frame())
         .merge(organizations::routes())
         .merge(services::routes())
+        .merge(invitation::routes())
         .merge(users::routes())
         .merge(user_deeds::routes())
         .merge(sessions::routes())

@@ -1,13 +1,15 @@
 //! One attempt to tell somebody, and what becomes of the notice.
 
+use tracing::field::display;
+
 use crate::ids::WebhookId;
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
 use crate::secrets::SealError;
 use crate::telemetry::metrics;
+use crate::telemetry::notices::{Channel, NoticeOutcome};
 
 use super::Notices;
-use crate::telemetry::notices::{Channel, NoticeOutcome};
 use super::outbox::{self, Due, Next, To};
 
 /// Why an attempt failed. In words of our own: what the other side says may repeat what it was sent.
@@ -121,13 +123,13 @@ async fn note(installation: &Installation, due: &Due, outcome: Result<(), Failur
         return outbox::delivered(&mut conn, due, now).await;
     };
     let next = outbox::next(due.attempt, failure.hopeless);
-    let (notice, attempt, grant) = (due.id, due.attempt, due.notice.grant);
+    let (notice, attempt, grant) = (due.id, due.attempt, due.notice.about.grant().map(display));
     match next {
         Next::In(delay) => {
-            tracing::warn!(%notice, %grant, attempt, why = failure.why, again_in = ?delay, "a notice was not delivered");
+            tracing::warn!(%notice, grant, attempt, why = failure.why, again_in = ?delay, "a notice was not delivered");
         }
         Next::GivenUp => {
-            tracing::warn!(%notice, %grant, attempt, why = failure.why, "a notice was given up: nobody was told");
+            tracing::warn!(%notice, grant, attempt, why = failure.why, "a notice was given up: nobody was told");
         }
     }
     outbox::failed(&mut conn, due, (&failure.why, next), now).await
