@@ -62,7 +62,7 @@ async fn whoever_opens_the_link_becomes_the_owner_and_logs_in() {
     assert_eq!(page.attribute(".actions a", "href").unwrap(), "/setup/done");
     let mut browser = Browser::new(&app);
     let next = browser.open("/setup/done").await;
-    assert!(next.text().contains("countersign login https://auth.acme.example --client-id platform-admin-cli"));
+    assert!(next.text().contains("countersign login https://auth.acme.example --admin"));
     assert!(link::issue(&app.installation).await.unwrap().is_none(), "no start prints another");
 
     // The account works at once: the administration's own client logs in with it.
