@@ -2,7 +2,7 @@
 //!
 //! However many try something at once, no more is spent than the budgets allow. Where a statement of its own does the try, it
 //! waits for its turn, sees that enough is left of all [`Budgets`], and pays for a wrong one ([`crate::device::guessing`]). Elsewhere
-//! the try is paid for first:
+//! the try, or a mail to whom somebody likes, is paid for first:
 //!
 //! 1. [`spend`] takes the cost from each of several budgets, or from none. Each is one conditional statement on one row.
 //! 2. The try is made.
@@ -28,6 +28,10 @@ pub enum Purpose {
     Account,
     /// User codes that anybody tries.
     Installation,
+    /// Invitations that an organization mails.
+    InvitingOrganization,
+    /// Invitations that are mailed to one address.
+    InvitedAddress,
 }
 
 impl Purpose {
@@ -39,6 +43,20 @@ impl Purpose {
             Self::Account => "user_code_account",
             Self::Address => "user_code_address",
             Self::Installation => "user_code_installation",
+            Self::InvitingOrganization => "invitation_organization",
+            Self::InvitedAddress => "invitation_address",
+        }
+    }
+
+    /// Whose budget it is, for the audit and the log.
+    #[must_use]
+    pub const fn whose(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Account => "account",
+            Self::Address | Self::InvitedAddress => "address",
+            Self::Installation => "installation",
+            Self::InvitingOrganization => "organization",
         }
     }
 
@@ -46,7 +64,7 @@ impl Purpose {
     /// it stays a little longer than an hour and no row has more than 61 of them.
     fn moment(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
-            Self::Browser | Self::Account | Self::Address => now,
+            Self::Browser | Self::Account | Self::Address | Self::InvitingOrganization | Self::InvitedAddress => now,
             Self::Installation => now.duration_trunc(MINUTE).map_or(now, |minute| minute + MINUTE),
         }
     }

@@ -6,6 +6,7 @@
 // Ground: what even the first floor stands on.
 pub mod clock; // the time, from outside
 pub mod ids; // typed ids
+pub mod telemetry; // logs, metrics, traces
 
 // 1: what any server has.
 pub mod geo; // country and city of an address, from a file
@@ -13,7 +14,6 @@ pub mod http; // fields, addresses, OAuth's errors, headers
 pub mod outbound; // where the server lets itself be sent
 pub mod postgres; // pool, migrations, the managed server, what nodes tell each other
 pub mod secrets; // random values, MACs, sealing, passwords
-pub mod telemetry; // logs, metrics
 
 // 1¼: how it does much at once.
 pub mod grouping; // requests that share a statement
@@ -38,7 +38,7 @@ pub mod session; // signed-in devices and their tokens
 pub mod upstream; // signing in at an organization's own provider
 
 // 3¼: what is told afterwards.
-pub mod notice; // mails and webhooks of approvals, and "this wasn't me"
+pub mod notice; // mails and webhooks of approvals, and "this wasn't me"; invitations
 
 // 3½: what the doors for people have in common.
 pub mod pages; // how pages are answered, signing in, second factors

@@ -186,7 +186,7 @@ impl Server {
             notices: Notices::new(settings.mailer.clone(), installation.outbound.clone())?,
             database: database.clone(),
         };
-        let metrics = observation::metrics(&installation.pool, settings.tls.as_ref());
+        let metrics = observation::metrics(&installation, &pages.live, settings.tls.as_ref());
         let (telemetry, stopping) = (None, CancellationToken::new());
         Ok(Self { installation, endpoints, pages, database, settings, metrics, telemetry, stopping })
     }
@@ -209,6 +209,7 @@ impl Server {
             installation: self.installation.clone(),
             signing_keys: self.endpoints.signing_keys.clone(),
             metrics: self.metrics.clone(),
+            live: self.endpoints.live.clone(),
             stopping: self.stopping.clone(),
             last: Arc::default(),
         };

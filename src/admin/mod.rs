@@ -19,6 +19,7 @@ mod changes;
 pub mod document;
 mod events;
 mod grants;
+mod invitation;
 mod keys;
 mod organizations;
 mod page;
@@ -70,7 +71,7 @@ pub struct Administration {
     pub database: Availability,
     /// The services that this node remembers.
     services: KnownServices,
-    /// What tells webhooks.
+    /// What tells people and webhooks.
     notices: Notices,
     /// How fast each person asks.
     requests: Rates<UserId>,
@@ -105,6 +106,7 @@ fn resources() -> OpenApiRouter<Administration> {
         .merge(services::routes())
         .merge(providers::routes())
         .merge(webhooks::routes())
+        .merge(invitation::routes())
         .merge(users::routes())
         .merge(user_deeds::routes())
         .merge(sessions::routes())

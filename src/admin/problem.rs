@@ -172,6 +172,15 @@ impl Problem {
         Self { retry_after: Some(seconds), ..Self::of(Kind::TooManyRequests, detail) }
     }
 
+    /// 429, of mails to those who are invited.
+    pub fn too_many_mails(seconds: u64) -> Self {
+        let detail = format!(
+            "Nobody was invited: as many invitations were mailed within an hour as may be, for this organization or to this address. \
+             Try again in {seconds} s, or say \"mail\": false and pass the address on yourself."
+        );
+        Self { retry_after: Some(seconds), ..Self::of(Kind::TooManyRequests, detail) }
+    }
+
     /// 500: a fault of the server's own, said in its log.
     pub fn fault() -> Self {
         Self::of(Kind::Fault, "The server's log describes it. Try again.")

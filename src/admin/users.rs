@@ -29,8 +29,6 @@ use super::problem::Problem;
 use super::refusals;
 use super::tag::{self, Precondition};
 
-const PASSWORD: &str = "password";
-
 const LAST_OWNER: &str = "This is the last owner who can sign in: make somebody else an owner first.";
 
 /// A person.
@@ -77,6 +75,10 @@ pub struct Said {
     /// A first password, where the organization has the provider `password`. When they are invited, and not later.
     #[schema(required = false, write_only)]
     password: String,
+    /// When they are invited, and not later: `true` if they are to get a mail that says where they sign in, or not be invited;
+    /// `false` if they are to get none. Otherwise they get one if this server sends mails and not too many were sent.
+    #[schema(required = false, write_only)]
+    mail: bool,
 }
 
 impl Shown {
@@ -99,7 +101,7 @@ impl Shown {
 }
 
 pub fn routes() -> OpenApiRouter<Administration> {
-    OpenApiRouter::new().routes(routes!(list, invite)).routes(routes!(show, update, delete))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show, update, delete))
 }
 
 /// Lists people.
@@ -129,48 +131,6 @@ async fn list(
     };
     let found = people::find(&mut conn, organization.id, which).await?;
     Ok(Json(page.of(found, |one| one.id.to_string(), |one| Shown::of(&organization, &one))))
-}
-
-/// Invites somebody.
-#[utoipa::path(
-    post,
-    path = "/api/v1/organizations/{organization}/users",
-    operation_id = "invite_user",
-    tag = "Users",
-    summary = "Invite somebody: they are let in with this address, or with the password",
-    params(("organization" = String, Path, description = "Its slug")),
-    request_body = Said,
-    responses((status = 201, description = "They are invited", body = Shown), (status = 200, description = "They were, just so; never with a password", body = Shown), refusals::OfDeed)
-)]
-async fn invite(
-    State(api): State<Administration>,
-    who: Administrator,
-    Path(organization): Path<String>,
-    mut members: Members,
-) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
-    let organization = who.reach.organization(&mut tx, &organization).await?;
-    members.only(&["email", "name", "role", PASSWORD])?;
-    let password = members.take_secret(PASSWORD)?;
-    let secret = password.as_ref().map(|password| (PASSWORD, password));
-    let file = File::of_one(&organization, &Given { kind: Kind::User, members: &members.0, secret })?;
-    // Read by the same rules: what it says is an address and a role.
-    let email = members.0.get("email").and_then(Value::as_str).unwrap_or_default();
-    who.reach.over(role_of(&members.0)?.unwrap_or(Role::Member))?;
-    if let Some(there) = who_has(&mut tx, &organization, email).await? {
-        who.reach.over(there.role)?;
-        // Whether a password is theirs is asked at the sign-in page alone, where tries are counted.
-        return if password.is_none() && who.is_so(&mut tx, &file).await? {
-            Ok(answer::shown(StatusCode::OK, &Shown::of(&organization, &there)))
-        } else {
-            Err(Problem::conflict("There is a user with this address, and it is another one than this says."))
-        };
-    }
-    who.write(&mut tx, &file).await?;
-    let made = who_has(&mut tx, &organization, email).await?.ok_or_else(Problem::fault)?;
-    tx.commit().await?;
-    Ok(answer::shown(StatusCode::CREATED, &Shown::of(&organization, &made)))
 }
 
 /// Shows somebody.
@@ -263,7 +223,7 @@ async fn delete(
 }
 
 /// Who has this address, in whatever case: as `apply` folds it, which would change them, or as the database does.
-async fn who_has(
+pub(super) async fn who_has(
     conn: &mut PgConnection,
     organization: &Organization,
     email: &str,
@@ -316,7 +276,7 @@ pub(super) async fn keep_an_owner(
 }
 
 /// The role that is given, if one is.
-fn role_of(members: &Map<String, Value>) -> Result<Option<Role>, Problem> {
+pub(super) fn role_of(members: &Map<String, Value>) -> Result<Option<Role>, Problem> {
     let role = members.get("role").and_then(Value::as_str);
     role.map(|role| role.parse().map_err(|_| Problem::invalid_field("role", "it is member, admin or owner")))
         .transpose()

@@ -266,7 +266,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Url,
         No("none"),
         r#""smtps://countersign:password@mail.acme.example""#,
-        "The mail server that takes the [mails](security.md#afterwards) to people whose account approved a device. `smtps://` is TLS from the first byte (port 465); `smtp://` is STARTTLS (port 587), which the server must offer; for `localhost` and loopback addresses it is neither (port 25). The certificate is checked against the public CAs. User and password, if the server wants them, are percent-encoded (`@` is `%40`). Without this and `mail.from` nobody gets a mail, and `countersign serve` says so at its start",
+        "The mail server that takes the [mails](security.md#afterwards) to people whose account approved a device, and to those who are [invited](administration.md#invitations-by-mail). `smtps://` is TLS from the first byte (port 465); `smtp://` is STARTTLS (port 587), which the server must offer; for `localhost` and loopback addresses it is neither (port 25). The certificate is checked against the public CAs. User and password, if the server wants them, are percent-encoded (`@` is `%40`). Without this and `mail.from` nobody gets a mail, and `countersign serve` says so at its start",
     ),
     setting(
         "mail.from",

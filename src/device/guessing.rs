@@ -99,12 +99,7 @@ async fn note(
     guesser: &Guesser<'_>,
     purpose: Purpose,
 ) -> Result<(), sqlx::Error> {
-    let exhausted = match purpose {
-        Purpose::Browser => "browser",
-        Purpose::Account => "account",
-        Purpose::Address => "address",
-        Purpose::Installation => "installation",
-    };
+    let exhausted = purpose.whose();
     tracing::warn!(
         event = "guesses_exhausted",
         exhausted,

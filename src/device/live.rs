@@ -189,7 +189,17 @@ impl LiveCodes {
         }
     }
 
-    async fn count_if_due(&self, installation: &Installation) -> Result<(), sqlx::Error> {
+    /// How many codes are live in the whole installation, if that is known.
+    #[must_use]
+    pub fn count_of_all(&self, now: DateTime<Utc>) -> Option<i64> {
+        let mut seen = self.seen();
+        let is_usable = seen.is_usable(now);
+        let all = seen.tallies().iter().map(|tally| tally.eight + tally.ten).sum();
+        is_usable.then_some(all)
+    }
+
+    /// Counts, unless that was done a moment ago.
+    pub async fn count_if_due(&self, installation: &Installation) -> Result<(), sqlx::Error> {
         if self.seen().is_good(installation.clock.now()) {
             return Ok(());
         }

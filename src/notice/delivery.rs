@@ -1,10 +1,13 @@
 //! One attempt to tell somebody, and what becomes of the notice.
 
+use tracing::field::display;
+
 use crate::ids::WebhookId;
 use crate::installation::Installation;
 use crate::postgres::PgConnection;
 use crate::secrets::SealError;
 use crate::telemetry::metrics;
+use crate::telemetry::notices::{Channel, NoticeOutcome};
 
 use super::Notices;
 use super::outbox::{self, Due, Next, To};
@@ -25,7 +28,7 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// What became of the notice, as it is counted.
-    pub outcome: metrics::NoticeOutcome,
+    pub outcome: NoticeOutcome,
     /// Whether the receiver let the attempt wait for as long as it may take.
     pub hung: bool,
 }
@@ -90,9 +93,9 @@ impl Notices {
         let next = outcome.as_ref().err().map(|failure| outbox::next(due.attempt, failure.hopeless));
         let ended = Ended {
             outcome: match next {
-                None => metrics::NoticeOutcome::Delivered,
-                Some(Next::In(_)) => metrics::NoticeOutcome::Failed,
-                Some(Next::GivenUp) => metrics::NoticeOutcome::GivenUp,
+                None => NoticeOutcome::Delivered,
+                Some(Next::In(_)) => NoticeOutcome::Failed,
+                Some(Next::GivenUp) => NoticeOutcome::GivenUp,
             },
             hung: outcome.as_ref().is_err_and(|failure| failure.hung),
         };
@@ -109,10 +112,10 @@ impl Notices {
 pub async fn give_up(conn: &mut PgConnection, installation: &Installation, most: i64) -> Result<u64, sqlx::Error> {
     let given_up = outbox::give_up(conn, installation.clock.now(), most).await?;
     for row in &given_up {
-        let (notice, grant, attempt) = (row.id, row.grant, row.attempts);
-        tracing::warn!(%notice, %grant, attempt, why = "its time is over", "a notice was given up: nobody was told");
-        let channel = if row.mail { metrics::Channel::Mail } else { metrics::Channel::Webhook };
-        metrics::notice(channel, metrics::NoticeOutcome::GivenUp);
+        let (notice, grant, attempt) = (row.id, row.grant.map(display), row.attempts);
+        tracing::warn!(%notice, grant, attempt, why = "its time is over", "a notice was given up: nobody was told");
+        let channel = if row.mail { Channel::Mail } else { Channel::Webhook };
+        metrics::notice(channel, NoticeOutcome::GivenUp);
     }
     Ok(u64::try_from(given_up.len()).unwrap_or(u64::MAX))
 }
@@ -125,13 +128,13 @@ async fn note(installation: &Installation, due: &Due, outcome: Result<(), Failur
         return outbox::delivered(&mut conn, due, now).await;
     };
     let next = outbox::next(due.attempt, failure.hopeless);
-    let (notice, attempt, grant) = (due.id, due.attempt, due.notice.grant);
+    let (notice, attempt, grant) = (due.id, due.attempt, due.notice.about.grant().map(display));
     match next {
         Next::In(delay) => {
-            tracing::warn!(%notice, %grant, attempt, why = failure.why, again_in = ?delay, "a notice was not delivered");
+            tracing::warn!(%notice, grant, attempt, why = failure.why, again_in = ?delay, "a notice was not delivered");
         }
         Next::GivenUp => {
-            tracing::warn!(%notice, %grant, attempt, why = failure.why, "a notice was given up: nobody was told");
+            tracing::warn!(%notice, grant, attempt, why = failure.why, "a notice was given up: nobody was told");
         }
     }
     outbox::failed(&mut conn, due, (&failure.why, next), now).await

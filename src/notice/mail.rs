@@ -1,4 +1,4 @@
-//! Mails: how they are sent, and what an approval's one says.
+//! Mails: how they are sent, and what an approval's one says ([`invitation`] has the other one).
 //!
 //! Its reader may be in a hurry and on a phone, and its sender's name is what phishing mails borrow. So it says first what
 //! happened and what to do, asks for no sign-in, loads nothing, and has one link. What the device calls itself, which its
@@ -15,8 +15,9 @@ use chrono::{DateTime, Utc};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
-
 use url::Url;
 
 use crate::config::PublicUrl;
@@ -25,8 +26,9 @@ use crate::secrets::SecretText;
 use crate::words;
 
 use super::delivery::Failure;
+use super::invitation;
 use super::link;
-use super::outbox::Due;
+use super::outbox::{About, Due};
 use super::told::Approval;
 
 /// How long a mail server has for one command, and for one mail.
@@ -256,14 +258,39 @@ struct Html<'a> {
     said: &'a Said,
 }
 
+/// What a mail says.
+pub(super) struct Words {
+    pub subject: String,
+    pub text: String,
+    pub html: String,
+}
+
+/// What is to be told, as it was put.
+pub(super) fn told<T: DeserializeOwned>(content: &Value) -> Result<T, Failure> {
+    T::deserialize(content).map_err(|_| Failure::hopeless("what is to be told can't be understood"))
+}
+
+/// A text or a page.
+pub(super) fn written(template: &impl Template) -> Result<String, Failure> {
+    template.render().map_err(|_| Failure::hopeless("the mail can't be written"))
+}
+
+fn of_approval(installation: &Installation, content: &Value, address: &str) -> Result<Words, Failure> {
+    let said = Said::of(installation, &told(content)?, address);
+    Ok(Words {
+        subject: format!("{} may act as you now", said.service),
+        text: written(&Text { said: &said })?,
+        html: written(&Html { said: &said })?,
+    })
+}
+
 fn compose(installation: &Installation, due: &Due, from: &Mailbox, address: &str) -> Result<Message, Failure> {
-    let approval: Approval = serde_json::from_value(due.notice.content.clone())
-        .map_err(|_| Failure::hopeless("what is to be told can't be understood"))?;
     let to: Address = address.parse().map_err(|_| Failure::hopeless("the person's address is none"))?;
-    let said = Said::of(installation, &approval, address);
-    let subject = format!("{} may act as you now", said.service);
-    let failed = |_| Failure::hopeless("the mail can't be written");
-    let (text, html) = (Text { said: &said }.render().map_err(failed)?, Html { said: &said }.render().map_err(failed)?);
+    let words = match due.notice.about {
+        About::Login(..) => of_approval(installation, &due.notice.content, address),
+        About::Invitation(_) => invitation::words(installation, &due.notice.content, address),
+    };
+    let Words { subject, text, html } = words?;
     Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to))
@@ -313,13 +340,13 @@ impl Said {
 }
 
 /// Without anything that could begin another line, or another header.
-fn in_one_line(text: &str) -> String {
+pub(super) fn in_one_line(text: &str) -> String {
     text.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
 }
 
 /// What a device says of itself, so that no mail program makes a link of it: a sign that isn't seen, and that no address
 /// can have, stands where addresses are joined, and between the digits of what could be a telephone number.
-fn without_links(claim: &str) -> String {
+pub(super) fn without_links(claim: &str) -> String {
     const APART: char = '\u{200c}';
     let mut text = String::with_capacity(claim.len());
     // Whether there has been a digit, and since then no letter.

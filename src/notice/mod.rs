@@ -1,4 +1,4 @@
-//! What is told of an approval afterwards, and what a person can do about it.
+//! What is told of an approval afterwards, and what a person can do about it. And whoever is invited is told by mail, the same way.
 //!
 //! Whoever was talked into approving a stranger's device finds out when it is told where else they look: in their mail,
 //! or in a channel of their organization.
@@ -15,6 +15,7 @@
 //!    webhooks that it was reported.
 
 pub mod delivery;
+mod invitation;
 pub mod link;
 pub mod mail;
 pub mod outbox;
@@ -33,8 +34,8 @@ use crate::outbound::Outbound;
 use crate::postgres::PgConnection;
 
 use mail::Mailer;
-use outbox::{Notice, Receiver};
-use told::{Approval, Report};
+use outbox::{About, Notice, Receiver};
+use told::{Approval, Invitation, Report};
 use webhook::{NoHttpClient, Poster};
 
 /// Everything that tells. Cheap to clone.
@@ -76,8 +77,7 @@ impl Notices {
         let receivers = mail.into_iter().chain(webhooks.into_iter().map(Receiver::Webhook));
         let notice = Notice {
             organization: approval.organization.id,
-            event: Event::Approved,
-            grant: approval.grant,
+            about: About::Login(Event::Approved, approval.grant),
             content: told::as_json(approval)?,
         };
         outbox::put(conn, installation, &notice, receivers).await
@@ -93,11 +93,26 @@ impl Notices {
         let webhooks = crate::directory::webhook::told_of(conn, report.organization.id, Event::Reported).await?;
         let notice = Notice {
             organization: report.organization.id,
-            event: Event::Reported,
-            grant: report.grant,
+            about: About::Login(Event::Reported, report.grant),
             content: told::as_json(report)?,
         };
         outbox::put(conn, installation, &notice, webhooks.into_iter().map(Receiver::Webhook)).await
+    }
+
+    /// Puts the mail to whoever is invited, in the caller's transaction. Only where mails are sent.
+    pub async fn invited(
+        &self,
+        conn: &mut PgConnection,
+        installation: &Installation,
+        invitation: &Invitation,
+        email: &str,
+    ) -> Result<(), sqlx::Error> {
+        let notice = Notice {
+            organization: invitation.organization.id,
+            about: About::Invitation(invitation.user),
+            content: told::as_json(invitation)?,
+        };
+        outbox::put(conn, installation, &notice, [Receiver::Mail(email)].into_iter()).await
     }
 
     /// Says to this node that there is something to tell: it would look by itself a moment later. After the commit.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::directory::webhook::Event;
 use crate::directory::word;
-use crate::ids::{GrantId, NoticeId, OrganizationId, WebhookId};
+use crate::ids::{GrantId, NoticeId, OrganizationId, UserId, WebhookId};
 use crate::installation::Installation;
 use crate::postgres::{self, PgConnection};
 use crate::secrets::Sealed;
@@ -43,12 +43,57 @@ const KEPT: TimeDelta = TimeDelta::days(7);
 pub struct Notice {
     /// In which organization.
     pub organization: OrganizationId,
-    /// What happened.
-    pub event: Event,
-    /// To which device login.
-    pub grant: GrantId,
+    /// What happened, and to what.
+    pub about: About,
     /// What is told of it ([`super::told`]).
     pub content: Value,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// This, to a device login.
+    Login(Event, GrantId),
+    /// Somebody was invited.
+    Invitation(UserId),
+}
+
+/// How an invitation is stored. Never change it.
+const INVITED: &str = "invited";
+
+impl About {
+    /// As it is stored.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login(event, _) => event.as_str(),
+            Self::Invitation(_) => INVITED,
+        }
+    }
+
+    /// The device login.
+    #[must_use]
+    pub const fn grant(self) -> Option<GrantId> {
+        match self {
+            Self::Login(_, grant) => Some(grant),
+            Self::Invitation(_) => None,
+        }
+    }
+
+    /// Who was invited.
+    const fn invited(self) -> Option<UserId> {
+        match self {
+            Self::Login(..) => None,
+            Self::Invitation(user) => Some(user),
+        }
+    }
+
+    fn stored(kind: &str, grant: Option<uuid::Uuid>, user: Option<uuid::Uuid>) -> Result<Self, sqlx::Error> {
+        match (kind, grant, user) {
+            (INVITED, None, Some(user)) => Ok(Self::Invitation(user.into())),
+            (kind, Some(grant), None) => Ok(Self::Login(word(kind)?, grant.into())),
+            _ => Err(postgres::impossible_row("notice")),
+        }
+    }
 }
 
 /// Who is to be told.
@@ -107,12 +152,13 @@ pub async fn put<'a>(
             Receiver::Webhook(id) => (None, Some(id.0)),
         };
         sqlx::query!(
-            "INSERT INTO notice (id, organization_id, kind, grant_id, webhook_id, email, content, created_at, due_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+            "INSERT INTO notice (id, organization_id, kind, grant_id, user_id, webhook_id, email, content, created_at, due_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
             NoticeId::new(now, &installation.random.bytes()).0,
             notice.organization.0,
-            notice.event.as_str(),
-            notice.grant.0,
+            notice.about.as_str(),
+            notice.about.grant().map(|grant| grant.0),
+            notice.about.invited().map(|user| user.0),
             webhook,
             email,
             notice.content,
@@ -135,7 +181,7 @@ pub async fn take_mails(conn: &mut PgConnection, most: usize, now: DateTime<Utc>
                ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
            UPDATE notice n SET due_at = $3, attempts = n.attempts + 1, trouble = NULL
            FROM due WHERE n.id = due.id
-           RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.content, n.created_at, n.attempts, n.email,
+           RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.user_id, n.content, n.created_at, n.attempts, n.email,
                NULL::uuid AS webhook_id, NULL::text AS url, NULL::bytea AS secret_sealed, NULL::boolean AS public_only"#,
         now,
         i64::try_from(most).unwrap_or(0),
@@ -171,7 +217,7 @@ pub async fn take_for_webhooks(
                ORDER BY first.due_at LIMIT $2)
            UPDATE notice n SET due_at = $3, attempts = n.attempts + 1, trouble = NULL
            FROM due WHERE n.id = due.id
-           RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.content, n.created_at, n.attempts,
+           RETURNING n.id, n.organization_id, n.kind, n.grant_id, n.user_id, n.content, n.created_at, n.attempts,
                NULL::text AS email, n.webhook_id, due.url AS "url?", due.secret_sealed AS "secret_sealed?",
                due.public_only AS "public_only?""#,
         now,
@@ -189,7 +235,7 @@ pub async fn take_for_webhooks(
 
 /// What this program knows. What a newer one put waits for a newer one, and costs no attempt here.
 fn kinds() -> Vec<String> {
-    Event::ALL.iter().map(|event| event.as_str().to_owned()).collect()
+    Event::ALL.into_iter().map(Event::as_str).chain([INVITED]).map(str::to_owned).collect()
 }
 
 /// The rows, without those that can't be read: none of them stops the others. Its lease ends, and it is given up later.
@@ -261,8 +307,8 @@ pub async fn failed(
 pub struct GivenUp {
     /// Its id.
     pub id: NoticeId,
-    /// About which device login.
-    pub grant: GrantId,
+    /// About which device login, if about one.
+    pub grant: Option<GrantId>,
     /// How many attempts there had been.
     pub attempts: i16,
     /// Whether it was a mail.
@@ -289,7 +335,7 @@ pub async fn give_up(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> 
     .await?;
     let given_up = rows.into_iter().map(|row| GivenUp {
         id: row.id.into(),
-        grant: row.grant_id.into(),
+        grant: row.grant_id.map(GrantId::from),
         attempts: row.attempts,
         mail: row.mail,
     });
@@ -316,7 +362,8 @@ struct Row {
     id: uuid::Uuid,
     organization_id: uuid::Uuid,
     kind: String,
-    grant_id: uuid::Uuid,
+    grant_id: Option<uuid::Uuid>,
+    user_id: Option<uuid::Uuid>,
     content: Value,
     created_at: DateTime<Utc>,
     attempts: i16,
@@ -340,8 +387,7 @@ impl TryFrom<Row> for Due {
         };
         let notice = Notice {
             organization: row.organization_id.into(),
-            event: word(&row.kind)?,
-            grant: row.grant_id.into(),
+            about: About::stored(&row.kind, row.grant_id, row.user_id)?,
             content: row.content,
         };
         Ok(Self { id: row.id.into(), created_at: row.created_at, notice, attempt: row.attempts, to })

@@ -64,6 +64,21 @@ pub struct Report {
     pub ended: Ended,
 }
 
+/// An invitation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invitation {
+    /// Where somebody is invited to.
+    pub organization: Organization,
+    /// Who is invited.
+    pub user: UserId,
+    /// What they may administer: `member`, `admin` or `owner`.
+    pub role: String,
+    /// Whether who invites gave them a first password.
+    pub with_password: bool,
+    /// Who invites.
+    pub by: Person,
+}
+
 /// An organization.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Organization {

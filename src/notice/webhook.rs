@@ -24,7 +24,7 @@ use crate::upstream::{host_of, is_secure};
 
 use super::delivery::Failure;
 use super::link;
-use super::outbox::Due;
+use super::outbox::{About, Due};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -98,15 +98,16 @@ impl Poster {
 /// The body (docs/endpoints.md).
 pub(super) fn payload(installation: &Installation, due: &Due) -> Value {
     let mut data = due.notice.content.clone();
-    let kind = match due.notice.event {
-        Event::Approved => {
-            let url = link::url(&installation.keyring, &installation.public_url, due.notice.grant);
+    let kind = match due.notice.about {
+        About::Login(Event::Approved, grant) => {
+            let url = link::url(&installation.keyring, &installation.public_url, grant);
             if let Some(members) = data.as_object_mut() {
                 members.insert("report_url".to_owned(), url.expose().into());
             }
             "device_login.approved"
         }
-        Event::Reported => "device_login.reported",
+        About::Login(Event::Reported, _) => "device_login.reported",
+        About::Invitation(_) => "user.invited",
     };
     json!({ "type": kind, "timestamp": due.created_at, "data": data })
 }

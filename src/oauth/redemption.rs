@@ -14,6 +14,7 @@ use crate::ids::{EventId, SessionId};
 use crate::postgres::PgConnection;
 use crate::session::Session;
 use crate::session::tokens::{self, TokenAnswer};
+use crate::telemetry::metrics;
 
 use super::Endpoints;
 use super::device_authorization::may_log_in;
@@ -100,7 +101,7 @@ async fn write(
     event: EventId,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
-    let redeemed = sqlx::query_scalar!(
+    let approved_at: Option<DateTime<Utc>> = sqlx::query_scalar!(
         r#"WITH redeemed AS (
                UPDATE device_grant g SET state = 'redeemed', redeemed_at = $3, session_id = $2
                FROM service s, organization o, app_user u
@@ -123,7 +124,7 @@ async fn write(
                INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, session_id, user_id, ip,
                    user_agent)
                SELECT $15, $3, $16, organization_id, service_id, id, session_id, user_id, $11, $10 FROM redeemed)
-           SELECT EXISTS (SELECT FROM redeemed) AS "redeemed!""#,
+           SELECT (SELECT decided_at FROM redeemed) AS "approved_at?""#,
         session.grant_id.0,
         session.id.0,
         now,
@@ -144,10 +145,12 @@ async fn write(
     )
     .fetch_one(conn)
     .await?;
-    if redeemed {
+    if let Some(approved_at) = approved_at {
         audit::Kind::Redeemed.count();
+        // Two servers' clocks may have told the two times.
+        metrics::tokens_after_approval((now - approved_at).to_std().unwrap_or_default());
     }
-    Ok(redeemed)
+    Ok(approved_at.is_some())
 }
 
 fn session(

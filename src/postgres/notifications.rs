@@ -21,7 +21,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::PgPool;
+use super::{PgConnection, PgPool};
+use crate::telemetry::metrics;
 
 /// Where nodes call themselves. The payload is the node's own mark.
 const CALLS: &str = "countersign_call";
@@ -123,7 +124,9 @@ impl Listening {
             };
             if notification.channel() == CALLS {
                 if notification.payload() == self.mark {
-                    calls.unheard.send_replace(None);
+                    if let Some(called) = calls.unheard.send_replace(None) {
+                        metrics::notification_heard(called.elapsed());
+                    }
                     hearing.get_or_insert_with(|| Hearing::begin(&self.ears));
                     if !std::mem::replace(hears, true) {
                         tracing::info!("hearing the other nodes again");
@@ -151,21 +154,27 @@ impl Listening {
     /// where requests are written.
     async fn call(&self, calls: &Calls) {
         loop {
-            // Nothing is lost with a call, so no disk and no standby is waited for.
-            let call = sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
-                .bind(CALLS)
-                .bind(&self.mark)
-                .execute(&self.pool);
-            let first =
-                calls.unheard.send_if_modified(|since| since.is_none() && since.replace(Instant::now()).is_none());
-            // A call that could not be made says nothing of who listens: requests may be using all connections.
-            if !matches!(timeout(CALL_WITHIN, call).await, Ok(Ok(_))) && first {
-                calls.unheard.send_replace(None);
+            // Requests may be using all connections: that says nothing of who listens, and is no lag of notifications.
+            if let Ok(Ok(mut conn)) = timeout(CALL_WITHIN, self.pool.acquire()).await {
+                self.call_once(&mut conn, calls).await;
             }
             tokio::select! {
                 () = sleep(CALL_EVERY) => {}
                 () = calls.wanted.notified() => {}
             }
+        }
+    }
+
+    async fn call_once(&self, conn: &mut PgConnection, calls: &Calls) {
+        // Nothing is lost with a call, so no disk and no standby is waited for.
+        let call = sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
+            .bind(CALLS)
+            .bind(&self.mark)
+            .execute(conn);
+        let first = calls.unheard.send_if_modified(|since| since.is_none() && since.replace(Instant::now()).is_none());
+        // One that could not be made is none.
+        if !matches!(timeout(CALL_WITHIN, call).await, Ok(Ok(_))) && first {
+            calls.unheard.send_replace(None);
         }
     }
 }
@@ -207,6 +216,7 @@ impl<'a> Hearing<'a> {
         for ear in ears {
             ear.hearing();
         }
+        metrics::hears(true);
         Self(ears)
     }
 }
@@ -214,6 +224,7 @@ impl<'a> Hearing<'a> {
 impl Drop for Hearing<'_> {
     fn drop(&mut self) {
         self.0.iter().for_each(|ear| ear.deaf());
+        metrics::hears(false);
     }
 }
 

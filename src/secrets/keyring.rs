@@ -50,10 +50,12 @@ pub enum Purpose {
     ReportLink,
     /// Looking a setup link up.
     SetupLink,
+    /// To which address invitations were mailed.
+    InvitedAddress,
 }
 
 impl Purpose {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::UserCode,
         Self::UserCodeLetters,
         Self::DeviceCode,
@@ -70,6 +72,7 @@ impl Purpose {
         Self::KnownBrowser,
         Self::ReportLink,
         Self::SetupLink,
+        Self::InvitedAddress,
     ];
 
     /// The `info` of HKDF (RFC 5869 §3.2). Part of what is stored: never change one.
@@ -91,6 +94,7 @@ impl Purpose {
             Self::KnownBrowser => "countersign known browser",
             Self::ReportLink => "countersign report link",
             Self::SetupLink => "countersign setup link",
+            Self::InvitedAddress => "countersign invited address",
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::installation::Installation;
 use crate::notice::Notices;
 use crate::notice::delivery::Ended;
 use crate::notice::outbox::{Due, To};
-use crate::telemetry::metrics::{self, Channel};
+use crate::telemetry::metrics;
+use crate::telemetry::notices::Channel;
 
 /// How often to look for what others put, or what is due again.
 const EVERY: Duration = Duration::from_secs(5);

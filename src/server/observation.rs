@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::tls::Tls;
 use crate::audit::Kind;
+use crate::clock::Clock;
+use crate::device::live::LiveCodes;
 use crate::installation::Installation;
 use crate::postgres::{self, PgPool};
 use crate::session::signing_keys::SigningKeys;
@@ -34,11 +36,13 @@ const FRESH: Duration = Duration::from_secs(1);
 /// The media type of metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The counters of a server with this database. Every kind of event is there from the start: an alert must not miss the first.
+/// The counters of a server. Every kind of event is there from the start: an alert must not miss the first.
 #[must_use]
-pub fn metrics(pool: &PgPool, tls: Option<&Tls>) -> Metrics {
+pub fn metrics(installation: &Installation, live: &LiveCodes, tls: Option<&Tls>) -> Metrics {
     let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-    let mut collectors: Vec<Box<dyn Collector>> = vec![Box::new(Connections(pool.clone()))];
+    let connections = Box::new(Connections(installation.pool.clone()));
+    let mut collectors: Vec<Box<dyn Collector>> =
+        vec![connections, Box::new(OpenGrants(live.clone(), installation.clock.clone()))];
     collectors.extend(tls.map(Tls::collector));
     Metrics::new(collectors, &kinds)
 }
@@ -52,6 +56,8 @@ pub struct Observation {
     pub signing_keys: SigningKeys,
     /// What was counted.
     pub metrics: Metrics,
+    /// The live codes, which are counted for it.
+    pub live: LiveCodes,
     /// Whether the server was asked to end.
     pub stopping: CancellationToken,
     /// What was found out last, and when.
@@ -130,14 +136,35 @@ async fn ready(State(observation): State<Observation>) -> Response {
     (status, Json(serde_json::json!({ "status": word, "checks": health }))).into_response()
 }
 
-/// Everything that was counted.
+/// Everything that was counted. Open logins are counted for it; where the database isn't there, they are left out.
 async fn exposition(State(observation): State<Observation>) -> Response {
+    let counted = tokio::time::timeout(SOON, observation.live.count_if_due(&observation.installation)).await;
+    if !matches!(counted, Ok(Ok(()))) {
+        tracing::debug!("open logins can't be counted now");
+    }
     match observation.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics can't be written out");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+/// The logins that nobody has decided, of all the installation, as far as that is known.
+struct OpenGrants(LiveCodes, Clock);
+
+impl fmt::Debug for OpenGrants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenGrants")
+    }
+}
+
+impl Collector for OpenGrants {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(open) = self.0.count_of_all(self.1.now()) else { return Ok(()) };
+        let help = "Device logins that wait for a decision, of the whole installation";
+        ConstGauge::new(open).encode(encoder.encode_descriptor("open_grants", help, None, MetricType::Gauge)?)
     }
 }
 

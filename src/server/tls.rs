@@ -41,6 +41,9 @@ const SOON: TimeDelta = TimeDelta::days(14);
 /// How often it is warned of.
 const AGAIN: TimeDelta = TimeDelta::days(1);
 
+/// How often it is said again why the files can't be used, as long as that stays the same.
+const COMPLAIN_AGAIN: TimeDelta = TimeDelta::hours(1);
+
 /// What is spoken inside (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
@@ -53,7 +56,8 @@ struct Parts {
     served: Arc<Served>,
     acceptor: TlsAcceptor,
     provider: Arc<CryptoProvider>,
-    /// Of the files that were read last, usable or not: bad ones are complained of once.
+    /// Of the files from which the pair comes that is served. Others are read again and again until they can be used: a file that
+    /// is handed over changes neither its time nor its length.
     stamp: Mutex<Stamp>,
 }
 
@@ -139,7 +143,8 @@ impl Tls {
         self.0.served.0.load().expires
     }
 
-    /// Reads the files again if they have changed; says whether another pair is served now. Blocks while it does.
+    /// Reads the files again if they are others than those that are served; says whether another pair is served now. Blocks while
+    /// it does.
     pub fn refresh(&self) -> Result<bool, TlsError> {
         let Parts { files, served, provider, stamp, .. } = &*self.0;
         let now = files.stamp();
@@ -147,12 +152,8 @@ impl Tls {
         if *known == now {
             return Ok(false);
         }
-        let pair = files.read(provider);
-        // One that can't be opened may be handed over yet, which changes neither its time nor its length.
-        if !matches!(&pair, Err(TlsError::Unreadable { error: rustls::pki_types::pem::Error::Io(_), .. })) {
-            *known = now;
-        }
-        served.0.store(Arc::new(pair?));
+        served.0.store(Arc::new(files.read(provider)?));
+        *known = now;
         Ok(true)
     }
 
@@ -177,7 +178,7 @@ impl Tls {
 /// Looks at the files now and then, and warns once a day of a certificate that is over soon, until `stop`.
 pub async fn watch(tls: Option<Tls>, clock: Clock, stop: CancellationToken) {
     let Some(tls) = tls else { return stop.cancelled().await };
-    let mut warned: Option<DateTime<Utc>> = None;
+    let (mut warned, mut complaint): (Option<DateTime<Utc>>, _) = (None, Complaint::default());
     loop {
         let now = clock.now();
         if warned.is_none_or(|at| now - at >= AGAIN) {
@@ -192,12 +193,31 @@ pub async fn watch(tls: Option<Tls>, clock: Clock, stop: CancellationToken) {
         match tokio::task::spawn_blocking(move || looking.refresh()).await {
             Ok(Ok(true)) => {
                 tracing::info!(expires = %tls.expires(), "another certificate is served to new connections");
-                warned = None;
+                (warned, complaint) = (None, Complaint::default());
             }
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the certificate that was read before is still served"),
+            Ok(Ok(false)) => complaint = Complaint::default(),
+            Ok(Err(error)) => {
+                if complaint.is_due(&error.to_string(), clock.now()) {
+                    tracing::warn!(%error, "the certificate that was read before is still served");
+                }
+            }
             Err(error) => tracing::error!(%error, "the certificate could not be looked at"),
         }
+    }
+}
+
+/// What was said of files that can't be used, and when: they are looked at every few seconds, and nobody wants to read it as often.
+#[derive(Debug, Default)]
+struct Complaint(Option<(String, DateTime<Utc>)>);
+
+impl Complaint {
+    /// Whether this is to be said now, as it then is.
+    fn is_due(&mut self, why: &str, now: DateTime<Utc>) -> bool {
+        let was_said = self.0.as_ref().is_some_and(|(said, at)| said == why && now - *at < COMPLAIN_AGAIN);
+        if !was_said {
+            self.0 = Some((why.to_owned(), now));
+        }
+        !was_said
     }
 }
 
@@ -265,5 +285,22 @@ impl Collector for Expiry {
             MetricType::Gauge,
         )?;
         ConstGauge::new(self.0.expires().timestamp()).encode(gauge)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_once_when_it_changes_and_every_hour() {
+        let start = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut complaint = Complaint::default();
+        let mut said = |why, minutes| complaint.is_due(why, start + TimeDelta::minutes(minutes));
+        assert_eq!(
+            [0, 1, 59, 60, 61, 119].map(|minutes| said("no key", minutes)),
+            [true, false, false, true, false, false]
+        );
+        assert!(said("no certificate", 119) && !said("no certificate", 120) && said("no key", 121));
     }
 }

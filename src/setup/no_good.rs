@@ -15,34 +15,40 @@ use crate::pages::{Pages, words};
 use super::link::{self, Good, Link};
 use super::pages::{NoGood, Why};
 
-/// The link that a token is of, if it leads on. A made-up one is a guess, which counts for the network that it comes from.
+/// The link that a token is of, if it leads on.
+///
+/// It is looked up first: 256 bits of chance are found by nobody, so whoever has a right one is let on however many made-up ones come
+/// from their network. Those are counted, and past their number they have to wait.
 pub async fn find(pages: &Pages, caller: &Caller, token: &str) -> Result<Good, PageError> {
     if !link::could_be_one(token) {
         return Err(page(pages, &Why::Unknown).into());
     }
-    let installation = &pages.installation;
-    let counted = match attempts::reserve(installation, &[Subject::SetupLink(caller.ip)]).await? {
-        Reservation::Granted(counted) => counted,
+    let mut conn = pages.installation.pool.acquire().await?;
+    let found = link::find(&mut conn, &pages.installation, token).await?;
+    drop(conn);
+    let why = match found {
+        Link::Good(good) => return Ok(good),
+        Link::Owned => Why::Owned,
+        Link::Expired => Why::Expired,
+        Link::Replaced => Why::Replaced,
+        Link::Unknown => return Err(made_up(pages, caller).await?.into()),
+    };
+    Err(page(pages, &why).into())
+}
+
+/// The answer for a made-up link: a guess, which counts for the network that it comes from.
+async fn made_up(pages: &Pages, caller: &Caller) -> Result<Response, PageError> {
+    match attempts::reserve(&pages.installation, &[Subject::SetupLink(caller.ip)]).await? {
+        Reservation::Granted(counted) => {
+            note(pages, caller, Refusal::wrong(&counted)).await?;
+            Ok(page(pages, &Why::Unknown))
+        }
         Reservation::Closed(delay) => {
             note(pages, caller, Refusal::Delayed(delay)).await?;
             let mut answer = page(pages, &Why::TooMany { wait: &words::wait(delay.seconds) });
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(delay.seconds));
-            return Err(answer.into());
+            Ok(answer)
         }
-    };
-    let mut conn = installation.pool.acquire().await?;
-    let found = link::find(&mut conn, installation, token).await?;
-    if found == Link::Unknown {
-        drop(conn);
-        note(pages, caller, Refusal::wrong(&counted)).await?;
-        return Err(page(pages, &Why::Unknown).into());
-    }
-    counted.was_right(&mut conn).await?;
-    match found {
-        Link::Good(good) => Ok(good),
-        Link::Owned => Err(page(pages, &Why::Owned).into()),
-        Link::Expired => Err(page(pages, &Why::Expired).into()),
-        Link::Replaced | Link::Unknown => Err(page(pages, &Why::Replaced).into()),
     }
 }
 

@@ -21,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::histogram::Histogram;
 use super::leftover::Leftover;
+use super::notices::{Channel, NoticeOutcome};
 
 /// What the answers are called with which polls are counted: `error`, or this for tokens.
 pub const TOKENS: &str = "tokens";
@@ -48,49 +49,6 @@ const STATUSES: [u16; 18] = [400, 200, 303, 401, 404, 429, 403, 405, 409, 503, 5
 
 type Label = (&'static str, &'static str);
 
-/// How somebody is told of an approval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Channel {
-    /// By mail.
-    Mail,
-    /// By a message to a program.
-    Webhook,
-}
-
-/// What became of a notice in an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoticeOutcome {
-    /// It arrived.
-    Delivered,
-    /// It did not, and is tried again.
-    Failed,
-    /// It did not, and isn't.
-    GivenUp,
-}
-
-impl Channel {
-    const ALL: [Self; 2] = [Self::Mail, Self::Webhook];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mail => "mail",
-            Self::Webhook => "webhook",
-        }
-    }
-}
-
-impl NoticeOutcome {
-    const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::GivenUp];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-            Self::GivenUp => "given_up",
-        }
-    }
-}
-
 /// The labels of a notice's counter.
 fn notice_labels(channel: Channel, outcome: NoticeOutcome) -> [Label; 2] {
     [("channel", channel.as_str()), ("outcome", outcome.as_str())]
@@ -110,6 +68,9 @@ struct Parts {
     events: Family<[Label; 1], Counter>,
     guesses_refused: Counter,
     suspected_phishing: Counter,
+    approval_to_tokens: Histogram,
+    notification_lag: Histogram,
+    hears: Gauge,
     notices: Family<[Label; 2], Counter>,
     deleted: Family<[Label; 1], Counter>,
     panics: Counter,
@@ -138,8 +99,22 @@ impl Metrics {
         let guesses_refused = registered(&mut registry, "guesses_refused", "Codes and numbers that were none");
         let suspected_phishing =
             registered(&mut registry, "suspected_phishing", "Approvers who were warned of a collector of approvals");
-        let notices: Family<[Label; 2], Counter> =
-            registered(&mut registry, "notices", "Attempts to tell somebody of an approval, by what became of them");
+        let approval_to_tokens = timed(
+            &mut registry,
+            "approval_to_tokens",
+            "How long devices waited for their tokens after the person approved",
+        );
+        let notification_lag = timed(
+            &mut registry,
+            "notification_lag",
+            "How long what a server says to itself, once a second, takes by way of NOTIFY, as decisions do",
+        );
+        let hears = registered(&mut registry, "notifications_heard", "Whether the others are heard: 1, or 0");
+        let notices: Family<[Label; 2], Counter> = registered(
+            &mut registry,
+            "notices",
+            "Attempts to tell somebody of an approval or an invitation, by what became of them",
+        );
         let deleted: Family<[Label; 1], Counter> = registered(
             &mut registry,
             "housekeeping_deleted",
@@ -176,6 +151,9 @@ impl Metrics {
             events,
             guesses_refused,
             suspected_phishing,
+            approval_to_tokens,
+            notification_lag,
+            hears,
             notices,
             deleted,
             panics,
@@ -236,6 +214,13 @@ fn registered<M: Default + Clone + prometheus_client::registry::Metric>(
     metric
 }
 
+/// A histogram of seconds.
+fn timed(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+    let histogram = Histogram::default();
+    registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+    histogram
+}
+
 /// The same as [`Metrics::poll`], for the server at work.
 pub fn poll(answer: &str) {
     let _nobody_counts = AT_WORK.try_with(|metrics| metrics.poll(answer));
@@ -257,6 +242,23 @@ pub fn event(kind: &'static str) {
 pub fn notice(channel: Channel, outcome: NoticeOutcome) {
     count(|metrics| {
         metrics.notices.get_or_create(&notice_labels(channel, outcome)).inc();
+    });
+}
+
+/// Counts tokens that a device got so long after the person approved.
+pub fn tokens_after_approval(waited: Duration) {
+    count(|metrics| metrics.approval_to_tokens.observe(waited));
+}
+
+/// Counts a notification that was heard so long after it was sent.
+pub fn notification_heard(lag: Duration) {
+    count(|metrics| metrics.notification_lag.observe(lag));
+}
+
+/// Notes whether this server hears the others.
+pub fn hears(hears: bool) {
+    count(|metrics| {
+        metrics.hears.set(hears.into());
     });
 }
 

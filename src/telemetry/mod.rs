@@ -3,6 +3,7 @@
 mod histogram;
 pub mod leftover;
 pub mod metrics;
+pub mod notices;
 pub mod requests;
 pub mod traces;
 

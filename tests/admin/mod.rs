@@ -5,6 +5,7 @@ mod audit;
 mod command;
 mod directory;
 mod frame;
+mod invitations;
 mod keys;
 mod login;
 mod matrix;

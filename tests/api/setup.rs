@@ -62,7 +62,7 @@ async fn whoever_opens_the_link_becomes_the_owner_and_logs_in() {
     assert_eq!(page.attribute(".actions a", "href").unwrap(), "/setup/done");
     let mut browser = Browser::new(&app);
     let next = browser.open("/setup/done").await;
-    assert!(next.text().contains("countersign login https://auth.acme.example --client-id platform-admin-cli"));
+    assert!(next.text().contains("countersign login https://auth.acme.example --admin"));
     assert!(link::issue(&app.installation).await.unwrap().is_none(), "no start prints another");
 
     // The account works at once: the administration's own client logs in with it.
@@ -194,7 +194,7 @@ async fn the_database_itself_refuses_a_second_first_owner() {
 }
 
 #[tokio::test]
-async fn guesses_are_bounded_and_tell_nothing() {
+async fn guesses_are_bounded_tell_nothing_and_keep_nobody_out() {
     let app = App::acme().await;
     let link = printed(&app).await;
     let mut last = StatusCode::OK;
@@ -205,12 +205,20 @@ async fn guesses_are_bounded_and_tell_nothing() {
         last = page.status;
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
-    let page = Browser::new(&app).open(&link).await;
-    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS, "the right one waits as well");
+    let guess = format!("/setup?token=csu_{}", countersign::secrets::base64url(&[150; 32]));
+    let page = Browser::new(&app).open(&guess).await;
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(page.answer.header("retry-after").is_some());
-    assert_eq!(Browser::behind_proxy(&app, "203.0.113.9").open(&link).await.status, StatusCode::OK, "nobody else does");
+    let elsewhere = Browser::behind_proxy(&app, "203.0.113.9").open(&guess).await;
+    assert_eq!(elsewhere.status, StatusCode::NOT_FOUND, "another network has not guessed yet");
+    // The right one comes from the network of those who guess, and waits for nothing: to its last step.
+    let mut browser = Browser::new(&app);
+    let page = fill_in(&mut browser, &link).await;
+    let wrong = if code(&app, &page) == "000000" { "000001" } else { "000000" };
+    let again = send(&mut browser, &page, "/setup/authenticator", &[("code", wrong)]).await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST, "the code was wrong, and not the link");
     let refused = app.audit().await["refused"];
-    assert!((100..=103).contains(&refused), "{refused}");
+    assert!((100..=104).contains(&refused), "{refused}");
     // What could be no link costs nothing and is written nowhere.
     for none in ["", "csu_", "csu_AAAA", "%00", &"x".repeat(4000)] {
         assert_eq!(app.get(&format!("/setup?token={none}")).await.status, StatusCode::NOT_FOUND);

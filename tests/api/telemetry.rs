@@ -61,7 +61,10 @@ async fn a_login_is_counted_from_step_to_step() {
     let refused = browser.enter("BBBB-BBBB").await;
     assert_eq!(refused.path, "/activate");
     let page = browser.enter_and_sign_in(&device.user_code).await;
+    assert_eq!(app.metric("open_grants").await, Some(1.0));
     browser.approve(&page).await;
+    // The device polls again after its interval.
+    app.advance(7);
     assert_eq!(device.poll().await.status, StatusCode::OK);
     app.post("/auth/token", &[("grant_type", "urn:ietf:params:oauth:grant-type:device_code")]).await;
     app.get("/nowhere/at/all?code=secret").await;
@@ -73,6 +76,11 @@ async fn a_login_is_counted_from_step_to_step() {
         ("audit_events_total{kind=\"approved\"}", 1.0),
         ("audit_events_total{kind=\"redeemed\"}", 1.0),
         ("audit_events_total{kind=\"guess_refused\"}", 1.0),
+        ("open_grants", 0.0),
+        ("approval_to_tokens_seconds_count", 1.0),
+        ("approval_to_tokens_seconds_sum", 7.0),
+        ("approval_to_tokens_seconds_bucket{le=\"5.0\"}", 0.0),
+        ("approval_to_tokens_seconds_bucket{le=\"10.0\"}", 1.0),
         ("guesses_refused_total", 1.0),
         ("polls_total{answer=\"authorization_pending\"}", 1.0),
         ("polls_total{answer=\"tokens\"}", 1.0),
@@ -92,6 +100,19 @@ async fn a_login_is_counted_from_step_to_step() {
     // Another node of the installation, and any other installation, counts its own.
     let other = app.another_node().await;
     assert_eq!(other.metric("guesses_refused_total").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn how_late_decisions_are_heard_of_is_measured_without_any() {
+    let app = App::acme().await;
+    let measured = async {
+        while app.metric("notification_lag_seconds_count").await < Some(1.0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(SOON, measured).await.expect("a server calls itself as soon as it listens");
+    assert_eq!(app.metric("notifications_heard").await, Some(1.0));
+    assert!(app.metric("notification_lag_seconds_sum").await < Some(SOON.as_secs_f64()));
 }
 
 #[tokio::test]

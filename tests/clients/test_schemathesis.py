@@ -2,82 +2,24 @@
 
 It asks a server of its own: what it guesses would use up the guesses of the people in the other tests."""
 
-import atexit
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 import unittest
 from collections import Counter
 from pathlib import Path
 
 import requests
 
+from own_server import ROOT, OwnServer
 from support import DEVICE_CODE, SECRET, approve
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "openapi.json"
 
 # What random requests must not be expected to get. Unknown parameters are ignored and blank ones absent, so that much that
 # the document doesn't name is right; and most that it does name is refused, since codes and tokens can't be guessed.
 NOT_CHECKED = "negative_data_rejection,positive_data_acceptance"
-
-
-class OwnServer:
-    """A `countersign dev` on a port and in a directory of its own."""
-
-    def __init__(self):
-        self._directory = self._server = None
-
-    def start(self):
-        # What ends a program silently, by default, has to pass through its exits here.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        atexit.register(self.stop)
-        self._directory = tempfile.TemporaryDirectory()
-        self.scene = Path(self._directory.name)
-        # Open to pass through: root's PostgreSQL is another account's and has to get there.
-        self.scene.chmod(0o755)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.issuer = f"http://localhost:{port}"
-        command = [os.environ["SERVER_BINARY"], "dev", "--listen", f"127.0.0.1:{port}", "--data-dir", self.scene / "data"]
-        command += ["--apply", ROOT / "tests" / "directory.toml"]
-        with (self.scene / "log").open("w") as log:
-            self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self._wait()
-
-    def _wait(self):
-        for _ in range(600):
-            try:
-                if requests.get(f"{self.issuer}/.well-known/jwks.json", timeout=5).ok:
-                    return
-            except (requests.ConnectionError, requests.Timeout):
-                pass
-            if self._server.poll() is not None:
-                break
-            time.sleep(0.1)
-        raise RuntimeError(f"the server does not start: {(self.scene / 'log').read_text()}")
-
-    def stop(self):
-        """Ends what `start` began, however far it came. That the server would not end by itself is an error."""
-        atexit.unregister(self.stop)
-        try:
-            if self._server is not None:
-                self._server.terminate()
-                try:
-                    self._server.wait(60)
-                finally:
-                    # Its PostgreSQL ends with it, whichever way it goes.
-                    self._server.kill()
-                    self._server.wait()
-        finally:
-            if self._directory is not None:
-                self._directory.cleanup()
 
 
 class Schemathesis(unittest.TestCase):

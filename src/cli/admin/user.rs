@@ -53,7 +53,7 @@ enum Action {
         #[arg(long)]
         etag: bool,
     },
-    /// Invite somebody, and print where they sign in
+    /// Invite somebody, by mail where this is set up, or print where they sign in
     #[command(visible_alias = "invite")]
     Create {
         /// Their address
@@ -68,6 +68,12 @@ enum Action {
         /// A file with a first password, where the organization has the provider password; - for standard input
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// Invite them only if they get a mail that says where they sign in. Otherwise they get one where mails are sent
+        #[arg(long, conflicts_with = "no_mail")]
+        mail: bool,
+        /// Mail them nothing
+        #[arg(long)]
+        no_mail: bool,
     },
     /// Change somebody's name or role
     Update {
@@ -143,9 +149,10 @@ impl Action {
                 let reply = desk.look(&about, &[ALL, &organization, "users", &id]).await?;
                 desk.show(&reply, &FIRST, etag)
             }
-            Self::Create { email, name, role, password_file } => {
+            Self::Create { email, name, role, password_file, mail, no_mail } => {
                 let has_password = password_file.is_some();
                 let said = Said::default().with("email", Some(email.as_str())).with("name", name).with("role", role);
+                let said = said.with("mail", (mail || no_mail).then_some(mail));
                 let body = said.with_secret("password", password_file.as_deref()).await?.into_body();
                 let about = Thing::of("user", &email, &organization);
                 let reply = desk.ask(&about, "POST", &[ALL, &organization, "users"], Some(&body)).await?;
@@ -214,8 +221,18 @@ fn invited(desk: &Desk, organization: &str, user: &Value, made: bool, has_passwo
     } else {
         format!("{email} is in {organization} already, just so: {role}, {}.", text("status"))
     };
-    let how = if has_password { "with this address and the password that you gave" } else { "with this address" };
-    format!("{what}\nThey sign in {how}, here to see their devices:\n  {}/account/{organization}", desk.issuer())
+    let mailed = user.get("mail_queued").and_then(Value::as_bool).unwrap_or_default();
+    let how = match (mailed, has_password) {
+        (true, false) => format!("A mail was sent to {email}, which says where they sign in:"),
+        (true, true) => {
+            format!("A mail was sent to {email}, which says where they sign in, without the password that you gave:")
+        }
+        (false, true) => {
+            "They sign in with this address and the password that you gave, here to see their devices:".to_owned()
+        }
+        (false, false) => "They sign in with this address, here to see their devices:".to_owned(),
+    };
+    format!("{what}\n{how}\n  {}/account/{organization}", desk.issuer())
 }
 
 fn reset(about: &Thing, body: &Value) -> String {

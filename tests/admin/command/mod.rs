@@ -11,13 +11,16 @@ mod shells;
 
 use std::path::Path;
 
+use countersign::server::Settings;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use super::directory_of_all;
 use crate::flows::commands::{countersign, run};
 use crate::support::app::ADA_PASSWORD;
+use crate::support::database::database;
 use crate::support::{App, Browser, Terminal};
 
 /// Somebody at a machine of theirs, and the server that they administer.
@@ -93,6 +96,16 @@ fn command(home: &Path, arguments: &[&str]) -> Command {
 
 async fn app() -> App {
     App::listening(&directory_of_all()).await
+}
+
+/// The same with these settings.
+async fn app_with(settings: Settings) -> App {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+    let app = App::of_parts_and_settings(App::parts(database().await, &issuer), settings).await;
+    app.apply(&directory_of_all()).await;
+    app.serve(listener);
+    app
 }
 
 /// What differs from run to run, left out: ids and times.

@@ -2,7 +2,8 @@
 
 use insta::assert_snapshot;
 
-use super::{Person, app, steady};
+use super::{Person, app, app_with, steady};
+use crate::support::mail_server::MailServer;
 use crate::support::{Browser, Device};
 
 #[tokio::test]
@@ -65,6 +66,25 @@ async fn somebody_is_invited_changed_locked_and_deleted() {
     let (code, _, err) = admin.runs(&["user", "update", "owner@acme.example", "--role", "member"]).await;
     assert_eq!(code, 3);
     assert_snapshot!(err, @"You may not do that to user owner@acme.example of acme. An owner is changed by owners only.");
+}
+
+#[tokio::test]
+async fn whoever_is_invited_where_mails_are_sent_gets_one_unless_that_is_not_wanted() {
+    let server = MailServer::start().await;
+    let app = app_with(server.settings()).await;
+    let admin = Person::logged_in(&app, "admin@acme.example").await;
+    let out = admin.does(&["user", "invite", "bea@acme.example"]).await;
+    assert_snapshot!(out.replace(app.issuer(), "SERVER"), @"
+    Invited bea@acme.example to acme as member.
+    A mail was sent to bea@acme.example, which says where they sign in:
+      SERVER/account/acme
+    ");
+    assert_eq!(admin.reads(&["user", "invite", "bea@acme.example", "--mail"]).await["mail_queued"], true);
+    let quiet = admin.does(&["user", "invite", "cay@acme.example", "--no-mail"]).await;
+    assert!(quiet.contains("They sign in with this address"), "{quiet}");
+    // What was queued arrives; the admin is told of their own login besides.
+    let to: Vec<String> = server.first(3).await.into_iter().flat_map(|mail| mail.to).collect();
+    assert_eq!(to.iter().filter(|to| *to == "bea@acme.example").count(), 2, "{to:?}");
 }
 
 #[tokio::test]
