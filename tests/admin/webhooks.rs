@@ -148,6 +148,7 @@ async fn a_webhook_inside_the_network_is_not_told_and_says_why() {
     let (mut app, hook) = (app_that_allows_loopback().await, Hook::start().await);
     let owner = Admin::log_in(&app, "owner@acme.example").await;
     let made = owner.post(WEBHOOKS, json!({ "url": hook.url, "secret": HOOK_SECRET })).await.json();
+    let token = owner.token;
     app.kill_tasks().await;
     // As after somebody took the network out of outbound.allow.
     let strict = app.another_node().await;
@@ -165,7 +166,7 @@ async fn a_webhook_inside_the_network_is_not_told_and_says_why() {
     }
     let trouble = trouble().await.unwrap();
     assert!(trouble.contains("is not public") && trouble.contains("outbound.allow"), "{trouble}");
-    let strict_owner = Admin { app: &strict, token: owner.token.clone() };
+    let strict_owner = Admin { app: &strict, token };
     let tried = strict_owner.act(&format!("{}/test", path_of(&made))).await.json();
     assert_eq!((&tried["delivered"], &tried["trouble"]), (&json!(false), &json!(trouble)));
     assert!(hook.messages().is_empty(), "{:?}", hook.messages());
