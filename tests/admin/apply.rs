@@ -337,7 +337,7 @@ async fn who_was_demoted_while_they_waited_is_no_owner_any_more() {
     let owner = Admin::log_in(&app, "owner@acme.example").await;
     let mut first = app.installation.pool.begin().await.unwrap();
     countersign::directory::apply::lock(&mut first).await.unwrap();
-    let demoted = "UPDATE app_user SET role = 'admin' WHERE email = 'owner@acme.example'";
+    let change = "UPDATE app_user SET role = 'admin' WHERE email = 'owner@acme.example'";
     let waits = owner.post(APPLY, with_owner(&format!("{ACME}{OWNER}")));
     let demotes = async {
         // Until the other one waits for the lock that this transaction holds.
@@ -354,7 +354,7 @@ async fn who_was_demoted_while_they_waited_is_no_owner_any_more() {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        sqlx::query(demoted).execute(&mut *first).await.unwrap();
+        sqlx::query(change).execute(&mut *first).await.unwrap();
         first.commit().await.unwrap();
     };
     let (answer, ()) = tokio::join!(waits, demotes);
@@ -387,13 +387,13 @@ async fn a_request_has_bounds_and_a_hostile_one_keeps_nobody_waiting() {
 
     // What would take the square of its length to find wrong.
     let unknown: String = (0..80_000).map(|number| format!("k{number} = 1\n")).collect();
-    let list = |number: i32| (0..number).map(|number| format!("\"s{number}\", ")).collect::<String>();
+    let listed = |number: i32| (0..number).map(|number| format!("\"s{number}\", ")).collect::<String>();
     let scopes: String = (0..20_000).map(|number| format!("s{number} = \"S\"\n")).collect();
     let scopes = format!(
         "{ACME}[[organization.service]]\nslug = \"x\"\ndefault_scopes = [{}]\n[organization.service.scopes]\n{scopes}",
-        list(40_000)
+        listed(40_000)
     );
-    let resources = format!("{ACME}[[organization.service]]\nslug = \"x\"\ntrusted_networks = [{}]\n", list(90_000));
+    let resources = format!("{ACME}[[organization.service]]\nslug = \"x\"\ntrusted_networks = [{}]\n", listed(90_000));
     let nested = format!("x = {}", "[".repeat(500_000));
     let dotted = format!("{} = 1", ["a"; 200_000].join("."));
     for text in [unknown, scopes, resources, nested, dotted] {
