@@ -19,7 +19,7 @@ const THINKING: Duration = Duration::from_secs(1);
 
 /// How long a connection may rest before a new one takes its place, as in any client: the server closes it some time later, maybe
 /// just when it is used again.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 
 /// How far a login goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
