@@ -44,9 +44,28 @@ def service(**more):
     return TRIAL | {"service": ask("POST", "/organizations/trial/services", body)["slug"]}
 
 
+def provider():
+    body = {"slug": fresh("sso"), "kind": "github", "client_id": "countersign", "client_secret": fresh("secret")}
+    return TRIAL | {"provider": ask("POST", "/organizations/trial/providers", body)["slug"]}
+
+
+def webhook_url():
+    # Nobody listens there, and a trial says so at once.
+    return f"http://127.0.0.1:9/{fresh('hook')}"
+
+
+def webhook():
+    return TRIAL | {"webhook": ask("POST", "/organizations/trial/webhooks", {"url": webhook_url()})["id"]}
+
+
 def user():
     made = ask("POST", "/organizations/trial/users", {"email": f"{fresh('user')}@trial.example", "mail": False})
     return TRIAL | {"user": made["id"]}
+
+
+def file():
+    slug = fresh("org")
+    return f'[[organization]]\nslug = "{slug}"\n[[organization.provider]]\nslug = "password"\nkind = "password"\n'
 
 
 def first(path, name):
@@ -83,6 +102,19 @@ REQUESTS = {
     "update_service": lambda: (service(), {"name": fresh("Service")}),
     "delete_service": lambda: (service(), None),
     "rotate_service_secret": lambda: (service(confidential=True), None),
+    "list_providers": lambda: (TRIAL, None),
+    "create_provider": lambda: (TRIAL, {"slug": fresh("sso"), "kind": "github", "client_id": "c", "client_secret": "s"}),
+    "show_provider": lambda: (provider(), None),
+    "update_provider": lambda: (provider(), {"name": fresh("Provider")}),
+    "delete_provider": lambda: (provider(), None),
+    "list_webhooks": lambda: (TRIAL, None),
+    "create_webhook": lambda: (TRIAL, {"url": webhook_url()}),
+    "show_webhook": lambda: (webhook(), None),
+    "update_webhook": lambda: (webhook(), {"events": ["reported"]}),
+    "delete_webhook": lambda: (webhook(), None),
+    "rotate_webhook_secret": lambda: (webhook(), None),
+    "test_webhook": lambda: (webhook(), None),
+    "apply_files": lambda: ({}, {"files": [{"name": "new.toml", "text": file()}]}),
     "list_users": lambda: (TRIAL, None),
     "invite_user": lambda: (TRIAL, {"email": f"{fresh('user')}@trial.example"}),
     "show_user": lambda: (user(), None),
