@@ -176,7 +176,7 @@ fn a_check_says_what_it_looked_at_and_warns_of_secrets_that_everybody_can_read()
     assert_snapshot!(stdout, @r#"
     countersign.toml: 2 settings
     environment: 2 settings
-    defaults: 24 settings
+    defaults: 25 settings
     warning: smtp: every account of this machine can read this file, which holds secrets: chmod o-r
     the configuration can be used
     "#);
