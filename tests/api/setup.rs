@@ -1,5 +1,7 @@
 //! `/setup`: how an installation gets its first owner.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use countersign::setup::link;
@@ -168,6 +170,7 @@ async fn of_64_at_once_one_becomes_the_owner() {
                 if done.status != StatusCode::SERVICE_UNAVAILABLE {
                     return done;
                 }
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     });
