@@ -15,7 +15,7 @@ $$;
 --
 --   this browser's own ──────────────────────► 0, paid nothing
 --   else: one budget has less left than a try costs ──► its place in the arrays; nobody is told whether the code was right
---   else: right ─────────────────────────────► 0, paid nothing
+--   else: right, and its service may log in ─► 0, paid nothing
 --   else: wrong ─────────────────────────────► 0, paid from every budget
 CREATE FUNCTION try_user_code(
     macs bytea[], browser uuid, now timestamptz,
@@ -35,16 +35,22 @@ BEGIN
     -- crash of PostgreSQL may forget of it are the costs of its last second. And who holds the turn and is lost must not make
     -- everybody else wait.
     PERFORM set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '2s', true);
-    PERFORM pg_advisory_xact_lock(hashtext('countersign user codes'));
-    FOR i IN 1 .. cardinality(purposes) LOOP
-        SELECT spent_since(b.spent_at, b.spent, since) INTO already
-        FROM budget b WHERE b.purpose = purposes[i] AND b.subject = subjects[i];
-        IF coalesce(already, 0) > limits[i] - costs[i] THEN
-            RETURN i;
+    -- Who has too little left is refused before they wait for a turn, or has too little left when it comes.
+    FOR pass IN 1 .. 2 LOOP
+        IF pass = 2 THEN
+            PERFORM pg_advisory_xact_lock(hashtext('countersign user codes'));
         END IF;
+        FOR i IN 1 .. cardinality(purposes) LOOP
+            SELECT spent_since(b.spent_at, b.spent, since) INTO already
+            FROM budget b WHERE b.purpose = purposes[i] AND b.subject = subjects[i];
+            IF coalesce(already, 0) > limits[i] - costs[i] THEN
+                RETURN i;
+            END IF;
+        END LOOP;
     END LOOP;
-    IF EXISTS (SELECT FROM device_grant g
-               WHERE g.user_code_mac = ANY (macs) AND g.state = 'pending' AND g.expires_at > now)
+    IF EXISTS (SELECT FROM device_grant g JOIN service s ON s.id = g.service_id JOIN organization o ON o.id = g.organization_id
+               WHERE g.user_code_mac = ANY (macs) AND g.state = 'pending' AND g.expires_at > now
+                 AND s.device_login AND o.status = 'active')
     THEN
         RETURN 0;
     END IF;

@@ -30,8 +30,10 @@ pub enum Purpose {
     Installation,
     /// Invitations that an organization mails.
     InvitingOrganization,
-    /// Invitations that are mailed to one address.
+    /// Invitations that an organization mails to one address.
     InvitedAddress,
+    /// Invitations that all organizations together mail to one address.
+    InvitedByAnybody,
 }
 
 impl Purpose {
@@ -45,6 +47,7 @@ impl Purpose {
             Self::Installation => "user_code_installation",
             Self::InvitingOrganization => "invitation_organization",
             Self::InvitedAddress => "invitation_address",
+            Self::InvitedByAnybody => "invitation_anybody",
         }
     }
 
@@ -54,7 +57,7 @@ impl Purpose {
         match self {
             Self::Browser => "browser",
             Self::Account => "account",
-            Self::Address | Self::InvitedAddress => "address",
+            Self::Address | Self::InvitedAddress | Self::InvitedByAnybody => "address",
             Self::Installation => "installation",
             Self::InvitingOrganization => "organization",
         }
@@ -64,7 +67,12 @@ impl Purpose {
     /// it stays a little longer than an hour and no row has more than 61 of them.
     fn moment(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
-            Self::Browser | Self::Account | Self::Address | Self::InvitingOrganization | Self::InvitedAddress => now,
+            Self::Browser
+            | Self::Account
+            | Self::Address
+            | Self::InvitingOrganization
+            | Self::InvitedAddress
+            | Self::InvitedByAnybody => now,
             Self::Installation => now.duration_trunc(MINUTE).map_or(now, |minute| minute + MINUTE),
         }
     }

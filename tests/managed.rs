@@ -320,14 +320,18 @@ fn all_of_this_as_an_ordinary_user() {
     fs::create_dir(&files).unwrap();
     fs::set_permissions(&files, Permissions::from_mode(0o777)).unwrap();
 
-    let output = Command::new(&program)
-        .args(["--skip", "all_of_this_as_an_ordinary_user"])
-        .env("TMPDIR", &files)
-        .current_dir("/")
-        .uid(65534)
-        .gid(65534)
-        .output()
-        .unwrap();
+    let mut command = Command::new(&program);
+    command.args(["--skip", "all_of_this_as_an_ordinary_user"]).env("TMPDIR", &files).current_dir("/");
+    command.uid(65534).gid(65534);
+    // Another test that starts a program just now may hold the copy open for writing until that program is there.
+    let output = loop {
+        match command.output() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            output => break output.unwrap(),
+        }
+    };
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -17,8 +17,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::directory::apply::{ApplyError, Change, Fault, Faults, File, SecretSource, Size, Subject, lock};
-use crate::directory::user::{self, Role, Status};
+use crate::directory::apply::{ApplyError, Change, Fault, Faults, File, SecretSource, Size, Subject};
 use crate::directory::{organization, people};
 use crate::ids::OrganizationId;
 use crate::postgres::PgConnection;
@@ -39,11 +38,15 @@ const LONGEST: usize = 1024 * 1024;
 const APPLIES: u32 = 10;
 
 /// So much of a directory may be in one request, for the same reason.
-const MOST: Size = Size { things: 2000, passwords: 100 };
+const MOST: Size = Size { things: 2000, passwords: 20 };
 
-const FILES: &str = "it is a list of files, such as [{\"name\": \"acme.toml\", \"text\": \"[[organization]]\\n…\"}]";
-const SECRETS: &str =
-    "it is a list, such as [{\"env\": \"ADA_PASSWORD\", \"value\": \"…\"}, {\"file\": \"…\", \"value\": \"…\"}]";
+/// So many files, and secrets, may be in one request, and so long may each name and path be, in bytes: all are repeated with what is said of
+/// them.
+const MOST_NAMED: usize = 1000;
+const LONGEST_NAME: usize = 255;
+
+const FILES: &str = "it is a list of at most 1000 files, whose names have at most 255 bytes, such as [{\"name\": \"acme.toml\", \"text\": \"[[organization]]\\n…\"}]";
+const SECRETS: &str = "it is a list of at most 1000, such as [{\"env\": \"ADA_PASSWORD\", \"value\": \"…\"}, {\"file\": \"…\", \"value\": \"…\"}]";
 
 /// Files, and what they point to.
 #[derive(Serialize, ToSchema)]
@@ -158,9 +161,7 @@ async fn apply(
     let file = read.map_err(|_| Problem::fault())?.map_err(|faults| told(&faults))?;
     within_reach(&who.reach, &file)?;
     within_bounds(file.size())?;
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
-    still_an_owner(&mut tx, &who).await?;
+    let mut tx = who.begin(&api).await?;
     let with_owner = with_owner(&mut tx, &file).await?;
     let changes = who.apply(&mut tx, &file, prune).await.map_err(|error| refused(error, &who.reach))?;
     changes.iter().try_for_each(|change| as_for_single_things(&who.reach, change))?;
@@ -177,13 +178,6 @@ async fn apply(
     Ok(Json(Applied { dry_run, changes: changes.iter().map(Changed::from).collect() }))
 }
 
-/// Goes on when who asked is an owner now: they waited for others, one of whom may have demoted them.
-async fn still_an_owner(conn: &mut PgConnection, who: &Administrator) -> Result<(), Problem> {
-    let now = user::by_id(conn, who.user).await?;
-    let is_owner = now.is_some_and(|person| person.role == Role::Owner && person.status == Status::Active);
-    if is_owner { Ok(()) } else { Err(Problem::forbidden("Only owners may do that.")) }
-}
-
 /// A request as it was read. It holds secrets: it has no `Debug`.
 struct Asked {
     texts: Vec<(String, String)>,
@@ -195,13 +189,15 @@ struct Asked {
 impl Asked {
     fn of(mut members: Members<LONGEST>) -> Result<Self, Problem> {
         members.only(&["files", "secrets", "dry_run", "prune"])?;
-        let texts = list(members.0.remove("files"), file).filter(|texts| !texts.is_empty());
+        let texts = list(members.0.remove("files"), file).filter(|texts| (1..=MOST_NAMED).contains(&texts.len()));
         let secrets = match members.0.remove("secrets") {
             None | Some(Value::Null) => Some(Vec::new()),
             said => list(said, secret),
         };
         let texts = texts.ok_or_else(|| Problem::invalid_field("files", FILES))?;
-        let secrets = secrets.ok_or_else(|| Problem::invalid_field("secrets", SECRETS))?;
+        let secrets = secrets
+            .filter(|secrets| secrets.len() <= MOST_NAMED)
+            .ok_or_else(|| Problem::invalid_field("secrets", SECRETS))?;
         Ok(Self {
             texts,
             secrets: secrets.into_iter().collect(),
@@ -232,7 +228,9 @@ fn list<T>(said: Option<Value>, item: impl Fn(Map<String, Value>) -> Option<T>) 
 
 fn file(mut members: Map<String, Value>) -> Option<(String, String)> {
     match (members.remove("name"), members.remove("text")) {
-        (Some(Value::String(name)), Some(Value::String(text))) if members.is_empty() => Some((name, text)),
+        (Some(Value::String(name)), Some(Value::String(text))) if members.is_empty() && name.len() <= LONGEST_NAME => {
+            Some((name, text))
+        }
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Inviting somebody, and the mail that tells them where they sign in.
 //!
 //! Whoever may invite may have this server send mails to whom they like. So mails are paid for before ([`budget`]): so many an hour
-//! for an organization, and few to one address, whoever has them sent. What was not sent is given back.
+//! for an organization, few of them to one address, and not endlessly many to one address by all organizations. What was not sent is given back.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -9,14 +9,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::Connection as _;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::audit;
 use crate::budget::{self, Charge, Exhausted, Receipt};
-use crate::directory::apply::{File, Given, Kind, lock};
+use crate::directory::apply::{File, Given, Kind};
 use crate::directory::organization::Organization;
 use crate::directory::people::Person;
 use crate::directory::user::{self, Role, Status};
@@ -38,8 +37,12 @@ const MAIL: &str = "mail";
 /// How many invitations an organization mails within an hour.
 const OF_ORGANIZATION: i64 = 100;
 
-/// How many are mailed to one address within an hour.
+/// How many of them to one address.
 const TO_ADDRESS: i64 = 3;
+
+/// How many are mailed to one address by all organizations together. Much more than one of them can use up: none keeps another from
+/// inviting somebody.
+const BY_ANYBODY: i64 = 20;
 
 /// Somebody who is invited.
 #[derive(Serialize, ToSchema)]
@@ -77,17 +80,23 @@ async fn invite(
     members.only(&["email", "name", "role", PASSWORD, MAIL])?;
     let wanted = members.take_bool(MAIL)?;
     let postage = pay(&mut conn, &api, (&organization, email_of(&members)), wanted).await?;
-    let added = add(&mut conn, &api, &who, &organization.slug, members, postage.is_some()).await;
+    // The connection isn't held while others write.
+    drop(conn);
+    let added = add(&api, &who, &organization.slug, members, postage.is_some()).await;
     if added.as_ref().is_ok_and(|(_, invited)| invited.mail_queued) {
         api.notices.wake();
     } else if let Some(receipt) = postage {
         // Where this fails, a mail less is sent within the hour.
-        if let Err(error) = budget::give_back(&mut conn, receipt).await {
+        if let Err(error) = give_back(&api, receipt).await {
             tracing::debug!(%error, "what a mail would have cost can't be given back");
         }
     }
     let (status, invited) = added?;
     Ok((status, [(header::ETAG, tag::of(&invited.user))], Json(invited)).into_response())
+}
+
+async fn give_back(api: &Administration, receipt: Receipt) -> Result<(), sqlx::Error> {
+    budget::give_back(&mut *api.installation.pool.acquire().await?, receipt).await
 }
 
 fn email_of(members: &Members) -> &str {
@@ -110,11 +119,13 @@ async fn pay(
         return if insists { Err(Problem::invalid_field(MAIL, why)) } else { Ok(None) };
     }
     let installation = &api.installation;
-    let address = installation.keyring.mac(Purpose::InvitedAddress, &[email.to_lowercase().as_bytes()]);
+    let email = email.to_lowercase();
+    let address = |of: &[u8]| base64url(&installation.keyring.mac(Purpose::InvitedAddress, &[of, email.as_bytes()]));
     let charge = |purpose, subject, limit| Charge { purpose, subject, cost: 1, limit };
     let charges = vec![
         charge(budget::Purpose::InvitingOrganization, organization.id.to_string(), OF_ORGANIZATION),
-        charge(budget::Purpose::InvitedAddress, base64url(&address), TO_ADDRESS),
+        charge(budget::Purpose::InvitedAddress, address(organization.id.0.as_bytes()), TO_ADDRESS),
+        charge(budget::Purpose::InvitedByAnybody, address(b""), BY_ANYBODY),
     ];
     let paid = budget::spend(conn, charges, installation.clock.now()).await?;
     if let Err(Exhausted { purpose, is_news: true, .. }) = paid {
@@ -123,6 +134,10 @@ async fn pay(
     }
     match paid {
         Ok(receipt) => Ok(Some(receipt)),
+        // When others invited somebody is nobody's business.
+        Err(Exhausted { purpose: budget::Purpose::InvitedByAnybody, .. }) if insists => {
+            Err(Problem::too_many_mails(budget::WINDOW.num_seconds().unsigned_abs()))
+        }
         Err(exhausted) if insists => Err(Problem::too_many_mails(exhausted.wait.num_seconds().unsigned_abs() + 1)),
         Err(_) => Ok(None),
     }
@@ -130,15 +145,13 @@ async fn pay(
 
 /// Adds somebody, or finds them just so, and puts the mail if it is paid for and they have not signed in yet.
 async fn add(
-    conn: &mut PgConnection,
     api: &Administration,
     who: &Administrator,
     organization: &str,
     mut members: Members,
     by_mail: bool,
 ) -> Result<(StatusCode, Invited), Problem> {
-    let mut tx = conn.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(api).await?;
     // Again: it may have been deleted since.
     let organization = who.reach.organization(&mut tx, organization).await?;
     let password = members.take_secret(PASSWORD)?;

@@ -36,7 +36,9 @@ mod tag;
 mod user_deeds;
 mod users;
 mod webhooks;
+mod writing;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -44,6 +46,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -73,6 +76,8 @@ pub struct Administration {
     services: KnownServices,
     /// What tells people and webhooks.
     notices: Notices,
+    /// Turns to write the directory.
+    writers: Arc<Semaphore>,
     /// How fast each person asks.
     requests: Rates<UserId>,
     /// How fast each person has webhooks tried.
@@ -92,7 +97,8 @@ impl Administration {
         notices: Notices,
     ) -> Self {
         let (requests, trials, files) = (Rates::default(), Rates::default(), Rates::default());
-        Self { installation, signing_keys, database, services, notices, requests, trials, files }
+        let writers = Arc::new(Semaphore::new(writing::AT_ONCE));
+        Self { installation, signing_keys, database, services, notices, writers, requests, trials, files }
     }
 }
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::directory::apply::{File, Given, Kind, PLATFORM, Subject, lock, organization_as_written};
+use crate::directory::apply::{File, Given, Kind, PLATFORM, Subject, organization_as_written};
 use crate::directory::organization::{self, MfaPolicy, Organization, Status};
 use crate::ids::OrganizationId;
 
@@ -111,8 +111,7 @@ async fn create(State(api): State<Administration>, who: Administrator, members: 
         return Err(Problem::invalid_field("slug", "slug is missing: the organization's name in addresses and files"));
     };
     let file = said(None, &members.0)?;
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(&api).await?;
     let there = organization::by_slug(&mut tx, &slug).await?;
     if let Some(there) = there {
         let so = who.is_so(&mut tx, &file).await?;
@@ -165,8 +164,7 @@ async fn update(
     Path(slug): Path<String>,
     members: Members,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(&api).await?;
     let found = who.reach.organization(&mut tx, &slug).await?;
     who.reach.as_owner()?;
     members.only(&MEMBERS)?;
@@ -232,8 +230,7 @@ async fn delete(
     who: Administrator,
     Path(slug): Path<String>,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(&api).await?;
     let found = who.reach.organization(&mut tx, &slug).await?;
     who.reach.as_platform_owner()?;
     tag::check(who.precondition.as_deref(), &Shown::from(found.clone()))?;
@@ -256,8 +253,7 @@ async fn set_status(
     slug: &str,
     status: Status,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(api).await?;
     let found = who.reach.organization(&mut tx, slug).await?;
     who.reach.as_platform_owner()?;
     if found.slug == PLATFORM && status == Status::Suspended {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::directory::apply::{File, Given, Kind, PLATFORM, Subject, lock, provider_as_written};
+use crate::directory::apply::{File, Given, Kind, PLATFORM, Subject, provider_as_written};
 use crate::directory::organization::Organization;
 use crate::directory::people;
 use crate::directory::provider::{self, Kind as Speaks, Provider};
@@ -81,8 +81,7 @@ async fn create(
     Path(organization): Path<String>,
     mut members: Members,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(&api).await?;
     let organization = who.reach.organization(&mut tx, &organization).await?;
     who.reach.as_owner()?;
     let secret = members.take_secret(SECRET)?;
@@ -141,7 +140,7 @@ async fn update(
     Path((organization, provider)): Path<(String, String)>,
     mut members: Members,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
+    let mut tx = who.begin(&api).await?;
     let (organization, found) = find_to_change(&mut tx, &who, &organization, &provider).await?;
     let forgotten = members.0.get(SECRET) == Some(&Value::Null);
     let given = members.take_secret(SECRET)?;
@@ -177,7 +176,7 @@ async fn delete(
     who: Administrator,
     Path((organization, provider)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
+    let mut tx = who.begin(&api).await?;
     let (organization, found) = find_to_change(&mut tx, &who, &organization, &provider).await?;
     let had_owner = people::has_owner(&mut tx, organization.id).await?;
     who.delete(&mut tx, &organization, Subject::Provider(found.id), &found.slug).await?;
@@ -193,14 +192,13 @@ async fn find(conn: &mut PgConnection, organization: &Organization, slug: &str) 
     provider::by_slug(conn, organization.id, slug).await?.ok_or_else(Problem::not_found)
 }
 
-/// The same for an owner who looked at this version, while nobody else writes the directory.
+/// The same for an owner who looked at this version.
 async fn find_to_change(
     conn: &mut PgConnection,
     who: &Administrator,
     organization: &str,
     slug: &str,
 ) -> Result<(Organization, Provider), Problem> {
-    lock(conn).await?;
     let organization = who.reach.organization(conn, organization).await?;
     who.reach.as_owner()?;
     let found = find(conn, &organization, slug).await?;

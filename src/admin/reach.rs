@@ -29,6 +29,11 @@ impl Reach {
         Self { home, role }
     }
 
+    /// Whether somebody who is this now reaches as far.
+    pub fn is_kept_by(&self, role: Role) -> bool {
+        role >= self.role
+    }
+
     /// Whether there is every organization for them.
     pub fn is_everything(&self) -> bool {
         self.home.slug == PLATFORM && self.role == Role::Owner

@@ -8,9 +8,7 @@ use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::directory::apply::{
-    File, Given, Kind, OWN_SERVICE, Select, Subject, WrittenService, lock, services_as_written,
-};
+use crate::directory::apply::{File, Given, Kind, OWN_SERVICE, Select, Subject, WrittenService, services_as_written};
 use crate::directory::organization::Organization;
 use crate::postgres::PgConnection;
 use crate::secrets::{SecretText, base64url};
@@ -79,8 +77,7 @@ async fn create(
     Path(organization): Path<String>,
     mut members: Members,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(&api).await?;
     let organization = who.reach.organization(&mut tx, &organization).await?;
     let given = members.take_secret(SECRET)?;
     let confidential = members.take_bool(CONFIDENTIAL)?;
@@ -154,8 +151,7 @@ async fn update(
     Path((organization, service)): Path<(String, String)>,
     mut members: Members,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(&api).await?;
     let organization = who.reach.organization(&mut tx, &organization).await?;
     let found = find(&mut tx, &organization, &service).await?.ok_or_else(Problem::not_found)?;
     may_change(&who, &found.slug)?;
@@ -195,8 +191,7 @@ async fn delete(
     who: Administrator,
     Path((organization, service)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(&api).await?;
     let organization = who.reach.organization(&mut tx, &organization).await?;
     let found = find(&mut tx, &organization, &service).await?.ok_or_else(Problem::not_found)?;
     tag::check(who.precondition.as_deref(), &shown(&organization, found.clone()))?;
@@ -223,8 +218,7 @@ async fn rotate_secret(
     who: Administrator,
     Path((organization, service)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(&api).await?;
     let organization = who.reach.organization(&mut tx, &organization).await?;
     let found = find(&mut tx, &organization, &service).await?.ok_or_else(Problem::not_found)?;
     may_change(&who, &found.slug)?;

@@ -85,7 +85,7 @@ async fn reset_mfa(
     who: Administrator,
     Path((organization, user)): Path<(String, String)>,
 ) -> Result<Json<MfaReset>, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
+    let mut tx = who.begin(&api).await?;
     let (organization, person) = find_to_change(&mut tx, &who, &organization, &user).await?;
     let sessions = mfa::reset(&mut tx, person.id, api.installation.clock.now()).await?;
     let about = |kind| who.event(kind).of(organization.id).user(person.id);
@@ -105,7 +105,7 @@ async fn set_locked(
     user: &str,
     locked: bool,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
+    let mut tx = who.begin(api).await?;
     let (organization, person) = find_to_change(&mut tx, who, organization, user).await?;
     if locked {
         keep_an_owner(&mut tx, &organization, &person).await?;

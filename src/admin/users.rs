@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::audit;
-use crate::directory::apply::{File, Given, Kind, Subject, lock};
+use crate::directory::apply::{File, Given, Kind, Subject};
 use crate::directory::organization::Organization;
 use crate::directory::people::{self, Person, Which};
 use crate::directory::user::{Role, Status};
@@ -170,7 +170,7 @@ async fn update(
     Path((organization, user)): Path<(String, String)>,
     members: Members,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
+    let mut tx = who.begin(&api).await?;
     let (organization, person) = find_to_change(&mut tx, &who, &organization, &user).await?;
     members.only(&["name", "role"])?;
     tag::check(who.precondition.as_deref(), &Shown::of(&organization, &person))?;
@@ -212,7 +212,7 @@ async fn delete(
     who: Administrator,
     Path((organization, user)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
+    let mut tx = who.begin(&api).await?;
     let (organization, person) = find_to_change(&mut tx, &who, &organization, &user).await?;
     tag::check(who.precondition.as_deref(), &Shown::of(&organization, &person))?;
     keep_an_owner(&mut tx, &organization, &person).await?;
@@ -249,14 +249,13 @@ async fn find(
     Ok((organization, found.ok_or_else(Problem::not_found)?))
 }
 
-/// The same, of somebody whom who asks may change, while nobody else changes anybody.
+/// The same, of somebody whom who asks may change.
 pub(super) async fn find_to_change(
     conn: &mut PgConnection,
     who: &Administrator,
     organization: &str,
     user: &str,
 ) -> Result<(Organization, Person), Problem> {
-    lock(conn).await?;
     let (organization, person) = find(conn, who, organization, user).await?;
     who.reach.over(person.role)?;
     Ok((organization, person))

@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::audit;
-use crate::directory::apply::{File, Given, Kind, Subject, lock};
+use crate::directory::apply::{File, Given, Kind, Subject};
 use crate::directory::organization::Organization;
 use crate::directory::webhook::{self, Webhook};
 use crate::ids::WebhookId;
@@ -161,8 +161,7 @@ async fn create(
     Path(organization): Path<String>,
     mut members: Members,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut tx = who.begin(&api).await?;
     let organization = who.reach.organization(&mut tx, &organization).await?;
     who.reach.as_owner()?;
     let given = members.take_secret(SECRET)?;
@@ -230,7 +229,7 @@ async fn update(
     Path((organization, webhook)): Path<(String, String)>,
     mut members: Members,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
+    let mut tx = who.begin(&api).await?;
     let (organization, found) = find_to_change(&mut tx, &who, &organization, &webhook).await?;
     tag::check(who.precondition.as_deref(), &Shown::of(&organization, &found))?;
     let given = members.take_secret(SECRET)?;
@@ -263,7 +262,7 @@ async fn delete(
     who: Administrator,
     Path((organization, webhook)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
+    let mut tx = who.begin(&api).await?;
     let (organization, found) = find_to_change(&mut tx, &who, &organization, &webhook).await?;
     tag::check(who.precondition.as_deref(), &Shown::of(&organization, &found))?;
     who.delete(&mut tx, &organization, Subject::Webhook(found.id), &found.url).await?;
@@ -286,7 +285,7 @@ async fn rotate_secret(
     who: Administrator,
     Path((organization, webhook)): Path<(String, String)>,
 ) -> Result<Json<NewSecret>, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
+    let mut tx = who.begin(&api).await?;
     let (organization, found) = find_to_change(&mut tx, &who, &organization, &webhook).await?;
     let secret = draw(&who);
     who.write(&mut tx, &said(&organization, &as_written(&found), &secret)?).await?;
@@ -309,11 +308,12 @@ async fn test(
     who: Administrator,
     Path((organization, webhook)): Path<(String, String)>,
 ) -> Result<Json<Trial>, Problem> {
-    let mut tx = api.installation.pool.begin().await?;
-    let (organization, found) = find_to_change(&mut tx, &who, &organization, &webhook).await?;
+    who.reach.as_owner()?;
     api.trials
         .take(who.user, TRIALS, api.installation.clock.now())
         .map_err(|wait| Problem::too_many_requests(wait.as_secs() + 1))?;
+    let mut tx = api.installation.pool.begin().await?;
+    let (organization, found) = find_to_change(&mut tx, &who, &organization, &webhook).await?;
     let detail = json!({ "by": who.by(), "action": "tested", "what": "webhook", "name": found.url });
     who.event(audit::Kind::Administered).of(organization.id).detail(detail).append(&mut tx).await?;
     // Nobody waits for the receiver who wants to write the directory, or a connection.
@@ -328,14 +328,13 @@ async fn find(conn: &mut PgConnection, organization: &Organization, id: &str) ->
     webhook::by_id(conn, organization.id, id.into()).await?.ok_or_else(Problem::not_found)
 }
 
-/// The same for an owner, while nobody else writes the directory.
+/// The same for an owner.
 async fn find_to_change(
     conn: &mut PgConnection,
     who: &Administrator,
     organization: &str,
     id: &str,
 ) -> Result<(Organization, Webhook), Problem> {
-    lock(conn).await?;
     let organization = who.reach.organization(conn, organization).await?;
     who.reach.as_owner()?;
     let found = find(conn, &organization, id).await?;

@@ -69,10 +69,18 @@ impl Said {
 /// Who invites, by the address that somebody has verified, if there is one.
 fn inviter(by: &Person) -> String {
     match &by.email {
-        Some(email) => in_one_line(email),
+        Some(email) if is_plain(email) => in_one_line(email),
+        // Its provider says that it is verified, and a provider may be the inviter's own.
+        Some(email) => name(email),
         None if by.name.is_empty() => "An administrator".to_owned(),
         None => name(&by.name),
     }
+}
+
+/// Whether an address is no more than one: in quotation marks, anything may stand in it.
+fn is_plain(email: &str) -> bool {
+    let plain = |sign: char| sign.is_ascii_alphanumeric() || "._+-@".contains(sign);
+    email.chars().all(plain) && email.matches('@').count() == 1
 }
 
 /// A name that somebody chose, of which no mail program makes a link.

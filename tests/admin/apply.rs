@@ -376,7 +376,9 @@ async fn a_request_has_bounds_and_a_hostile_one_keeps_nobody_waiting() {
 
     let many = repeated(2000, |number| format!("[[organization.service]]\nslug = \"s{number}\"\n"));
     assert_eq!(fields(&owner.applies(file(&format!("{ACME}{many}"))).await), ["files"]);
-    let many = repeated(101, |number| {
+    let long = json!({ "files": [{ "name": "x".repeat(256), "text": "" }] });
+    assert_eq!(fields(&owner.applies(long).await), ["files"]);
+    let many = repeated(21, |number| {
         format!("[[organization.user]]\nemail = \"{number}@acme.example\"\npassword = {{ env = \"ADA_PASSWORD\" }}\n")
     });
     assert_eq!(fields(&owner.applies(with_owner(&format!("{ACME}{many}"))).await), ["files"]);
@@ -389,7 +391,7 @@ async fn a_request_has_bounds_and_a_hostile_one_keeps_nobody_waiting() {
         "{ACME}[[organization.service]]\nslug = \"x\"\ndefault_scopes = [{}]\n[organization.service.scopes]\n{scopes}",
         listed(40_000)
     );
-    let resources = format!("{ACME}[[organization.service]]\nslug = \"x\"\ntrusted_networks = [{}]\n", listed(90_000));
+    let resources = format!("{ACME}[[organization.service]]\nslug = \"x\"\ntrusted_networks = [{}]\n", listed(80_000));
     let nested = format!("x = {}", "[".repeat(500_000));
     let dotted = format!("{} = 1", vec!["a"; 200_000].join("."));
     for text in [unknown, scopes, resources, nested, dotted] {

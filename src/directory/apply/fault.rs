@@ -65,8 +65,14 @@ pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a s
     const NEAR: f64 = 0.8;
     /// Of how many words: comparing every word with every other takes long where there are thousands.
     const MOST: usize = 200;
+    /// And how long: two long words take the product of their lengths.
+    const LONGEST: usize = 64;
+    if word.len() > LONGEST {
+        return String::new();
+    }
     known
         .into_iter()
+        .filter(|known| known.len() <= LONGEST)
         .take(MOST)
         .map(|known| (strsim::jaro(word, known), known))
         .filter(|(likeness, _)| *likeness >= NEAR)

@@ -29,7 +29,7 @@ pub(super) fn organization<'a>(
 ) -> Option<Organization> {
     let slug = reader.require("slug", check::slug);
     if let Some(slug) = &slug {
-        reader.set_place(format!("organization {slug:?}"));
+        reader.set_place(&format!("organization {slug:?}"));
         if taken.take("organization", slug, reader.place()).is_some() {
             reader.fault("slug", " is given twice");
         }
@@ -309,7 +309,7 @@ fn named(
     taken: &mut Taken,
 ) -> Option<String> {
     let name = reader.require(key, check)?;
-    reader.set_place(format!("{organization_place}, {kind} {name:?}"));
+    reader.set_place(&format!("{organization_place}, {kind} {name:?}"));
     // The place is the name in full: no other organization has the same.
     let place = reader.place().to_owned();
     if taken.take(kind, &place, &place).is_some() {

@@ -29,6 +29,9 @@ pub type SecretLookup<'a> = dyn Fn(&SecretSource) -> Result<SecretText, String> 
 /// So many faults of a file are told: nobody mends more in one go, and to tell endlessly many of a long file would take for ever.
 const MOST_FAULTS: usize = 200;
 
+/// So many signs of a place are told.
+const LONGEST_PLACE: usize = 300;
+
 /// A file being read, and what was found wrong with it so far.
 pub(super) struct Document<'a> {
     name: &'a str,
@@ -113,9 +116,10 @@ impl<'a> Reader<'a> {
         &self.place
     }
 
-    /// Says what this table is about, once that is known.
-    pub(super) fn set_place(&mut self, place: String) {
-        self.place = place;
+    /// Says what this table is about, once that is known: with a name that is too long for one, its beginning. Everything in it is told
+    /// with its place.
+    pub(super) fn set_place(&mut self, place: &str) {
+        self.place = place.chars().take(LONGEST_PLACE).collect();
     }
 
     /// Where this table stands.
@@ -176,7 +180,7 @@ impl<'a> Reader<'a> {
         let entry = |name: &str, value: &'a Spanned<DeValue<'a>>| match value.get_ref() {
             DeValue::String(words) => Some(Entry::Words(words.to_string())),
             DeValue::Table(table) => {
-                let place = format!("{}, {thing} {name:?}", self.place);
+                let place = format!("{}, {thing} {name:?}", self.place).chars().take(LONGEST_PLACE).collect();
                 Some(Entry::Table(Reader::new(self.document, table, value.span().start, place)))
             }
             _ => None,

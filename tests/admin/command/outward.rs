@@ -41,7 +41,7 @@ async fn a_provider_is_made_looked_at_changed_and_deleted() {
     let list = owner.does(&["provider", "list"]).await;
     assert_snapshot!(list, @"
     SLUG      KIND      NAME                ISSUER                      ADMITS         SECRET
-    password  password  Password            –                           invited        no
+    password  password  Password            –                           –              no
     sso       oidc      login.acme.example  https://login.acme.example  groups: staff  yes
     ");
     let shown = owner.does(&["provider", "show", "sso"]).await;
