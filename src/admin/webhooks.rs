@@ -308,6 +308,9 @@ async fn test(
     who: Administrator,
     Path((organization, webhook)): Path<(String, String)>,
 ) -> Result<Json<Trial>, Problem> {
+    if !who.reach.may_name(&organization) {
+        return Err(Problem::not_found());
+    }
     who.reach.as_owner()?;
     api.trials
         .take(who.user, TRIALS, api.installation.clock.now())

@@ -49,6 +49,7 @@ enum Command {
     Doctor(doctor::Args),
     Setup(setup::Args),
     Apply(apply::Args),
+    #[command(visible_alias = "key")]
     Keys(keys::Args),
     Rekey(rekey::Args),
     Health(health::Args),

@@ -147,7 +147,8 @@ impl Action {
                 let reply = desk.ask(&about, "POST", &[ALL], Some(&body)).await?;
                 let words = match reply.status {
                     201 => format!(
-                        "Made {about}. Give it a first owner: countersign user invite EMAIL --role owner --org {slug}\n\
+                        "Made {about}. Say how its people sign in: countersign provider create NAME --kind KIND --org {slug}\n\
+                         Give it a first owner: countersign user invite EMAIL --role owner --org {slug}\n\
                          They administer it after: countersign login {} --admin --org {slug}",
                         desk.issuer()
                     ),
