@@ -96,9 +96,9 @@ class Schemathesis(unittest.TestCase):
         command += ["--url", self.server.issuer]
         command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "4", "--seed", "8628", "--workers", "1"]
         command += ["--exclude-checks", NOT_CHECKED, "--continue-on-failure", "--generation-database", "none"]
-        command += ["--max-time", "200", "--no-color", "--warnings", "off"]
+        command += ["--max-time", "90", "--no-color", "--warnings", "off"]
         run = subprocess.run(
-            command, env=environment, cwd=scene, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+            command, env=environment, cwd=scene, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240
         )
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
