@@ -16,11 +16,10 @@ use sqlx::Connection as _;
 
 use crate::postgres::PgConnection;
 
-/// What a budget is for. Rows are locked in this order.
+/// What a budget is for. Rows are locked in this order, and who has too little left of several is told of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// User codes tried from one address, or one /64. First, for who drops cookies is a new browser each time: refused by its
-    /// address it leaves no row, not even one that is rolled back.
+    /// User codes tried from one address, or one /64.
     Address,
     /// User codes that one browser tries.
     Browser,
@@ -83,10 +82,9 @@ const MINUTE: TimeDelta = TimeDelta::minutes(1);
 /// The time within which a budget holds.
 pub const WINDOW: TimeDelta = TimeDelta::hours(1);
 
-/// Everybody's costs meet at the installation's row, which nobody is to hold until a disk has written. What a crash of
-/// PostgreSQL may forget of it are the costs of its last second; what a crash of ours may, nothing. Within a transaction it is an
-/// error, as it should be: what is spent must stay spent whatever happens to the try. Who holds the row and is lost must not make
-/// everybody else wait.
+/// Nobody is to hold a row at which others meet until a disk has written. What a crash of PostgreSQL may forget are the costs of its
+/// last second; what a crash of ours may, nothing. Within a transaction it is an error, as it should be: what is spent must stay
+/// spent whatever happens to the try. Who holds a row and is lost must not make everybody else wait.
 const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '2s'";
 
 /// A cost to be taken from a budget.
@@ -105,13 +103,10 @@ pub struct Charge {
 /// What was spent: to be given back, or not.
 #[derive(Clone, Debug)]
 #[must_use = "a right try is given back"]
-pub struct Receipt {
-    charges: Vec<Charge>,
-    at: DateTime<Utc>,
-}
+pub struct Receipt(Budgets);
 
 /// The budgets of a try, as the database takes them: an array of each thing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Budgets {
     charges: Vec<Charge>,
     at: DateTime<Utc>,
@@ -172,12 +167,16 @@ impl Budgets {
     pub async fn exhausted(&self, conn: &mut PgConnection, place: i32) -> Result<Option<Exhausted>, sqlx::Error> {
         let place = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
         let Some(charge) = place.and_then(|place| self.charges.get(place)) else { return Ok(None) };
-        Ok(Some(Exhausted {
-            purpose: charge.purpose,
-            wait: wait(conn, charge, self.at).await?,
-            is_news: note(conn, charge, self.at).await?,
-        }))
+        exhausted(conn, charge, self.at).await.map(Some)
     }
+}
+
+async fn exhausted(conn: &mut PgConnection, charge: &Charge, now: DateTime<Utc>) -> Result<Exhausted, sqlx::Error> {
+    Ok(Exhausted {
+        purpose: charge.purpose,
+        wait: wait(conn, charge, now).await?,
+        is_news: note(conn, charge, now).await?,
+    })
 }
 
 /// A budget has too little left. Nothing was spent of any.
@@ -195,23 +194,19 @@ pub struct Exhausted {
 /// purposes and subjects, as everybody takes them.
 pub async fn spend(
     conn: &mut PgConnection,
-    mut charges: Vec<Charge>,
+    charges: Vec<Charge>,
     now: DateTime<Utc>,
 ) -> Result<Result<Receipt, Exhausted>, sqlx::Error> {
-    charges.sort_by(|one, other| (one.purpose, &one.subject).cmp(&(other.purpose, &other.subject)));
+    let budgets = Budgets::new(charges, now);
     let mut tx = conn.begin_with(BEGIN).await?;
-    for charge in charges.iter().filter(|charge| charge.cost > 0) {
+    for charge in &budgets.charges {
         if !take(&mut tx, charge, now).await? {
             tx.rollback().await?;
-            return Ok(Err(Exhausted {
-                purpose: charge.purpose,
-                wait: wait(conn, charge, now).await?,
-                is_news: note(conn, charge, now).await?,
-            }));
+            return Ok(Err(exhausted(conn, charge, now).await?));
         }
     }
     tx.commit().await?;
-    Ok(Ok(Receipt { charges, at: now }))
+    Ok(Ok(Receipt(budgets)))
 }
 
 /// Takes one cost from its budget, if enough is left.
@@ -287,9 +282,9 @@ async fn note(conn: &mut PgConnection, charge: &Charge, now: DateTime<Utc>) -> R
 }
 
 /// Gives back what a try cost that was right.
-pub async fn give_back(conn: &mut PgConnection, receipt: Receipt) -> Result<(), sqlx::Error> {
+pub async fn give_back(conn: &mut PgConnection, Receipt(budgets): Receipt) -> Result<(), sqlx::Error> {
     let mut tx = conn.begin_with(BEGIN).await?;
-    for charge in receipt.charges.iter().filter(|charge| charge.cost > 0) {
+    for charge in &budgets.charges {
         sqlx::query!(
             "UPDATE budget b
              SET (spent_at, spent) = (
@@ -300,7 +295,7 @@ pub async fn give_back(conn: &mut PgConnection, receipt: Receipt) -> Result<(), 
              WHERE purpose = $1 AND subject = $2",
             charge.purpose.as_str(),
             charge.subject,
-            charge.purpose.moment(receipt.at),
+            charge.purpose.moment(budgets.at),
             charge.cost,
         )
         .execute(&mut *tx)
