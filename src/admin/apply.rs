@@ -40,9 +40,10 @@ const APPLIES: u32 = 10;
 /// So much of a directory may be in one request, for the same reason.
 const MOST: Size = Size { things: 2000, passwords: 20 };
 
-/// So many files, and secrets, may be in one request, and so long may each name and path be, in bytes: all are repeated with what is said of
-/// them.
+/// So many files, and secrets, may be in one request.
 const MOST_NAMED: usize = 1000;
+
+/// So long may the name of a file be, in bytes: everything that is read of the file remembers it.
 const LONGEST_NAME: usize = 255;
 
 const FILES: &str = "it is a list of at most 1000 files, whose names have at most 255 bytes, such as [{\"name\": \"acme.toml\", \"text\": \"[[organization]]\\n…\"}]";

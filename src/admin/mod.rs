@@ -5,7 +5,7 @@
 //! 1. [`administrator`]: whose token this is, whether its session goes on, what its scopes allow and what the person is *now*.
 //! 2. [`reach`]: which organizations there are for them. All others don't exist.
 //! 3. [`body`], [`page`], [`tag`]: what is asked, read strictly; `If-Match` says which version was looked at.
-//! 4. A resource does it, in one transaction with its audit event: one file for each. What `apply` can write is written by
+//! 4. A resource does it, in one transaction with its audit event: one file for each, and one writes at a time ([`writing`]). What `apply` can write is written by
 //!    `apply`, by way of [`changes`]; [`apply`] takes whole files.
 //! 5. [`problem`]: what is wrong is told in one form, whoever noticed it.
 //!

@@ -363,6 +363,24 @@ async fn who_was_demoted_while_they_waited_is_no_owner_any_more() {
 }
 
 #[tokio::test]
+async fn who_writes_for_long_holds_up_writers_for_seconds_and_readers_not_at_all() {
+    let app = app().await;
+    let owner = Admin::log_in(&app, "owner@acme.example").await;
+    let rename = json!({ "name": "Acme" });
+    let mut other = app.installation.pool.begin().await.unwrap();
+    countersign::directory::apply::lock(&mut other).await.unwrap();
+    let (one, two) =
+        tokio::join!(owner.patch("/api/v1/organizations/acme", "*", rename.clone()), owner.applies(file(ACME)));
+    for answer in [one, two] {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+        assert!(answer.header("retry-after").is_some(), "{}", answer.body);
+    }
+    assert_eq!(owner.get("/api/v1/organizations/acme").await.text("name"), "acme");
+    other.rollback().await.unwrap();
+    assert_eq!(owner.patch("/api/v1/organizations/acme", "*", rename).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_request_has_bounds_and_a_hostile_one_keeps_nobody_waiting() {
     let app = app().await;
     let owner = Admin::log_in(&app, "owner@acme.example").await;

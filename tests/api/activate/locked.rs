@@ -35,7 +35,13 @@ async fn who_enters_a_code_is_told_to_come_again() {
     let owner = app.owner();
     let device = Device::ask(&app, "read").await;
     assert_eq!(Browser::new(&app).enter("BBBB-BBBB").await.status, StatusCode::BAD_REQUEST);
+    let mut exhausted = Browser::new(&app);
+    for _ in 0..10 {
+        assert_eq!(exhausted.enter("BBBB-BBBB").await.status, StatusCode::BAD_REQUEST);
+    }
     let held = lost(&owner, "SELECT pg_advisory_xact_lock(hashtext('countersign user codes'))").await;
+    // Whoever is refused anyway waits for nobody, and nobody for them.
+    assert_eq!(exhausted.enter(&device.user_code).await.status, StatusCode::TOO_MANY_REQUESTS);
     let mut browser = Browser::new(&app);
     is_told_to_come_again(soon(async { browser.enter(&device.user_code).await.answer }).await);
     let verify = form_request("/auth/device/verify", &[("user_code", &device.user_code)]);
