@@ -107,10 +107,15 @@ fn at(event: &Value) -> String {
     time.unwrap_or_else(|_| printable(text))
 }
 
+/// What an event says first: a narrow terminal cuts the rest.
+const FIRST: [&str; 3] = ["action", "what", "name"];
+
 /// What else it says, in one line.
 fn detail(event: &Value) -> String {
-    let members = event.get("detail").and_then(Value::as_object);
-    let words = members.into_iter().flatten().map(|(name, value)| match value {
+    let members = || event.get("detail").and_then(Value::as_object).into_iter().flatten();
+    let first = FIRST.iter().filter_map(|first| members().find(|(name, _)| name == first));
+    let others = members().filter(|(name, _)| !FIRST.contains(&name.as_str()));
+    let words = first.chain(others).map(|(name, value)| match value {
         Value::Object(_) | Value::Array(_) => format!("{}: {}", printable(name), printable(&value.to_string())),
         value => format!("{}: {}", printable(name), details::value(value)),
     });
@@ -130,6 +135,6 @@ mod tests {
             "detail": { "action": "changed", "fields": { "name": { "to": "a\nb" } }, "name": "c\u{1b}li" },
         });
         assert_eq!(at(&event), "2026-03-01 14:05:06 UTC");
-        assert_eq!(detail(&event), r#"action: changed  fields: {"name":{"to":"a\nb"}}  name: cli"#);
+        assert_eq!(detail(&event), r#"action: changed  name: cli  fields: {"name":{"to":"a\nb"}}"#);
     }
 }
