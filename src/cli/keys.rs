@@ -44,6 +44,8 @@ enum Action {
     /// Take a key out at once: every token that it signed is refused from now on
     Retire {
         /// The key's name, as in the list
+        // A thumbprint in base64url: one of 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
 }
@@ -121,4 +123,26 @@ async fn act(installation: &Installation, action: Action, json: bool) -> anyhow:
     };
     Event::new(Kind::Administered, &installation.clock, &installation.random).detail(detail).append(&mut tx).await?;
     Ok(tx.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Action, Args};
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        keys: Args,
+    }
+
+    #[test]
+    fn a_key_may_begin_with_hyphens() {
+        for name in ["-K9GnwLf3s", "-h9GnwLf3s", "--9GnwLf3s"] {
+            let line = Line::try_parse_from(["keys", "retire", "--json", name]).unwrap();
+            assert!(line.keys.json, "{name}");
+            assert!(matches!(line.keys.action, Action::Retire { kid } if kid == name), "{name}");
+        }
+    }
 }
