@@ -205,7 +205,11 @@ impl Linker {
                 return Ok(linked);
             }
             let mut batch = unlinked(&mut tx, after, before, self.since).await?;
-            let Some(last) = batch.last() else { break };
+            let Some(last) = batch.last() else {
+                // Now, and not when the connection is looked after: it is the next one's turn.
+                tx.rollback().await?;
+                break;
+            };
             after = (last.transaction_id, last.sequence);
             batch.sort_by_key(|unlinked| unlinked.sequence);
             append(&mut tx, &self.keyring, &batch).await?;
