@@ -162,11 +162,12 @@ impl Server {
         let signing_keys = SigningKeys::load(&installation).await?;
         let limits = if installation.dev_mode { Limits::none() } else { settings.limits };
         let (live, waiting) = (LiveCodes::new(limits), Waiting::default());
+        let services = KnownServices::new(installation.pool.clone());
         let database = Availability::default();
         let endpoints = Endpoints {
             installation: installation.clone(),
             signing_keys,
-            services: KnownServices::new(installation.pool.clone()),
+            services: services.clone(),
             waiting: waiting.clone(),
             pacing: Pacing::default(),
             requests: Requests::within(limits),
@@ -181,6 +182,7 @@ impl Server {
             upstream: Upstream::new(installation.outbound.clone())?,
             places: settings.places.clone(),
             phishing: settings.phishing,
+            services,
             live,
             waiting,
             notices: Notices::new(settings.mailer.clone(), installation.outbound.clone())?,

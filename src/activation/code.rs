@@ -4,7 +4,6 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
-use sqlx::Connection as _;
 
 use crate::audit;
 use crate::browser;
@@ -12,9 +11,9 @@ use crate::browser::csrf::{self, About};
 use crate::browser::visitor::Visitor;
 use crate::device::codes::UserCode;
 use crate::device::grant::Grant;
-use crate::device::store::{self, Claim};
-use crate::directory::service;
+use crate::device::store;
 use crate::http::client_address::Caller;
+use crate::ids::EventId;
 use crate::pages::Pages;
 use crate::pages::answer::{self, Form, PageError};
 use crate::pages::frame::Frame;
@@ -22,6 +21,7 @@ use crate::postgres::PgConnection;
 
 use super::guess;
 use super::pages::{Code, CodeEntry};
+use super::walk::{Step, Walk};
 
 /// What the page reads of its address. Other parameters are ignored.
 #[derive(Deserialize)]
@@ -80,11 +80,14 @@ pub async fn submit(
         return Ok(guess::refusal(&pages, &visitor, exhausted, Some(&code)));
     }
     let prefilled = fields.get("prefilled").is_some();
-    let mut tx = conn.begin().await?;
-    let outcome = claim(&mut tx, &pages, &caller, &mut visitor, &code, prefilled).await?;
-    tx.commit().await?;
+    let outcome = claim(&mut conn, &pages, &caller, &mut visitor, &code, prefilled).await?;
     Ok(match outcome {
-        Outcome::Claimed(_) => pages.with_cookie(&visitor, pages.lead_to("/activate/sign-in")),
+        Outcome::Claimed(grant) => {
+            let walk = Walk::with(&mut conn, &pages, visitor.clone(), *grant).await;
+            // What stands in the way is said by the page.
+            let step = walk.map_or(Step::SignIn, |walk| walk.step);
+            pages.with_cookie(&visitor, pages.lead_to(step.path()))
+        }
         Outcome::NotValid => again(&visitor, &typed, NOT_VALID),
         Outcome::MustBeTyped => again(&visitor, "", TYPE_IT),
     })
@@ -113,37 +116,35 @@ pub async fn claim(
     let installation = &pages.installation;
     let now = installation.clock.now();
     let macs = code.macs(&installation.keyring);
-    let event = |kind| audit::Event::new(kind, &installation.clock, &installation.random).caller(caller);
     let known = visitor.session.map(|session| session.id);
-    let found = store::by_user_code(conn, &macs, known, now).await?;
-    if let Some(grant) = &found {
-        let service = service::by_id(conn, grant.service_id).await?;
+    // A session is stored for a code that is one, not for every guess; and one that came by a link may have to be typed.
+    if known.is_none() || prefilled {
+        let found = store::by_user_code(conn, &macs, known, now).await?;
+        let Some(grant) = found else { return not_valid(conn, pages, caller).await };
+        let service = pages.services.by_id(conn, grant.service_id).await?;
         if prefilled && service.is_some_and(|service| !service.prefill) {
             return Ok(Outcome::MustBeTyped);
         }
     }
-    // A session is stored for a code that is one, not for every guess.
-    let claimed = match found {
-        Some(_) => {
-            let browser = visitor.session(conn, installation).await?;
-            store::claim(conn, &macs, browser.id, now).await?.map(|claimed| (browser, claimed))
-        }
-        None => None,
-    };
-    let Some((browser, (grant, claim))) = claimed else {
-        event(audit::Kind::GuessRefused).append(conn).await?;
-        return Ok(Outcome::NotValid);
+    let browser = visitor.session(conn, installation).await?;
+    let event = EventId::new(now, &installation.random.bytes());
+    if let Some(grant) = store::claim(conn, &macs, browser.id, caller, event, now).await? {
+        return Ok(Outcome::Claimed(Box::new(grant)));
+    }
+    // Its own, entered once more.
+    let own = store::by_user_code(conn, &macs, Some(browser.id), now).await?;
+    let Some(grant) = own.filter(|grant| grant.is_claimed_by(browser.id)) else {
+        return not_valid(conn, pages, caller).await;
     };
     browser::store::set_grant(conn, browser.id, grant.id, now).await?;
-    if claim == Claim::New {
-        event(audit::Kind::Claimed)
-            .of(grant.organization_id)
-            .service(grant.service_id)
-            .grant(grant.id)
-            .append(conn)
-            .await?;
-    }
     Ok(Outcome::Claimed(Box::new(grant)))
+}
+
+async fn not_valid(conn: &mut PgConnection, pages: &Pages, caller: &Caller) -> Result<Outcome, PageError> {
+    let installation = &pages.installation;
+    let event = audit::Event::new(audit::Kind::GuessRefused, &installation.clock, &installation.random);
+    event.caller(caller).append(conn).await?;
+    Ok(Outcome::NotValid)
 }
 
 fn page(pages: &Pages, visitor: &Visitor, status: StatusCode, entry: CodeEntry<'_>) -> Response {

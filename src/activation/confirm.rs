@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use sqlx::Connection as _;
 use url::Url;
 
 use crate::audit;
@@ -29,17 +30,14 @@ const LOOK_AGAIN: &str = "There is a new warning on this page. Read it, then dec
 
 /// Shows what is asked for, by what, and to act as whom.
 pub async fn show(State(pages): State<Pages>, caller: Caller, headers: HeaderMap) -> Result<Response, PageError> {
-    let mut tx = pages.installation.pool.begin().await?;
-    let walk = Walk::resume(&mut tx, &pages, &headers).await?.at(&pages, Step::Confirm)?;
-    let at = Circumstances::of(&mut tx, &pages, &walk, &caller).await?;
-    let shown = if let Some(distance) = at.refusal() {
-        too_far(&mut tx, &pages, &walk, &caller, (distance, &at)).await?
-    } else {
-        note_suspicion(&mut tx, &pages, &walk, &caller, &at).await?;
-        page(&pages, &walk, &at, StatusCode::OK, &walk.grant.scopes, None)?
-    };
-    tx.commit().await?;
-    Ok(shown)
+    let mut conn = pages.installation.pool.acquire().await?;
+    let walk = Walk::resume(&mut conn, &pages, &headers).await?.at(&pages, Step::Confirm)?;
+    let at = Circumstances::of(&mut conn, &pages, &walk, &caller).await?;
+    if let Some(distance) = at.refusal() {
+        return too_far(&mut conn, &pages, &walk, &caller, (distance, &at)).await;
+    }
+    note_suspicion(&mut conn, &pages, &walk, &caller, &at).await?;
+    page(&pages, &walk, &at, StatusCode::OK, &walk.grant.scopes, None)
 }
 
 /// Takes the decision: one, whatever comes at once.
@@ -193,12 +191,14 @@ async fn note_suspicion(
 ) -> Result<bool, PageError> {
     let Some(suspicion) = at.suspicion else { return Ok(false) };
     let grant = &walk.grant;
-    if !phishing::note(conn, grant.id, pages.installation.clock.now()).await? {
+    let mut tx = conn.begin().await?;
+    if !phishing::note(&mut tx, grant.id, pages.installation.clock.now()).await? {
         return Ok(false);
     }
     let (people, within) = (suspicion.people, suspicion.within.as_secs());
     let detail = serde_json::json!({ "people": people, "within_seconds": within, "device_ip": grant.device.ip });
-    walk.event_by(pages, audit::Kind::SuspectedPhishing, caller).detail(detail).append(conn).await?;
+    walk.event_by(pages, audit::Kind::SuspectedPhishing, caller).detail(detail).append(&mut tx).await?;
+    tx.commit().await?;
     tracing::warn!(
         event = audit::Kind::SuspectedPhishing.as_str(),
         grant = %grant.id,

@@ -1,10 +1,12 @@
 //! Where a person stands on the walk from the code to the decision.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Connection as _;
 
 use crate::audit;
 use crate::browser;
@@ -14,7 +16,7 @@ use crate::device;
 use crate::device::grant::{Approval, Grant, MfaProof, State};
 use crate::directory::fresh_proof::Factor;
 use crate::directory::organization::Status;
-use crate::directory::service::{self, Service};
+use crate::directory::service::Service;
 use crate::http::client_address::Caller;
 use crate::pages::Pages;
 use crate::pages::answer::{self, PageError};
@@ -60,7 +62,7 @@ pub struct Walk {
     /// The device login.
     pub grant: Grant,
     /// What wants to act as the person.
-    pub service: Service,
+    pub service: Arc<Service>,
     /// Who is signed in.
     pub account: Option<Account>,
     /// What comes next.
@@ -78,10 +80,21 @@ impl Walk {
     /// Finds out where a recognized browser stands.
     pub async fn of(conn: &mut PgConnection, pages: &Pages, visitor: Visitor) -> Result<Self, PageError> {
         let to_the_start = || PageError::from(pages.lead_to("/activate"));
-        let browser = visitor.session.ok_or_else(to_the_start)?;
-        let grant = device::store::by_id(conn, browser.grant_id.ok_or_else(to_the_start)?).await?;
-        let grant = grant.filter(|grant| grant.is_claimed_by(browser.id)).ok_or_else(to_the_start)?;
-        let service = service::by_id(conn, grant.service_id).await?.ok_or_else(to_the_start)?;
+        let grant = visitor.session.and_then(|browser| browser.grant_id).ok_or_else(to_the_start)?;
+        let grant = device::store::by_id(conn, grant).await?.ok_or_else(to_the_start)?;
+        Self::with(conn, pages, visitor, grant).await
+    }
+
+    /// Finds out where a recognized browser stands with a device login.
+    pub async fn with(
+        conn: &mut PgConnection,
+        pages: &Pages,
+        visitor: Visitor,
+        grant: Grant,
+    ) -> Result<Self, PageError> {
+        let to_the_start = || PageError::from(pages.lead_to("/activate"));
+        let browser = visitor.session.filter(|browser| grant.is_claimed_by(browser.id)).ok_or_else(to_the_start)?;
+        let service = pages.services.by_id(conn, grant.service_id).await?.ok_or_else(to_the_start)?;
         let account = Account::signed_in(conn, browser.id, grant.organization_id).await?;
         let host = pages.installation.public_url.host();
         let now = pages.installation.clock.now();
@@ -116,13 +129,15 @@ impl Walk {
         if let Some((at, amr)) = account.sign_in.mfa.clone().filter(|(at, _)| *at >= oldest) {
             let proof = MfaProof { user_id: account.user.id, at, amr, borrowed: true };
             let counts = Asked::of(&self.grant, &self.service, account, now).counts(&proof);
-            // The sign-in before the login, as everybody locks them: a decision in this transaction holds both.
-            browser::store::hold(conn, self.browser.id, account.user.id).await?;
-            if counts && device::store::prove_mfa(conn, self.grant.id, self.browser.id, &proof, now).await? {
+            let mut tx = conn.begin().await?;
+            // The sign-in before the login, as everybody locks them: a decision in the caller's transaction holds both.
+            browser::store::hold(&mut tx, self.browser.id, account.user.id).await?;
+            if counts && device::store::prove_mfa(&mut tx, self.grant.id, self.browser.id, &proof, now).await? {
                 self.event(pages, audit::Kind::MfaPassed)
                     .detail(serde_json::json!({ "proven_at": at }))
-                    .append(conn)
+                    .append(&mut tx)
                     .await?;
+                tx.commit().await?;
                 self.grant.mfa = Some(proof);
                 self.step = next_step(&self.grant, &self.service, self.account.as_ref(), now);
             }

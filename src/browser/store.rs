@@ -36,14 +36,18 @@ pub(super) async fn by_token(
     token: &SecretText,
 ) -> Result<Token, sqlx::Error> {
     let macs = installation.keyring.macs(Purpose::BrowserSession, &[token.expose().as_bytes()]);
-    let row = sqlx::query!("SELECT id, grant_id, expires_at FROM browser_session WHERE token_mac = ANY($1)", &macs,)
-        .fetch_optional(conn)
-        .await?;
-    Ok(match row {
-        None => Token::Unknown,
-        Some(row) if row.expires_at <= installation.clock.now() => Token::Over,
-        Some(row) => Token::Live(BrowserSession { id: row.id.into(), grant_id: row.grant_id.map(GrantId) }),
-    })
+    // One after the other, the current secret's first: PostgreSQL keeps the plan of this, and makes one for each list.
+    for mac in macs {
+        let row = sqlx::query!("SELECT id, grant_id, expires_at FROM browser_session WHERE token_mac = $1", mac)
+            .fetch_optional(&mut *conn)
+            .await?;
+        let Some(row) = row else { continue };
+        if row.expires_at <= installation.clock.now() {
+            return Ok(Token::Over);
+        }
+        return Ok(Token::Live(BrowserSession { id: row.id.into(), grant_id: row.grant_id.map(GrantId) }));
+    }
+    Ok(Token::Unknown)
 }
 
 /// The session whose cookie was renewed a moment ago and was this value before.

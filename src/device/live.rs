@@ -162,7 +162,7 @@ impl LiveCodes {
             return Ok(());
         }
         let _counting = self.0.counting.lock().await;
-        if self.seen().is_usable(now) { Ok(()) } else { self.count(conn, now).await }
+        if self.seen().is_usable(now) { Ok(()) } else { self.count(conn, Pace::AtOnce, now).await }
     }
 
     /// Counts whenever it is time for it and somebody needed it lately, until `stop`. What fails is tried again, and meanwhile
@@ -206,18 +206,18 @@ impl LiveCodes {
         let mut conn = installation.pool.acquire().await?;
         let _counting = self.0.counting.lock().await;
         let now = installation.clock.now();
-        if self.seen().is_good(now) { Ok(()) } else { self.count(&mut conn, now).await }
+        if self.seen().is_good(now) { Ok(()) } else { self.count(&mut conn, Pace::Resting, now).await }
     }
 
     /// Counts. The caller holds `counting`.
-    async fn count(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    async fn count(&self, conn: &mut PgConnection, pace: Pace, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         let began = Instant::now();
         {
             let mut seen = self.seen();
             let made = std::mem::take(&mut seen.made);
             seen.made_before.absorb(made);
         }
-        let counted = count(conn, &self.0.limits, now).await?;
+        let counted = count(conn, &self.0.limits, pace, now).await?;
         let length = settle(conn, counted.eight + counted.ten, now).await?;
         let good_for = (began.elapsed() * 20).clamp(FRESH, LONGEST);
         let mut seen = self.seen();
@@ -296,14 +296,36 @@ const fn at_most(counted: i64) -> i64 {
     counted.saturating_add(counted / 4).saturating_add(100)
 }
 
+/// How PostgreSQL counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Somebody waits for it.
+    AtOnce,
+    /// It rests for five milliseconds after some 2,000 codes. A hundred thousand take one of its processors for a twentieth of a second,
+    /// which everybody who polls meanwhile would notice.
+    Resting,
+}
+
+impl Pace {
+    /// The part of the codes after which it rests.
+    const fn rests(self) -> f64 {
+        match self {
+            Self::AtOnce => 0.0,
+            Self::Resting => 1.0 / 2000.0,
+        }
+    }
+}
+
 /// Counts live codes, by a range of the index `device_grant_expiry`.
-async fn count(conn: &mut PgConnection, limits: &Limits, now: DateTime<Utc>) -> Result<Tally, sqlx::Error> {
+async fn count(conn: &mut PgConnection, limits: &Limits, pace: Pace, now: DateTime<Utc>) -> Result<Tally, sqlx::Error> {
     let mut tally = Tally::default();
     let of_clients = sqlx::query!(
         r#"SELECT user_code_length, service_id, count(*) AS "count!" FROM device_grant
            WHERE state IN ('pending', 'claimed') AND NOT expiry_noted AND expires_at > $1
+             AND CASE WHEN random() < $2 THEN pg_sleep(0.005) IS NOT NULL ELSE true END
            GROUP BY user_code_length, service_id"#,
         now,
+        pace.rests(),
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -319,9 +341,11 @@ async fn count(conn: &mut PgConnection, limits: &Limits, now: DateTime<Utc>) -> 
                   count(*) AS "count!"
            FROM device_grant
            WHERE state IN ('pending', 'claimed') AND NOT expiry_noted AND expires_at > $1
+             AND CASE WHEN random() < $3 THEN pg_sleep(0.005) IS NOT NULL ELSE true END
            GROUP BY 1 HAVING count(*) >= $2"#,
         now,
         i64::from((limits.live_codes_per_address / 4).max(1)),
+        pace.rests(),
     )
     .fetch_all(conn)
     .await?;

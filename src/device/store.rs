@@ -6,9 +6,11 @@ use ipnet::IpNet;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::audit;
 use crate::directory::fresh_proof::FreshProof;
 use crate::directory::user::Profile;
-use crate::ids::{BrowserSessionId, GrantId, UserId};
+use crate::http::client_address::Caller;
+use crate::ids::{BrowserSessionId, EventId, GrantId, UserId};
 use crate::postgres::{self, PgConnection};
 
 use super::codes::Length;
@@ -21,7 +23,17 @@ pub const DECISIONS: &str = "countersign_decision";
 
 /// Finds a grant by id, and who approved it, if somebody did.
 pub async fn by_id(conn: &mut PgConnection, id: GrantId) -> Result<Option<Grant>, sqlx::Error> {
-    Ok(by_ids(conn, &[id]).await?.pop())
+    // Not as one of many: PostgreSQL keeps the plan of this one, and makes one for each list.
+    let row = sqlx::query_as!(
+        Row,
+        r#"SELECT g.*, (SELECT jsonb_build_object('email', u.email, 'email_verified', u.email_verified, 'name', u.name)
+                        FROM app_user u WHERE u.id = g.user_id) AS "person: _"
+           FROM device_grant g WHERE g.id = $1"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Grant::try_from).transpose()
 }
 
 /// Finds these grants, each once, in any order, and who approved each, if somebody did.
@@ -71,44 +83,52 @@ pub async fn by_user_code(
     row.map(Grant::try_from).transpose()
 }
 
-/// `pending → claimed`: from now on no other browser can act on the grant, and what its service asks to be proven for it
-/// is asked whatever comes. A browser's own grant is found again.
+/// `pending → claimed`, with its event, and the browser's pages are about it: from now on no other browser can act on the grant, and
+/// what its service asks to be proven for it is asked whatever comes. `None`: nobody can claim it any more.
 pub async fn claim(
     conn: &mut PgConnection,
     macs: &[Vec<u8>],
     browser: BrowserSessionId,
+    caller: &Caller,
+    event: EventId,
     now: DateTime<Utc>,
-) -> Result<Option<(Grant, Claim)>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        Row,
-        r#"UPDATE device_grant g SET state = 'claimed', claimed_by = $2, claimed_at = $3,
-               max_age_seconds = asked_max_age(s, g.scopes), factor = asked_factor(s, g.scopes)
-           FROM service s JOIN organization o ON o.id = s.organization_id
-           WHERE g.user_code_mac = ANY($1) AND g.state = 'pending' AND g.expires_at > $3
-             AND s.id = g.service_id AND s.device_login AND o.status = 'active'
-           RETURNING g.*, NULL::jsonb AS "person: _""#,
-        macs,
-        browser.0,
-        now,
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    match row {
-        Some(row) => Ok(Some((row.try_into()?, Claim::New))),
-        None => Ok(by_user_code(conn, macs, Some(browser), now)
-            .await?
-            .filter(|grant| grant.is_claimed_by(browser))
-            .map(|grant| (grant, Claim::Known))),
+) -> Result<Option<Grant>, sqlx::Error> {
+    // The current secret's first, with a plan that PostgreSQL keeps; it makes one for each list.
+    for mac in macs {
+        let row = sqlx::query_as!(
+            Row,
+            r#"WITH found AS (
+                   SELECT g.id, g.organization_id, g.service_id
+                   FROM device_grant g JOIN service s ON s.id = g.service_id JOIN organization o ON o.id = s.organization_id
+                   WHERE g.user_code_mac = $1 AND g.state = 'pending' AND g.expires_at > $3
+                     AND s.device_login AND o.status = 'active'
+                   FOR UPDATE OF g),
+               about AS (
+                   UPDATE browser_session b SET grant_id = found.id, last_seen_at = $3 FROM found WHERE b.id = $2),
+               noted AS (
+                   INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, ip, user_agent)
+                   SELECT $4, $3, $5, organization_id, service_id, id, $6, $7 FROM found)
+               UPDATE device_grant g SET state = 'claimed', claimed_by = $2, claimed_at = $3,
+                   max_age_seconds = asked_max_age(s, g.scopes), factor = asked_factor(s, g.scopes)
+               FROM found JOIN service s ON s.id = found.service_id
+               WHERE g.id = found.id
+               RETURNING g.*, NULL::jsonb AS "person: _""#,
+            mac,
+            browser.0,
+            now,
+            event.0,
+            audit::Kind::Claimed.as_str(),
+            caller.ip_net(),
+            caller.user_agent,
+        )
+        .fetch_optional(&mut *conn)
+        .await?;
+        if let Some(row) = row {
+            audit::Kind::Claimed.count();
+            return Ok(Some(row.try_into()?));
+        }
     }
-}
-
-/// Whether a browser's claim is new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// The code was nobody's.
-    New,
-    /// It was this browser's already.
-    Known,
+    Ok(None)
 }
 
 /// Notes that `user` proved a second factor for this grant, in the browser that claimed it.

@@ -11,8 +11,9 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::grouping::{Groups, Limits, Undone, Work};
+use crate::ids::ServiceId;
 use crate::postgres::notifications::Ear;
-use crate::postgres::{self, PgPool};
+use crate::postgres::{self, PgConnection, PgPool};
 
 use super::service::{self, Service};
 
@@ -43,6 +44,8 @@ pub struct Snapshot {
     current: bool,
     /// By `client_id`.
     services: HashMap<String, Arc<Service>>,
+    /// The same, by id.
+    by_id: HashMap<ServiceId, Arc<Service>>,
 }
 
 impl KnownServices {
@@ -72,6 +75,15 @@ impl KnownServices {
         self.lookups.submit(client_id.to_owned()).await
     }
 
+    /// The service with this id: from memory where this node hears of changes, otherwise from the database. Good enough to show; what
+    /// is decided asks the database again.
+    pub async fn by_id(&self, conn: &mut PgConnection, id: ServiceId) -> Result<Option<Arc<Service>>, sqlx::Error> {
+        if let Some(service) = self.now().current_by_id(id) {
+            return Ok(Some(Arc::clone(service)));
+        }
+        Ok(service::by_id(conn, id).await?.map(Arc::new))
+    }
+
     /// Forgets all of them: each is looked up again.
     pub fn forget(&self) {
         self.known.forget();
@@ -97,6 +109,7 @@ impl Known {
             let mut next = Snapshot::clone(known);
             if next.turn == turn {
                 next.services.extend(services.iter().map(|service| (service.client_id.clone(), Arc::clone(service))));
+                next.by_id.extend(services.iter().map(|service| (service.id, Arc::clone(service))));
             }
             next
         });
@@ -110,7 +123,7 @@ impl Known {
 impl Snapshot {
     /// The next turn, in which none is known yet.
     fn without_services(&self) -> Self {
-        Self { turn: self.turn + 1, current: self.current, services: HashMap::new() }
+        Self { turn: self.turn + 1, current: self.current, ..Self::default() }
     }
 
     /// The service with this `client_id`, as it is, or was a moment before this node became deaf. Good enough to say that
@@ -124,6 +137,10 @@ impl Snapshot {
     #[must_use]
     pub fn current(&self, client_id: &str) -> Option<&Arc<Service>> {
         self.services.get(client_id).filter(|_| self.current)
+    }
+
+    fn current_by_id(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.by_id.get(&id).filter(|_| self.current)
     }
 }
 
@@ -162,10 +179,10 @@ impl Ear for KnownServices {
     }
 
     fn hearing(&self) {
-        self.known.0.rcu(|known| Snapshot { turn: known.turn + 1, current: true, services: HashMap::new() });
+        self.known.0.rcu(|known| Snapshot { turn: known.turn + 1, current: true, ..Snapshot::default() });
     }
 
     fn deaf(&self) {
-        self.known.0.rcu(|known| Snapshot { turn: known.turn + 1, current: false, services: known.services.clone() });
+        self.known.0.rcu(|known| Snapshot { turn: known.turn + 1, current: false, ..Snapshot::clone(known) });
     }
 }

@@ -26,6 +26,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::config::Phishing;
 use crate::device::live::LiveCodes;
 use crate::device::waiting::Waiting;
+use crate::directory::known::KnownServices;
 use crate::geo::Places;
 use crate::http::page_headers;
 use crate::installation::Installation;
@@ -51,6 +52,8 @@ pub struct Pages {
     pub places: Places,
     /// What looks like phishing.
     pub phishing: Phishing,
+    /// The services that this node has looked up.
+    pub services: KnownServices,
     /// What a guess of a user code costs.
     pub live: LiveCodes,
     /// The polls that wait for a decision.

@@ -12,6 +12,7 @@ use axum::routing::get;
 use countersign::config::{Limits, Phishing};
 use countersign::device::live::LiveCodes;
 use countersign::device::waiting::Waiting;
+use countersign::directory::known::KnownServices;
 use countersign::geo::Places;
 use countersign::pages::{self, Pages};
 use countersign::postgres::Availability;
@@ -33,6 +34,7 @@ fn pages(app: &App) -> Pages {
         upstream: Upstream::new(app.installation.outbound.clone()).unwrap(),
         places: Places::default(),
         phishing: Phishing::default(),
+        services: KnownServices::new(app.installation.pool.clone()),
         live: LiveCodes::new(Limits::default()),
         waiting: Waiting::default(),
         notices: app.notices.clone(),

@@ -52,6 +52,20 @@ async fn whoever_is_done_with_a_step_is_led_on() {
 }
 
 #[tokio::test]
+async fn whoever_is_signed_in_is_led_past_the_sign_in() {
+    let app = App::acme().await;
+    let (_, mut browser, confirm) = before_the_decision(&app).await;
+    browser.approve(&confirm).await;
+    let second = Device::ask(&app, "read").await;
+    for _ in 0..2 {
+        let start = browser.open("/activate").await;
+        let led = browser.send(start.form("/activate", &[("user_code", &second.user_code)])).await;
+        assert_eq!(led.header("location"), Some("/activate/confirm"), "{led:?}");
+    }
+    assert_eq!(app.audit().await.get("claimed"), Some(&2), "its own code is claimed once");
+}
+
+#[tokio::test]
 async fn looking_at_pages_decides_nothing() {
     let app = App::acme().await;
     let device = Device::ask(&app, "read").await;
