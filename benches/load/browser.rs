@@ -84,13 +84,12 @@ impl Browser {
     /// Types a code, signs in where that is asked, and approves, from this address.
     pub async fn approve(&mut self, user_code: &str, ip: &str) -> io::Result<Approved> {
         self.get("/activate", ip).await?.is(200, "")?;
-        self.post("/activate", ip, &[("user_code", user_code)]).await?.is(303, "/activate/sign-in")?;
-        let page = self.get("/activate/sign-in", ip).await?;
-        if page.status == 200 {
+        let page = self.post("/activate", ip, &[("user_code", user_code)]).await?;
+        if page.is(303, "/activate/confirm").is_err() {
+            page.is(303, "/activate/sign-in")?;
+            self.get("/activate/sign-in", ip).await?.is(200, "")?;
             let fields = [("email", &*address_of(self.person)), ("password", PASSWORD)];
             self.post("/activate/sign-in", ip, &fields).await?.is(303, "/activate/confirm")?;
-        } else {
-            page.is(303, "/activate/confirm")?;
         }
         self.get("/activate/confirm", ip).await?.is(200, "")?;
         let sent = Instant::now();

@@ -4,6 +4,8 @@
 //! loop a server that stops for a second delays one request of each connection and is not asked the others; here all that
 //! would have come within that second are late, and are seen to be (Tene's "coordinated omission").
 //!
+//! Before it, the same polls come alone, to the server and to the bare handler: what is left of the machine for logins.
+//!
 //! A thread of its own says every millisecond what is due, so polls come 20 at once.
 
 use std::sync::Arc;
@@ -18,9 +20,10 @@ use super::cpu::{Meter, memory};
 use super::logins::{Logins, Step};
 use super::pollers::Pollers;
 use super::polls::Polling;
+use super::processes::Process;
 use super::report::{Cost, Row, quantiles, thousands, time};
 use super::scene::Scene;
-use super::stage::INTERVAL;
+use super::stage::{Codes, INTERVAL};
 use super::{closed, plot};
 
 /// New codes in a second. Every other one is approved.
@@ -64,7 +67,7 @@ impl Measured {
 }
 
 /// Says every millisecond what is due, from a thread whose clock is finer than a runtime's.
-fn schedule(rate: u64, length: Duration) -> (Instant, mpsc::UnboundedReceiver<Due>) {
+fn schedule(rate: u64, new_codes: u64, length: Duration) -> (Instant, mpsc::UnboundedReceiver<Due>) {
     const TICK: Duration = Duration::from_millis(1);
     let (sender, receiver) = mpsc::unbounded_channel();
     let begin = Instant::now() + Duration::from_millis(100);
@@ -75,12 +78,33 @@ fn schedule(rate: u64, length: Duration) -> (Instant, mpsc::UnboundedReceiver<Du
             let at = begin + TICK * u32::try_from(tick).unwrap();
             std::thread::sleep(at.saturating_duration_since(Instant::now()));
             let of = |rate| until(rate, tick + 1) - until(rate, tick);
-            if sender.send(Due { at, polls: of(rate), codes: of(NEW_CODES) }).is_err() {
+            if sender.send(Due { at, polls: of(rate), codes: of(new_codes) }).is_err() {
                 break;
             }
         }
     });
     (begin, receiver)
+}
+
+/// The polls of so long, while nobody logs in.
+async fn alone(server: &Process, postgres: u32, codes: Codes, rate: u64, length: Duration) -> Alone {
+    let (meter, seconds) = (Meter { server: server.pid(), postgres }, length.as_secs());
+    let (begin, mut due) = schedule(rate, 0, length);
+    let pollers = Pollers::start(server.address, codes, begin, usize::try_from(seconds).unwrap()).await;
+    let before = meter.read();
+    while let Some(Due { at, polls, .. }) = due.recv().await {
+        pollers.due(at, polls);
+    }
+    let cpu = (meter.read() - before).per((rate * seconds) as f64);
+    let Measured { latency, errors, .. } = pollers.finish().await;
+    assert!(errors.is_empty(), "{}", errors[0]);
+    Alone { latency, cpu }
+}
+
+/// Polls without logins.
+struct Alone {
+    latency: Histogram<u64>,
+    cpu: super::cpu::Cpu,
 }
 
 /// Measures.
@@ -94,11 +118,16 @@ pub async fn measure(scene: &mut Scene) {
     let once = Arc::new(Polling::once(codes));
     closed::run(server.address, super::settings::CONNECTIONS, None, &meter, &once).await;
     let codes = Arc::into_inner(once).unwrap().into_codes();
+    let (rate, shortly) = (scene.settings.rate, (scene.settings.open / 10).max(Duration::from_secs(5)));
+    let postgres = scene.cluster.pid();
+    let bare = scene.installation.bare().await;
+    let bare = alone(&bare, postgres, codes.first(codes.len()), rate, shortly).await;
+    let ours = alone(&server, postgres, codes.first(codes.len()), rate, shortly).await;
     let logins = Logins::sign_in(server.address).await;
 
-    let (length, rate) = (scene.settings.open, scene.settings.rate);
+    let length = scene.settings.open;
     let seconds = usize::try_from(length.as_secs()).unwrap();
-    let (begin, mut due) = schedule(rate, length);
+    let (begin, mut due) = schedule(rate, NEW_CODES, length);
     let pollers = Pollers::start(server.address, codes, begin, seconds).await;
     let (before, mut tasks) = (meter.read(), JoinSet::new());
     let mut asked = 0_u64;
@@ -114,9 +143,28 @@ pub async fn measure(scene: &mut Scene) {
     let (spent, resident) = (meter.read() - before, memory(server.pid()));
     while tasks.join_next().await.is_some() {}
     let measured = pollers.finish().await;
+    show_alone(scene, &ours, &bare, shortly);
     show(scene, measured, &logins, (seconds as f64, spent.per(rate as f64 * seconds as f64), resident));
     drop(server);
     scene.cluster.drop("open").await;
+}
+
+fn show_alone(scene: &mut Scene, ours: &Alone, bare: &Alone, length: Duration) {
+    let (rate, report) = (scene.settings.rate as f64, &mut scene.report);
+    let p99 = |alone: &Alone| alone.latency.value_at_quantile(0.99) as f64;
+    report.rows.push(Row {
+        work: format!("open loop, {} polls/s alone, {} s, p99", thousands(rate), length.as_secs()),
+        ours: time(p99(ours)),
+        baseline: time(p99(bare)),
+        ratio: format!("{:.2}", p99(ours) / p99(bare)),
+        target: String::new(),
+        reached: None,
+    });
+    for (who, alone) in [("Countersign", ours), ("the bare handler", bare)] {
+        report.notes.push(quantiles(&format!("Open loop, polls alone, {who}"), &alone.latency));
+        let (work, driver) = (format!("poll alone in the open loop, {who}"), Some(alone.cpu.driver * rate));
+        report.costs.push(Cost { work, cpu: alone.cpu, driver });
+    }
 }
 
 fn show(scene: &mut Scene, measured: Measured, logins: &Logins, (seconds, cpu, resident): (f64, super::cpu::Cpu, f64)) {
