@@ -12,6 +12,7 @@ use crate::browser::visitor::Visitor;
 use crate::device::codes::UserCode;
 use crate::device::grant::Grant;
 use crate::device::store;
+use crate::directory::service;
 use crate::http::client_address::Caller;
 use crate::ids::EventId;
 use crate::pages::Pages;
@@ -84,7 +85,7 @@ pub async fn submit(
     Ok(match outcome {
         Outcome::Claimed(grant) => {
             let walk = Walk::with(&mut conn, &pages, visitor.clone(), *grant).await;
-            // What stands in the way is said by the page.
+            // What stands in the way is said by the page, which asks again.
             let step = walk.map_or(Step::SignIn, |walk| walk.step);
             pages.with_cookie(&visitor, pages.lead_to(step.path()))
         }
@@ -121,9 +122,11 @@ pub async fn claim(
     if known.is_none() || prefilled {
         let found = store::by_user_code(conn, &macs, known, now).await?;
         let Some(grant) = found else { return not_valid(conn, pages, caller).await };
-        let service = pages.services.by_id(conn, grant.service_id).await?;
-        if prefilled && service.is_some_and(|service| !service.prefill) {
-            return Ok(Outcome::MustBeTyped);
+        if prefilled {
+            let service = service::by_id(conn, grant.service_id).await?;
+            if service.is_some_and(|service| !service.prefill) {
+                return Ok(Outcome::MustBeTyped);
+            }
         }
     }
     let browser = visitor.session(conn, installation).await?;

@@ -63,10 +63,13 @@ pub async fn submit(
         }
         let granted = granted_scopes(&walk, fields);
         let number = Number::draw(&pages.installation.random);
-        let consent = Consent { scopes: &granted, nearness: at.nearness, number };
+        let consent =
+            Consent { scopes: &granted, nearness: at.nearness, number, service_version: &walk.service.version };
         let approved = store::approve(&mut tx, grant, browser, user, &consent, now).await?;
         if approved.is_some() {
             tell(&mut tx, &pages, &walk, &caller, (&granted, at.nearness)).await?;
+        } else {
+            pages.services.compare(&mut tx, &walk.service).await?;
         }
         let detail = serde_json::json!({
             "asked": walk.grant.scopes, "granted": granted, "nearness": at.nearness.as_str(),

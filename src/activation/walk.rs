@@ -15,6 +15,7 @@ use crate::browser::visitor::{BrowserSession, Visitor};
 use crate::device;
 use crate::device::grant::{Approval, Grant, MfaProof, State};
 use crate::directory::fresh_proof::Factor;
+use crate::directory::known::Compared;
 use crate::directory::organization::Status;
 use crate::directory::service::Service;
 use crate::http::client_address::Caller;
@@ -129,6 +130,10 @@ impl Walk {
         if let Some((at, amr)) = account.sign_in.mfa.clone().filter(|(at, _)| *at >= oldest) {
             let proof = MfaProof { user_id: account.user.id, at, amr, borrowed: true };
             let counts = Asked::of(&self.grant, &self.service, account, now).counts(&proof);
+            if pages.services.compare(conn, &self.service).await? == Compared::Changed {
+                // How old a proof may be is known from memory alone. The next page knows better.
+                return Ok(self);
+            }
             let mut tx = conn.begin().await?;
             // The sign-in before the login, as everybody locks them: a decision in the caller's transaction holds both.
             browser::store::hold(&mut tx, self.browser.id, account.user.id).await?;

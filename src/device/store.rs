@@ -164,10 +164,13 @@ pub struct Consent<'a> {
     pub nearness: Nearness,
     /// What has to be typed into the device, where the service wants that.
     pub number: Number,
+    /// The version of the service that the page was made of: its trusted networks and required scopes are known to the page alone.
+    pub service_version: &'a str,
 }
 
 /// `claimed → approved`, by the user who is signed in to this browser, with all that the policies, the service and what
-/// it asks for want to be proven, of scopes that were asked for, from as near as the service wants it. Gives the device at least
+/// it asks for want to be proven, of scopes that were asked for, from as near as the service wants it, while that is as the page knows
+/// it. Gives the device at least
 /// three intervals to come for it, and where the service wants a number typed into it, at least two minutes.
 ///
 /// The sign-in is locked: whoever signs the person out everywhere ([`super::recall`]) either finds the approval made, or
@@ -196,7 +199,7 @@ pub async fn approve(
                 JOIN service s ON s.organization_id = o.id
            WHERE g.id = $1 AND g.state = 'claimed' AND g.claimed_by = $2 AND g.expires_at > $5 AND $4 <@ g.scopes
              AND s.id = g.service_id AND s.device_login AND o.status = 'active' AND u.status = 'active'
-             AND (s.proximity <> 'block' OR $7)
+             AND (s.proximity <> 'block' OR $7) AND s.xmin::text || '.' || o.xmin::text = $9
              AND b.browser_session_id = $2 AND b.organization_id = g.organization_id AND b.user_id = $3
              AND proven_as_asked(g, s, o.mfa, u.id, b.proven_at, b.grant_id, $5)
            RETURNING g.*, jsonb_build_object(
@@ -209,6 +212,7 @@ pub async fn approve(
         consent.number.get(),
         consent.nearness.is_near(),
         consent.nearness.is_afar(),
+        consent.service_version,
     )
     .fetch_optional(&mut *conn)
     .await?;

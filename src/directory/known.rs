@@ -33,6 +33,15 @@ pub struct KnownServices {
     lookups: Groups<Reading>,
 }
 
+/// How a service is, beside what is remembered of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// As it was.
+    Same,
+    /// Another, or gone.
+    Changed,
+}
+
 #[derive(Clone, Default)]
 struct Known(Arc<ArcSwap<Snapshot>>);
 
@@ -75,8 +84,8 @@ impl KnownServices {
         self.lookups.submit(client_id.to_owned()).await
     }
 
-    /// The service with this id: from memory where this node hears of changes, otherwise from the database. Good enough to show; what
-    /// is decided asks the database again.
+    /// The service with this id: from memory where this node hears of changes, otherwise from the database. Good enough to show; whoever
+    /// writes on its account compares its version.
     pub async fn by_id(&self, conn: &mut PgConnection, id: ServiceId) -> Result<Option<Arc<Service>>, sqlx::Error> {
         if let Some(service) = self.now().current_by_id(id) {
             return Ok(Some(Arc::clone(service)));
@@ -87,6 +96,16 @@ impl KnownServices {
     /// Forgets all of them: each is looked up again.
     pub fn forget(&self) {
         self.known.forget();
+    }
+
+    /// Forgets a service that isn't as it was remembered. This node has not heard of it yet.
+    pub async fn compare(&self, conn: &mut PgConnection, remembered: &Service) -> Result<Compared, sqlx::Error> {
+        let is = service::by_id(conn, remembered.id).await?;
+        if is.is_some_and(|is| is.version == remembered.version) {
+            return Ok(Compared::Same);
+        }
+        self.forget_if(remembered);
+        Ok(Compared::Changed)
     }
 
     /// The same, if this version of a service is still remembered. Many may find out at once that it is an old one.

@@ -154,16 +154,42 @@ async fn the_database_refuses_as_well() {
     let user: Uuid = sqlx::query_scalar("SELECT id FROM app_user").fetch_one(&mut *conn).await.unwrap();
     let (grant, browser, user) = (grant.into(), browser.into(), user.into());
     let (now, number) = (app.installation.clock.now(), Number::draw(&app.installation.random));
-    for (nearness, approved) in [
-        (Nearness::OtherNetwork, false),
-        (Nearness::Incomparable, false),
-        (Nearness::Hidden, false),
-        (Nearness::SameNetwork, true),
+    let version: String = sqlx::query_scalar(
+        "SELECT s.xmin::text || '.' || o.xmin::text FROM service s JOIN organization o ON o.id = s.organization_id
+         WHERE s.id = (SELECT service_id FROM device_grant)",
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .unwrap();
+    for (nearness, service_version, approved) in [
+        (Nearness::OtherNetwork, &*version, false),
+        (Nearness::Incomparable, &version, false),
+        (Nearness::Hidden, &version, false),
+        (Nearness::SameNetwork, "1.1", false),
+        (Nearness::SameNetwork, &version, true),
     ] {
-        let consent = Consent { scopes: &[], nearness, number };
+        let consent = Consent { scopes: &[], nearness, number, service_version };
         let answer = store::approve(&mut conn, grant, browser, user, &consent, now).await.unwrap();
-        assert_eq!(answer.is_some(), approved, "{nearness:?}");
+        assert_eq!(answer.is_some(), approved, "{nearness:?} {service_version}");
     }
+}
+
+#[tokio::test]
+async fn a_network_is_not_near_any_more_also_where_nobody_has_heard_of_that() {
+    let trusted = "proximity = \"block\"\ntrusted_networks = [\"203.0.113.0/28\"]";
+    let app = App::with(&with(trusted)).await;
+    let (device, mut browser, page) = confirm(&app, "203.0.113.7", "198.51.100.7").await;
+    assert_eq!(page.status, StatusCode::OK);
+    app.until_known("acme-cli").await;
+    let owner = app.owner();
+    for change in ["ALTER TABLE service DISABLE TRIGGER service_notify", "UPDATE service SET trusted_networks = '{}'"] {
+        sqlx::query(change).execute(&owner).await.unwrap();
+    }
+    owner.close().await;
+    assert_eq!(browser.open("/activate/confirm").await.status, StatusCode::OK, "from memory");
+    let refused = browser.approve(&page).await;
+    assert_eq!((refused.path.as_str(), refused.status), ("/activate/confirm", StatusCode::FORBIDDEN));
+    assert_eq!(device.poll().await.error(), "authorization_pending");
 }
 
 #[tokio::test]
