@@ -49,8 +49,15 @@ const RELIEF: i64 = BUDGET / 10;
 /// How long a count is good.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// A count that takes long is good for longer, so that it is no burden: twenty times as long, up to this.
+/// A count that takes long is good for longer, so that it is no burden: twenty times as long, its rests included, up to this.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// A count for which nobody waits rests after some 2,000 codes, …
+const STRETCH: f64 = 2000.0;
+
+/// … for 5 ms, and so often at most. A hundred thousand codes take a processor of PostgreSQL's for a twentieth of a second, which
+/// everybody who polls meanwhile would notice.
+const MOST_RESTS: f64 = 100.0;
 
 /// After which time everybody waits for the next count who needs one.
 const USABLE: TimeDelta = TimeDelta::seconds(15);
@@ -162,7 +169,7 @@ impl LiveCodes {
             return Ok(());
         }
         let _counting = self.0.counting.lock().await;
-        if self.seen().is_usable(now) { Ok(()) } else { self.count(conn, Pace::AtOnce, now).await }
+        if self.seen().is_usable(now) { Ok(()) } else { self.count(conn, 0.0, now).await }
     }
 
     /// Counts whenever it is time for it and somebody needed it lately, until `stop`. What fails is tried again, and meanwhile
@@ -206,18 +213,26 @@ impl LiveCodes {
         let mut conn = installation.pool.acquire().await?;
         let _counting = self.0.counting.lock().await;
         let now = installation.clock.now();
-        if self.seen().is_good(now) { Ok(()) } else { self.count(&mut conn, Pace::Resting, now).await }
+        if self.seen().is_good(now) { Ok(()) } else { self.count(&mut conn, self.rests(), now).await }
     }
 
-    /// Counts. The caller holds `counting`.
-    async fn count(&self, conn: &mut PgConnection, pace: Pace, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    /// After which part of the codes a count rests for which nobody waits.
+    fn rests(&self) -> f64 {
+        let seen = self.seen();
+        #[expect(clippy::cast_precision_loss, reason = "so many codes are never live")]
+        let live = (seen.counted.eight + seen.counted.ten).max(1) as f64;
+        (1.0 / STRETCH).min(MOST_RESTS / live)
+    }
+
+    /// Counts, and rests after this part of the codes. The caller holds `counting`.
+    async fn count(&self, conn: &mut PgConnection, rests: f64, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         let began = Instant::now();
         {
             let mut seen = self.seen();
             let made = std::mem::take(&mut seen.made);
             seen.made_before.absorb(made);
         }
-        let counted = count(conn, &self.0.limits, pace, now).await?;
+        let counted = count(conn, &self.0.limits, rests, now).await?;
         let length = settle(conn, counted.eight + counted.ten, now).await?;
         let good_for = (began.elapsed() * 20).clamp(FRESH, LONGEST);
         let mut seen = self.seen();
@@ -296,28 +311,8 @@ const fn at_most(counted: i64) -> i64 {
     counted.saturating_add(counted / 4).saturating_add(100)
 }
 
-/// How PostgreSQL counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// Somebody waits for it.
-    AtOnce,
-    /// It rests for five milliseconds after some 2,000 codes. A hundred thousand take one of its processors for a twentieth of a second,
-    /// which everybody who polls meanwhile would notice.
-    Resting,
-}
-
-impl Pace {
-    /// The part of the codes after which it rests.
-    const fn rests(self) -> f64 {
-        match self {
-            Self::AtOnce => 0.0,
-            Self::Resting => 1.0 / 2000.0,
-        }
-    }
-}
-
-/// Counts live codes, by a range of the index `device_grant_expiry`.
-async fn count(conn: &mut PgConnection, limits: &Limits, pace: Pace, now: DateTime<Utc>) -> Result<Tally, sqlx::Error> {
+/// Counts live codes, by a range of the index `device_grant_expiry`, and rests after this part of them.
+async fn count(conn: &mut PgConnection, limits: &Limits, rests: f64, now: DateTime<Utc>) -> Result<Tally, sqlx::Error> {
     let mut tally = Tally::default();
     let of_clients = sqlx::query!(
         r#"SELECT user_code_length, service_id, count(*) AS "count!" FROM device_grant
@@ -325,7 +320,7 @@ async fn count(conn: &mut PgConnection, limits: &Limits, pace: Pace, now: DateTi
              AND CASE WHEN random() < $2 THEN pg_sleep(0.005) IS NOT NULL ELSE true END
            GROUP BY user_code_length, service_id"#,
         now,
-        pace.rests(),
+        rests,
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -345,7 +340,7 @@ async fn count(conn: &mut PgConnection, limits: &Limits, pace: Pace, now: DateTi
            GROUP BY 1 HAVING count(*) >= $2"#,
         now,
         i64::from((limits.live_codes_per_address / 4).max(1)),
-        pace.rests(),
+        rests,
     )
     .fetch_all(conn)
     .await?;
