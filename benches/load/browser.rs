@@ -6,12 +6,15 @@ use std::time::Instant;
 
 use url::form_urlencoded::Serializer;
 
-use super::http::{Connection, request_to};
+use super::http::{Connection, REST, request_to};
 use super::processes::{PASSWORD, address_of};
 
 /// A browser with its cookies and one connection.
 pub struct Browser {
+    address: SocketAddr,
     connection: Connection,
+    /// When it was last used.
+    used: Instant,
     host: String,
     person: usize,
     cookies: Vec<(String, String)>,
@@ -40,7 +43,8 @@ impl Browser {
     pub async fn open(address: SocketAddr, person: usize) -> io::Result<Self> {
         let connection = Connection::open(address).await?;
         let host = format!("localhost:{}", address.port());
-        Ok(Self { connection, host, person, cookies: Vec::new(), csrf_token: String::new() })
+        let (cookies, csrf_token) = (Vec::new(), String::new());
+        Ok(Self { address, connection, used: Instant::now(), host, person, cookies, csrf_token })
     }
 
     /// Whose it is.
@@ -83,6 +87,9 @@ impl Browser {
 
     /// Types a code, signs in where that is asked, and approves, from this address.
     pub async fn approve(&mut self, user_code: &str, ip: &str) -> io::Result<Approved> {
+        if self.used.elapsed() >= REST {
+            self.connection = Connection::open(self.address).await?;
+        }
         self.get("/activate", ip).await?.is(200, "")?;
         let page = self.post("/activate", ip, &[("user_code", user_code)]).await?;
         if page.is(303, "/activate/confirm").is_err() {
@@ -97,6 +104,7 @@ impl Browser {
         self.post("/activate/confirm", ip, &fields).await?.is(303, "/activate/done")?;
         let answered = Instant::now();
         self.get("/activate/done", ip).await?.is(200, "")?;
+        self.used = Instant::now();
         Ok(Approved { sent, answered })
     }
 }

@@ -2,9 +2,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+
+/// How long a connection may rest before a new one takes its place, as in any client: the server closes it some time later, maybe
+/// just when it is used again.
+pub const REST: Duration = Duration::from_mins(1);
 
 /// A connection that is kept.
 pub struct Connection {

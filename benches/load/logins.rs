@@ -10,16 +10,12 @@ use tokio::sync::Semaphore;
 
 use super::browser::{Approved, Browser};
 use super::closed::{histogram, nanos};
-use super::http::{Connection, Template, request};
+use super::http::{Connection, REST, Template, request};
 use super::pollers::Pollers;
 use super::processes::PEOPLE;
 
 /// From seeing the code to typing it: the device holds its poll by then.
 const THINKING: Duration = Duration::from_secs(1);
-
-/// How long a connection may rest before a new one takes its place, as in any client: the server closes it some time later, maybe
-/// just when it is used again.
-const REST: Duration = Duration::from_mins(1);
 
 /// How far a login goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +113,9 @@ impl Logins {
         }
         let held = self.hold(device, &device_code, ip);
         let (got, approved) = tokio::join!(held, self.approve(&user_code, ip));
-        let (got, Approved { sent, answered }) = (got?, approved?);
+        // A poll is held in vain when its approval failed, which says why.
+        let Approved { sent, answered } = approved?;
+        let got = got?;
         let mut told = self.0.told.lock().unwrap();
         told.approvals.saturating_record(nanos(got.saturating_duration_since(sent)));
         told.from_answers.saturating_record(nanos(got.saturating_duration_since(answered)));
