@@ -54,10 +54,6 @@ use std::process::ExitCode;
 use scene::Scene;
 use settings::Settings;
 
-/// As the server: the bare one beside it is to have the same chances.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if let [_, bare, address] = arguments.as_slice()
