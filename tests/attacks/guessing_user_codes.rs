@@ -104,8 +104,8 @@ async fn a_botnet_guesses_less_than_a_thousandth_and_honest_people_log_in() {
         let mut person = Browser::behind_proxy(&other, "203.0.113.1");
         let confirm = person.enter_and_sign_in(&early.user_code).await;
         assert!(confirm.text().contains(&early.user_code), "to compare: {}", confirm.text());
-        person.approve(&confirm).await;
-        assert_eq!(early.poll().await.status, StatusCode::OK);
+        assert_eq!(person.approve(&confirm).await.path, "/activate/done");
+        assert_eq!(early.poll_held().await.status, StatusCode::OK);
     }
     // A flood of refusals is few lines in the audit: one for each budget.
     let refusals = app.events().await.into_iter().filter(|event| event.detail["exhausted"].is_string()).count();
