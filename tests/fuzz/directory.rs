@@ -7,6 +7,7 @@ use countersign::clock::Clock;
 use countersign::directory::apply::{Addresses, ApplyError, Fault, File, Mode, SecretSource, Tools, apply_in};
 use countersign::postgres::PgPool;
 use countersign::secrets::{Passwords, Random, SecretText};
+use sqlx::{Postgres, Transaction};
 
 use crate::{KEYRING, RUNTIME, corpus, database, target};
 
@@ -134,13 +135,24 @@ fn secrets_in(value: &toml::Value, found: &mut Vec<String>) {
 static POOL: LazyLock<PgPool> =
     LazyLock::new(|| std::thread::spawn(|| RUNTIME.block_on(database::database())).join().unwrap());
 
+/// The server gives up on a connection after two seconds. Here a disk may be busy for longer with what other tests left.
+async fn begin() -> Transaction<'static, Postgres> {
+    for _ in 0..30 {
+        match POOL.begin().await {
+            Err(sqlx::Error::PoolTimedOut) => {}
+            begun => return begun.unwrap(),
+        }
+    }
+    panic!("PostgreSQL does not answer");
+}
+
 /// A file without faults meets no other in the database, and applied again it has nothing to change.
 async fn can_be_applied_once(file: &File) {
     static PASSWORDS: LazyLock<Passwords> = LazyLock::new(|| Passwords::new(Random::system(), 2));
     let (clock, random) = (Clock::system(), Random::system());
     let addresses = Addresses::Any;
     let tools = Tools { keyring: &KEYRING, passwords: &PASSWORDS, clock: &clock, random: &random, addresses };
-    let mut tx = POOL.begin().await.unwrap();
+    let mut tx = begin().await;
     match apply_in(&mut tx, &tools, file, Mode::default()).await {
         Ok(_) => {
             let again = apply_in(&mut tx, &tools, file, Mode::default()).await.unwrap();
