@@ -7,7 +7,8 @@ use crate::audit;
 use crate::device::grant::{Answer, Approval, Grant};
 use crate::device::store;
 use crate::device::verification::Number;
-use crate::directory::service::{self, Service};
+use crate::directory::known::Compared;
+use crate::directory::service::Service;
 use crate::http::client_address::Caller;
 use crate::http::oauth_error::OAuthError;
 use crate::ids::{EventId, SessionId};
@@ -79,13 +80,9 @@ pub async fn redeem(
         return Ok(Ok(answer));
     }
     let current = store::by_id(conn, grant.id).await?;
-    let Some(as_it_is) = service::by_id(conn, service.id).await? else { return Ok(Err(changed())) };
-    if as_it_is.version != service.version {
-        // This node has not heard of it yet.
-        endpoints.services.forget_if(service);
+    if endpoints.services.compare(conn, service).await? == Compared::Changed {
         return Ok(Err(changed()));
     }
-    let approved = Approved { service: &as_it_is, ..approved };
     Ok(Err(why_not(endpoints, current.as_ref(), approved, now)))
 }
 
