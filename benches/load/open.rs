@@ -120,8 +120,10 @@ pub async fn measure(scene: &mut Scene) {
     let codes = Arc::into_inner(once).unwrap().into_codes();
     let (rate, shortly) = (scene.settings.rate, (scene.settings.open / 10).max(Duration::from_secs(5)));
     let postgres = scene.cluster.pid();
-    let bare = scene.installation.bare().await;
-    let bare = alone(&bare, postgres, codes.first(codes.len()), rate, shortly).await;
+    let bare = {
+        let process = scene.installation.bare().await;
+        alone(&process, postgres, codes.first(codes.len()), rate, shortly).await
+    };
     let ours = alone(&server, postgres, codes.first(codes.len()), rate, shortly).await;
     let logins = Logins::sign_in(server.address).await;
 

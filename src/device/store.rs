@@ -169,9 +169,9 @@ pub struct Consent<'a> {
 }
 
 /// `claimed → approved`, by the user who is signed in to this browser, with all that the policies, the service and what
-/// it asks for want to be proven, of scopes that were asked for, from as near as the service wants it, while that is as the page knows
-/// it. Gives the device at least
-/// three intervals to come for it, and where the service wants a number typed into it, at least two minutes.
+/// it asks for want to be proven, of scopes that were asked for, from as near as the service wants it, while the service is as
+/// the page knows it. Gives the device at least three intervals to come for it, and where the service wants a number typed
+/// into it, at least two minutes.
 ///
 /// The sign-in is locked: whoever signs the person out everywhere ([`super::recall`]) either finds the approval made, or
 /// it isn't.
