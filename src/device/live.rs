@@ -12,7 +12,8 @@
 //! requests and as long as somebody needs it, and charges for more than it counted: codes that it made since, and a quarter
 //! for those that others made. A request counts itself where nothing is known that is of use: the first one for a while.
 
-use std::collections::HashMap;
+mod tally;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ use crate::installation::Installation;
 use crate::postgres::PgConnection;
 
 use super::codes::Length;
+
+use tally::{Tally, count};
 
 /// The installation's budget of an hour: 10⁻³, in units of 1 ÷ 20¹⁰.
 pub const BUDGET: i64 = 10_240_000_000;
@@ -88,41 +91,6 @@ struct Seen {
     length: Length,
     /// When somebody last asked what is known.
     wanted_at: Option<Instant>,
-}
-
-/// So many codes of each kind.
-#[derive(Default)]
-struct Tally {
-    eight: i64,
-    ten: i64,
-    of_clients: HashMap<ServiceId, i64>,
-    /// Not all addresses: those that have a quarter of what they may have, and those that asked here lately.
-    of_addresses: HashMap<IpNet, i64>,
-}
-
-impl Tally {
-    fn add(&mut self, length: Length, client: ServiceId, count: i64) {
-        *self.of_length(length) += count;
-        *self.of_clients.entry(client).or_default() += count;
-    }
-
-    fn of_length(&mut self, length: Length) -> &mut i64 {
-        match length {
-            Length::Eight => &mut self.eight,
-            Length::Ten => &mut self.ten,
-        }
-    }
-
-    fn absorb(&mut self, other: Self) {
-        self.eight += other.eight;
-        self.ten += other.ten;
-        for (client, count) in other.of_clients {
-            *self.of_clients.entry(client).or_default() += count;
-        }
-        for (address, count) in other.of_addresses {
-            *self.of_addresses.entry(address).or_default() += count;
-        }
-    }
 }
 
 /// Who has as many live codes as may be.
@@ -213,12 +181,15 @@ impl LiveCodes {
         let mut conn = installation.pool.acquire().await?;
         let _counting = self.0.counting.lock().await;
         let now = installation.clock.now();
-        if self.seen().is_good(now) { Ok(()) } else { self.count(&mut conn, self.rests(), now).await }
+        if self.seen().is_good(now) { Ok(()) } else { self.count(&mut conn, self.rests(now), now).await }
     }
 
-    /// After which part of the codes a count rests for which nobody waits.
-    fn rests(&self) -> f64 {
+    /// After which part of the codes a count rests: none, when there is no earlier one and so somebody waits for it.
+    fn rests(&self, now: DateTime<Utc>) -> f64 {
         let seen = self.seen();
+        if !seen.is_usable(now) {
+            return 0.0;
+        }
         #[expect(clippy::cast_precision_loss, reason = "so many codes are never live")]
         let live = (seen.counted.eight + seen.counted.ten).max(1) as f64;
         (1.0 / STRETCH).min(MOST_RESTS / live)
@@ -311,43 +282,6 @@ const fn at_most(counted: i64) -> i64 {
     counted.saturating_add(counted / 4).saturating_add(100)
 }
 
-/// Counts live codes, by a range of the index `device_grant_expiry`, and rests after this part of them.
-async fn count(conn: &mut PgConnection, limits: &Limits, rests: f64, now: DateTime<Utc>) -> Result<Tally, sqlx::Error> {
-    let mut tally = Tally::default();
-    let of_clients = sqlx::query!(
-        r#"SELECT user_code_length, service_id, count(*) AS "count!" FROM device_grant
-           WHERE state IN ('pending', 'claimed') AND NOT expiry_noted AND expires_at > $1
-             AND CASE WHEN random() < $2 THEN pg_sleep(0.005) IS NOT NULL ELSE true END
-           GROUP BY user_code_length, service_id"#,
-        now,
-        rests,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    for row in of_clients {
-        let length = usize::try_from(row.user_code_length).ok().and_then(Length::of).unwrap_or(Length::Eight);
-        tally.add(length, row.service_id.into(), row.count);
-    }
-    if limits.live_codes_per_address == 0 {
-        return Ok(tally);
-    }
-    let of_addresses = sqlx::query!(
-        r#"SELECT network(set_masklen(ip, CASE family(ip) WHEN 4 THEN 32 ELSE 64 END))::inet AS "address!: IpNet",
-                  count(*) AS "count!"
-           FROM device_grant
-           WHERE state IN ('pending', 'claimed') AND NOT expiry_noted AND expires_at > $1
-             AND CASE WHEN random() < $3 THEN pg_sleep(0.005) IS NOT NULL ELSE true END
-           GROUP BY 1 HAVING count(*) >= $2"#,
-        now,
-        i64::from((limits.live_codes_per_address / 4).max(1)),
-        rests,
-    )
-    .fetch_all(conn)
-    .await?;
-    tally.of_addresses.extend(of_addresses.into_iter().map(|row| (row.address.trunc(), row.count)));
-    Ok(tally)
-}
-
 /// How many letters new codes have from now on, everywhere.
 async fn settle(conn: &mut PgConnection, live: i64, now: DateTime<Utc>) -> Result<Length, sqlx::Error> {
     let spent = budget::spent(conn, Purpose::Installation, "", now).await?;
@@ -432,6 +366,21 @@ mod tests {
         assert_eq!(live.price(Length::Ten).0, 100);
         assert_eq!(live.full(client, address), None);
         assert!(live.seen().made.of_addresses.is_empty(), "nobody asks for them");
+    }
+
+    #[test]
+    fn a_count_rests_for_half_a_second_at_most_and_not_while_somebody_waits_for_it() {
+        let (live, now) = (LiveCodes::new(Limits::none()), DateTime::UNIX_EPOCH);
+        let rests = |at| format!("{:.4}", live.rests(at));
+        assert_eq!(rests(now), "0.0000", "nothing was counted yet");
+        for (codes, part) in [(0, "0.0005"), (100_000, "0.0005"), (200_000, "0.0005"), (1_000_000, "0.0001")] {
+            let mut seen = live.seen();
+            seen.counted_at = Some(now);
+            seen.counted.eight = codes;
+            drop(seen);
+            assert_eq!(rests(now), part, "{codes}");
+        }
+        assert_eq!(rests(now + USABLE), "0.0000", "it is too old");
     }
 
     #[test]
