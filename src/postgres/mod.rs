@@ -36,8 +36,15 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// A server that is lost in the middle of a transaction holds its locks until PostgreSQL notices, which TCP alone lets take
 /// hours. Said on each connection rather than when it is made: a pooler between may refuse such parameters. One that lends
 /// connections for a transaction keeps it on whichever it lent for this, and others never hear it: there the pooler has to say
-/// it to each (`connect_query`, docs/operations.md). What takes longest within a transaction is hashing one password.
-const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'";
+/// it to each (`connect_query`, docs/operations.md). Short, because whoever needs what is locked waits for it; what computes for
+/// longer within a transaction says so ([`compute`]).
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '5s'";
+
+/// For [`compute`].
+const COMPUTING: &str = "SET LOCAL idle_in_transaction_session_timeout = '5min'";
+
+/// For [`computed`]: as in [`SESSION`].
+const COMPUTED: &str = "SET LOCAL idle_in_transaction_session_timeout = '5s'";
 
 /// Has PostgreSQL end a query whose connection was closed, which it else notices at the query's end: one that waits for a lock
 /// would keep a connection of PostgreSQL's few. Not every system that PostgreSQL runs on can tell.
@@ -85,6 +92,16 @@ async fn prepare(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         Err(error) if error.as_database_error().is_none() => Err(error),
         _either => Ok(()),
     }
+}
+
+/// Lets this transaction do nothing for minutes: its server computes, and the machine may be busy.
+pub async fn compute(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    conn.execute(COMPUTING).await.map(drop)
+}
+
+/// Ends what [`compute`] began.
+pub async fn computed(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    conn.execute(COMPUTED).await.map(drop)
 }
 
 /// Whether a connection is alive. sqlx asks without a limit, and a network that swallows what it is given is silent for a quarter

@@ -27,7 +27,7 @@ mod written;
 use crate::clock::Clock;
 use crate::directory::organization::Organization;
 use crate::ids::uuid_v7;
-use crate::postgres::PgConnection;
+use crate::postgres::{self, PgConnection};
 use crate::secrets::{Keyring, Passwords, Random, SealError};
 
 pub use addresses::Addresses;
@@ -143,6 +143,8 @@ pub async fn apply_in(
     if !mode.dry_run {
         lock(conn).await?;
     }
+    // Passwords are verified, then hashed: a tenth of a second for each.
+    postgres::compute(conn).await?;
     let steps = plan::plan(conn, tools, file, mode).await?;
     if !mode.dry_run {
         write::write(conn, tools, &steps).await?;

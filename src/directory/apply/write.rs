@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::directory::fresh_proof::Factor;
 use crate::directory::service::Scope;
 use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId, WebhookId};
-use crate::postgres::PgConnection;
+use crate::postgres::{self, PgConnection};
 use crate::secrets::{Sealed, SecretText};
 
 use super::plan::{Secret, Step, Work};
@@ -24,6 +24,7 @@ pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[S
     for step in steps {
         hashes.push(hash(tools, &step.work).await?);
     }
+    postgres::computed(conn).await?;
     for step in steps {
         delete(conn, &step.work).await?;
     }

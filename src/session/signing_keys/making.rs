@@ -13,7 +13,7 @@ use sqlx::Connection as _;
 use zeroize::Zeroizing;
 
 use crate::installation::Installation;
-use crate::postgres::PgConnection;
+use crate::postgres::{self, PgConnection};
 use crate::secrets::resealing::{self, Resealed};
 use crate::secrets::{Keyring, Sealed};
 
@@ -29,8 +29,8 @@ pub async fn make(
     algorithm: Algorithm,
     active_from: DateTime<Utc>,
 ) -> Result<String, SigningKeysError> {
-    // A second of arithmetic for RSA, and on a busy machine more than a transaction may do nothing: not on the threads that answer.
-    sqlx::query("SET LOCAL idle_in_transaction_session_timeout = '5min'").execute(&mut *conn).await?;
+    // A second of arithmetic for RSA, and more on a busy machine: not on the threads that answer.
+    postgres::compute(conn).await?;
     let der = tokio::task::spawn_blocking(move || generate(algorithm)).await.map_err(unusable)??;
     let mut public = Jwk::from_encoding_key(&encoding_key(algorithm, &der)?, algorithm).map_err(unusable)?;
     let kid = public.thumbprint(ThumbprintHash::SHA256).map_err(unusable)?;

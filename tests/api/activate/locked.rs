@@ -65,9 +65,12 @@ async fn who_types_a_password_is_told_to_come_again() {
 }
 
 #[tokio::test]
-async fn postgresql_ends_what_a_lost_server_began() {
+async fn postgresql_ends_what_a_lost_server_began_and_who_waited_for_it_goes_on() {
     let app = App::acme().await;
-    let show = "SHOW idle_in_transaction_session_timeout";
-    let timeout: String = sqlx::query_scalar(show).fetch_one(&app.installation.pool).await.unwrap();
-    assert_eq!(timeout, "15s");
+    let device = Device::ask(&app, "read").await;
+    let mut lost = app.installation.pool.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM device_grant FOR UPDATE").fetch_all(&mut *lost).await.unwrap();
+    let entering = soon(async { Browser::new(&app).enter(&device.user_code).await.path }).await;
+    assert_eq!(entering.unwrap(), "/activate/sign-in");
+    assert!(lost.commit().await.is_err(), "the lost server goes on");
 }
