@@ -133,7 +133,7 @@ async fn a_thousand_that_send_a_byte_a_second_do_not_slow_down_the_others() {
         stream.write_all(poll(&device, "Connection: close\r\n").as_bytes()).await.unwrap();
         let answer = until_closed(&mut stream).await;
         assert!(answer.contains("authorization_pending"), "{answer}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
         app.advance(5);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

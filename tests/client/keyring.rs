@@ -256,7 +256,7 @@ async fn where_there_is_no_keyring_the_file_takes_the_tokens_without_a_wait() {
     let _listener = UnixListener::bind(&silent).unwrap();
     let nowhere = directory.path().join("nowhere");
     // Without a word on where the bus is, it would be looked for in the runtime directory.
-    for (bus, most) in [(None, 2), (Some(&nowhere), 2), (Some(&silent), 8)] {
+    for (bus, most) in [(None, 5), (Some(&nowhere), 5), (Some(&silent), 12)] {
         let server = StandIn::start([a_code()], [tokens("read")]).await;
         let machine = Machine::with(&[]);
         let mut command = machine.command(&["login", &server.issuer]);

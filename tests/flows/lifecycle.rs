@@ -22,7 +22,7 @@ use crate::support::{App, Device, Remote};
 const SOON: Duration = Duration::from_secs(30);
 
 /// How long a connection that was used a moment ago is kept, with some for a busy machine.
-const QUIET: Duration = Duration::from_millis(2500);
+const QUIET: Duration = Duration::from_secs(5);
 
 type Log = Running<tokio::process::ChildStderr>;
 
@@ -142,7 +142,7 @@ async fn a_server_that_is_asked_to_end_answers_what_is_under_way_and_nothing_els
     let ending = async { (server.end(Signal::TERM).await, begun.elapsed()) };
     let story = async {
         let (idle, silent) = tokio::join!(closed(idle), closed(silent));
-        assert!(idle < Duration::from_millis(700) && silent < QUIET, "{idle:?} {silent:?}");
+        assert!(idle < Duration::from_secs(2) && silent < QUIET, "{idle:?} {silent:?}");
         let polled = poll.await.unwrap();
         assert_eq!((polled.error().as_str(), polled.header("connection")), ("authorization_pending", Some("close")));
         assert!(begun.elapsed() < QUIET, "{:?}", begun.elapsed());

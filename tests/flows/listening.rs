@@ -27,7 +27,7 @@ const WITHIN_AN_INTERVAL: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What has to wait for the database doesn't answer within this while a table is locked.
-const FROM_MEMORY: Duration = Duration::from_secs(1);
+const FROM_MEMORY: Duration = Duration::from_secs(2);
 
 /// Ends the connections over which servers listen.
 const END_LISTENING: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
