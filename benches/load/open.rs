@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::closed::{histogram, nanos};
 use super::cpu::{Meter, memory};
 use super::logins::{Logins, Step};
-use super::pollers::Pollers;
+use super::pollers::{self, Pollers};
 use super::polls::Polling;
 use super::processes::Process;
 use super::report::{Cost, Row, quantiles, thousands, time};
@@ -89,8 +89,9 @@ fn schedule(rate: u64, new_codes: u64, length: Duration) -> (Instant, mpsc::Unbo
 /// The polls of so long, while nobody logs in.
 async fn alone(server: &Process, postgres: u32, codes: Codes, rate: u64, length: Duration) -> Alone {
     let (meter, seconds) = (Meter { server: server.pid(), postgres }, length.as_secs());
+    let connections = pollers::connect(server.address).await;
     let (begin, mut due) = schedule(rate, 0, length);
-    let pollers = Pollers::start(server.address, codes, begin, usize::try_from(seconds).unwrap()).await;
+    let pollers = Pollers::start(server.address, connections, codes, begin, usize::try_from(seconds).unwrap());
     let before = meter.read();
     while let Some(Due { at, polls, .. }) = due.recv().await {
         pollers.due(at, polls);
@@ -129,8 +130,9 @@ pub async fn measure(scene: &mut Scene) {
 
     let length = scene.settings.open;
     let seconds = usize::try_from(length.as_secs()).unwrap();
+    let connections = pollers::connect(server.address).await;
     let (begin, mut due) = schedule(rate, NEW_CODES, length);
-    let pollers = Pollers::start(server.address, codes, begin, seconds).await;
+    let pollers = Pollers::start(server.address, connections, codes, begin, seconds);
     let (before, mut tasks) = (meter.read(), JoinSet::new());
     let mut asked = 0_u64;
     while let Some(Due { at, polls, codes }) = due.recv().await {

@@ -38,9 +38,24 @@ struct Inner {
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// As many as are needed, made before anything is due: one of them may take a second when its first packet is lost.
+pub async fn connect(address: SocketAddr) -> Vec<Connection> {
+    let mut connections = Vec::with_capacity(POLLERS);
+    for _ in 0..POLLERS {
+        connections.push(Connection::open(address).await.unwrap());
+    }
+    connections
+}
+
 impl Pollers {
-    /// Connects.
-    pub async fn start(address: SocketAddr, codes: Codes, begin: Instant, seconds: usize) -> Self {
+    /// Over these connections.
+    pub fn start(
+        address: SocketAddr,
+        connections: Vec<Connection>,
+        codes: Codes,
+        begin: Instant,
+        seconds: usize,
+    ) -> Self {
         let pollers = Self(Arc::new(Inner {
             address,
             begin,
@@ -50,8 +65,7 @@ impl Pollers {
             measured: Mutex::new(Measured::for_seconds(seconds)),
             tasks: Mutex::default(),
         }));
-        for _ in 0..POLLERS {
-            let connection = Connection::open(address).await.unwrap();
+        for connection in connections {
             pollers.0.tasks.lock().unwrap().spawn(pollers.clone().poll(connection));
         }
         pollers

@@ -16,8 +16,9 @@ use super::http::{Connection, request};
 /// Everybody's password.
 pub const PASSWORD: &str = "the password of everybody here";
 
-/// Connections to the database that the server may open.
-pub const DATABASE_CONNECTIONS: u32 = 32;
+/// Connections to the database that the server may open: as many as by default. More of them have polls wait for processes of
+/// PostgreSQL, of which two cores run no more at a time.
+pub const DATABASE_CONNECTIONS: u32 = 10;
 
 /// What is there to log in to. Nobody has to prove a second factor: what is measured is approvals, not one-time passwords.
 const DIRECTORY: &str = r#"
