@@ -228,3 +228,13 @@ pub fn is_of_an_unreadable_row(error: &sqlx::Error) -> bool {
 pub fn impossible_row(table: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("a row of {table} is in no state that this program knows").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_computed_has_as_long_as_everybody() {
+        assert_eq!(COMPUTED, SESSION.replacen("SET", "SET LOCAL", 1));
+    }
+}

@@ -143,11 +143,13 @@ pub async fn apply_in(
     if !mode.dry_run {
         lock(conn).await?;
     }
-    // Passwords are verified, then hashed: a tenth of a second for each.
+    // Passwords are verified, then hashed: hundreds of them take longer than a transaction may else do nothing.
     postgres::compute(conn).await?;
     let steps = plan::plan(conn, tools, file, mode).await?;
+    let hashes = if mode.dry_run { Vec::new() } else { write::hashes(tools, &steps).await? };
+    postgres::computed(conn).await?;
     if !mode.dry_run {
-        write::write(conn, tools, &steps).await?;
+        write::write(conn, tools, &steps, hashes).await?;
     }
     Ok(steps.into_iter().map(|step| step.change).collect())
 }

@@ -1,6 +1,6 @@
 //! Writes a plan, in the caller's transaction.
 //!
-//! 1. Hashes passwords, which takes long: whoever logs in to a service waits while its row is written.
+//! 1. Passwords are hashed before ([`hashes`]), which takes long: whoever logs in to a service waits while its row is written.
 //! 2. Deletes, which frees names.
 //! 3. Takes the client ids of services that get another one, so that two services can swap theirs.
 //! 4. Adds and updates, organization before what it owns, each by id: updates keep ids, and all that hangs on them.
@@ -11,20 +11,29 @@ use std::time::Duration;
 use crate::directory::fresh_proof::Factor;
 use crate::directory::service::Scope;
 use crate::ids::{OrganizationId, ProviderId, ServiceId, UserId, WebhookId};
-use crate::postgres::{self, PgConnection};
+use crate::postgres::PgConnection;
 use crate::secrets::{Sealed, SecretText};
 
 use super::plan::{Secret, Step, Work};
 use super::settings::{OrganizationSettings, ProviderSettings, ServiceSettings, UserSettings, WebhookSettings};
 use super::{ApplyError, OWN_SERVICE, Subject, Tools};
 
-/// Executes every step.
-pub(super) async fn write(conn: &mut PgConnection, tools: &Tools<'_>, steps: &[Step]) -> Result<(), ApplyError> {
+/// For each step the hash of the password that it gives somebody.
+pub(super) async fn hashes(tools: &Tools<'_>, steps: &[Step]) -> Result<Vec<Option<String>>, ApplyError> {
     let mut hashes = Vec::with_capacity(steps.len());
     for step in steps {
         hashes.push(hash(tools, &step.work).await?);
     }
-    postgres::computed(conn).await?;
+    Ok(hashes)
+}
+
+/// Executes every step, with its [hash](hashes).
+pub(super) async fn write(
+    conn: &mut PgConnection,
+    tools: &Tools<'_>,
+    steps: &[Step],
+    hashes: Vec<Option<String>>,
+) -> Result<(), ApplyError> {
     for step in steps {
         delete(conn, &step.work).await?;
     }

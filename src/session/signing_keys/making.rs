@@ -32,6 +32,7 @@ pub async fn make(
     // A second of arithmetic for RSA, and more on a busy machine: not on the threads that answer.
     postgres::compute(conn).await?;
     let der = tokio::task::spawn_blocking(move || generate(algorithm)).await.map_err(unusable)??;
+    postgres::computed(conn).await?;
     let mut public = Jwk::from_encoding_key(&encoding_key(algorithm, &der)?, algorithm).map_err(unusable)?;
     let kid = public.thumbprint(ThumbprintHash::SHA256).map_err(unusable)?;
     public.common.key_id = Some(kid.clone());
