@@ -38,7 +38,7 @@ struct Inner {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// As many as are needed, made before anything is due: one of them may take a second when its first packet is lost.
+/// As many as are needed, made before anything is due: to make them has taken up to a second.
 pub async fn connect(address: SocketAddr) -> Vec<Connection> {
     let mut connections = Vec::with_capacity(POLLERS);
     for _ in 0..POLLERS {
