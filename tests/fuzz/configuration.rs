@@ -11,7 +11,7 @@ use countersign::config::Config;
 use countersign::config::settings::SETTINGS;
 use tempfile::TempDir;
 
-use crate::target;
+use crate::{target, with_another_secret};
 
 const WORDS: &[&str] = &[
     "public_url = \"https://auth.acme.example\"\n",
@@ -52,18 +52,40 @@ const WORDS: &[&str] = &[
 fn configuration() {
     target("configuration", Vec::new(), WORDS, |bytes| {
         let text = String::from_utf8_lossy(bytes);
+        let input = Input::of(&text);
+        let told = input.told();
+        for secret in input.secrets() {
+            let once = text.matches(&*secret).count() == 1;
+            if secret.len() >= 6 && once && told.contains(&*secret) {
+                let example = SETTINGS.iter().any(|setting| setting.in_environment().contains(&*secret));
+                let of_another = || Input::of(&with_another_secret(&text, &secret)).told();
+                assert!(example || of_another().contains(&*secret), "{secret:?} is given away: {told}");
+            }
+        }
+    });
+}
+
+/// What the fuzzer's text stands for.
+struct Input {
+    environment: Vec<(String, String)>,
+    file: String,
+}
+
+impl Input {
+    fn of(text: &str) -> Self {
         let (environment, file): (Vec<&str>, Vec<&str>) =
             text.split('\n').partition(|line| line.starts_with("COUNTERSIGN_"));
         let pairs = environment.iter().filter_map(|line| line.split_once('='));
         // Other files of this machine are none of the input.
-        let pairs: Vec<(String, String)> = pairs
-            .filter(|(name, _)| !name.ends_with("_FILE"))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let file = file.join("\n");
-        let secrets = secrets_of(&file, &pairs);
-        let path = written(&file);
-        let told = match Config::load(Some(&path), pairs.into_iter()) {
+        let pairs = pairs.filter(|(name, _)| !name.ends_with("_FILE"));
+        let environment = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { environment, file: file.join("\n") }
+    }
+
+    /// All that Countersign says of it, be it in an error or in a log.
+    fn told(&self) -> String {
+        let path = written(&self.file);
+        let told = match Config::load(Some(&path), self.environment.iter().cloned()) {
             Ok(config) => {
                 let broken = config.installation_secrets().err().map(|error| error.to_string());
                 keeps_its_promises(&config);
@@ -72,14 +94,25 @@ fn configuration() {
             Err(error) => format!("{error} {error:?}"),
         };
         std::fs::remove_file(path).unwrap();
-        for secret in secrets {
-            // What stands in an example of ours anyway (`postgres`) can't be told from it.
-            let own = SETTINGS.iter().any(|setting| setting.in_environment().contains(&*secret));
-            if secret.len() >= 6 && !own && text.matches(&*secret).count() == 1 {
-                assert!(!told.contains(&*secret), "{told}");
-            }
-        }
-    });
+        told
+    }
+
+    /// What nobody else should know of it.
+    fn secrets(&self) -> Vec<String> {
+        let mut secrets: Vec<String> = self
+            .environment
+            .iter()
+            .filter(|(name, _)| OF_THE_ENVIRONMENT.contains(&&**name))
+            .map(|(_, value)| value.clone())
+            .collect();
+        let Ok(table) = self.file.parse::<toml::Table>() else { return secrets };
+        let listed = table.get("secrets").and_then(toml::Value::as_array).into_iter().flatten();
+        let within = |part: &str, key: &str| table.get(part).and_then(|part| part.get(key));
+        let urls = ["url", "owner_url", "listen_url"].map(|url| within("database", url));
+        let named = [table.get("secrets"), within("mail", "smtp")].into_iter().chain(urls);
+        secrets.extend(listed.chain(named.flatten()).filter_map(toml::Value::as_str).map(str::to_owned));
+        secrets
+    }
 }
 
 /// A file of its own for each input: targets run side by side.
@@ -99,22 +132,6 @@ const OF_THE_ENVIRONMENT: [&str; 5] = [
     "COUNTERSIGN_DATABASE_LISTEN_URL",
     "COUNTERSIGN_MAIL_SMTP",
 ];
-
-/// What nobody else should know of them.
-fn secrets_of(file: &str, environment: &[(String, String)]) -> Vec<String> {
-    let mut secrets: Vec<String> = environment
-        .iter()
-        .filter(|(name, _)| OF_THE_ENVIRONMENT.contains(&&**name))
-        .map(|(_, value)| value.clone())
-        .collect();
-    let Ok(table) = file.parse::<toml::Table>() else { return secrets };
-    let listed = table.get("secrets").and_then(toml::Value::as_array).into_iter().flatten();
-    let within = |part: &str, key: &str| table.get(part).and_then(|part| part.get(key));
-    let urls = ["url", "owner_url", "listen_url"].map(|url| within("database", url));
-    let named = [table.get("secrets"), within("mail", "smtp")].into_iter().chain(urls);
-    secrets.extend(listed.chain(named.flatten()).filter_map(toml::Value::as_str).map(str::to_owned));
-    secrets
-}
 
 fn keeps_its_promises(config: &Config) {
     let issuer = config.public_url.issuer();

@@ -62,6 +62,21 @@ fn target(name: &'static str, seeds: Vec<Vec<u8>>, words: &'static [&'static str
         .for_each(move |Input(bytes)| must_hold(bytes));
 }
 
+/// `text` with other letters and digits in the place of a `secret` that it holds.
+///
+/// What is said of this one too isn't the secret, though it reads like it: a message that asks for `public_url = "https…`
+/// does not know that somebody's secret is `url = "http`.
+fn with_another_secret(text: &str, secret: &str) -> String {
+    let turned = |letter: char, first: u8, many: u8| char::from(first + (letter as u8 - first + many / 2) % many);
+    let another = |letter: char| match letter {
+        'a'..='z' => turned(letter, b'a', 26),
+        'A'..='Z' => turned(letter, b'A', 26),
+        '0'..='9' => turned(letter, b'0', 10),
+        _ => letter,
+    };
+    text.replace(secret, &secret.chars().map(another).collect::<String>())
+}
+
 /// Bytes, shown as they can be written to a file of the corpus with `printf`.
 #[derive(Clone)]
 struct Input(Vec<u8>);
