@@ -17,8 +17,8 @@ const DEMO_CLIENT: &str = "demo-cli";
 pub(super) const PLATFORM: &str = "platform";
 /// What the client with which an organization is administered is called after its organization (docs/administration.md).
 pub(super) const OF_ADMINISTRATION: &str = "-admin-cli";
-/// What administering takes, for longer than a quarter of an hour.
-const SCOPES_OF_ADMINISTRATION: &str = "admin:read admin:write offline_access";
+/// What administering takes, for longer than a quarter of an hour, and who does it: for `countersign whoami`.
+const SCOPES_OF_ADMINISTRATION: &str = "openid email admin:read admin:write offline_access";
 /// Codes shown one after the other to a person who takes their time.
 const CODES_FOR_A_PERSON: NonZeroU32 = NonZeroU32::new(3).unwrap();
 

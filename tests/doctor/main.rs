@@ -296,6 +296,12 @@ async fn trouble_of_what_is_outside_is_found() {
              → let this machine through to it (firewall, DNS), and look whether its certificate is one that this machine trusts
     "#);
     scene.issuer.answers(StatusCode::OK);
+    let (code, told) = scene.apply("[[organization]]\nslug = \"bare\"").await;
+    assert_eq!(code, 0, "{told}");
+    assert_snapshot!(scene.doctor().await.of("provider bare"), @r#"
+    warning  provider bare: it has none, and nobody can sign in to it
+             → give it one and countersign apply it, or countersign provider create
+    "#);
 
     scene.hook.shows(&scene.ca, "localhost", Utc::now_of_the_tests() - TimeDelta::days(1));
     assert_snapshot!(scene.doctor().await.of("webhook"), @r#"

@@ -137,6 +137,12 @@ secret = {{ env = "HOOK_SECRET" }}
         (status.code().unwrap(), stdout + &stderr)
     }
 
+    /// Has a file with this text applied.
+    pub async fn apply(&self, text: &str) -> (i32, String) {
+        fs::write(self.directory.path().join("more.toml"), text).unwrap();
+        self.run(&["apply", "more.toml"], &[]).await
+    }
+
     /// Has the doctor look, with these variables besides.
     pub async fn doctor_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
         let (code, text) = self.run(&[&["doctor"], arguments].concat(), environment).await;

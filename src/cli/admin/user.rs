@@ -157,7 +157,15 @@ impl Action {
                 let about = Thing::of("user", &email, &organization);
                 let reply = desk.ask(&about, "POST", &[ALL, &organization, "users"], Some(&body)).await?;
                 let words = invited(desk, &organization, &reply.body, reply.status == 201, has_password);
-                desk.told(&reply, &words)
+                let but = if has_providers(desk, &organization).await {
+                    String::new()
+                } else {
+                    format!(
+                        "\nNobody can sign in to {organization} yet: \
+                         countersign provider create NAME --kind KIND --org {organization}"
+                    )
+                };
+                desk.told(&reply, &format!("{words}{but}"))
             }
             Self::Update { who, name, role, if_match } => {
                 let change = Said::default().with("name", name).with("role", role).into_change()?;
@@ -210,6 +218,13 @@ pub async fn find(desk: &mut Desk, organization: &str, user: &str) -> Result<(St
     let found = desk.list(&people, &[ALL, organization, "users"], &[("email", user)], Some(1)).await?;
     let id = found.items.first().and_then(|user| user.get("id")).and_then(Value::as_str).map(str::to_owned);
     id.map(|id| (id, about.clone())).ok_or(Failure::NotThere(about))
+}
+
+/// Whether people have a way to sign in. What can't be found out is nobody's worry: who asked has done their deed.
+async fn has_providers(desk: &mut Desk, organization: &str) -> bool {
+    let about = Thing::of("provider", "", organization);
+    let listed = desk.list(&about, &[ALL, organization, "providers"], &[], Some(1)).await;
+    listed.map_or(true, |listed| !listed.items.is_empty())
 }
 
 /// What the one who invited passes on.

@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use url::Url;
 
+use crate::directory::apply::PLATFORM;
 use crate::directory::organization;
 use crate::directory::provider::{self, Kind, Provider};
 use crate::directory::webhook::{self, Webhook};
@@ -22,10 +23,14 @@ const WEBHOOK: &str = "webhook";
 pub(super) const CHECKS: [&str; 2] = [PROVIDER, WEBHOOK];
 
 pub(super) async fn look(installation: &Installation, conn: &mut PgConnection) -> Vec<Finding> {
-    let (mut providers, mut webhooks) = (Vec::new(), Vec::new());
+    let (mut providers, mut webhooks, mut without) = (Vec::new(), Vec::new(), Vec::new());
     let read = async {
         for (id, slug) in organization::slugs(&mut *conn).await? {
             let of_organization = provider::of_organization(&mut *conn, id).await?;
+            // The platform gets one with its first owner.
+            if of_organization.is_empty() && slug != PLATFORM {
+                without.push(slug.clone());
+            }
             let elsewhere = of_organization.into_iter().filter(|provider| provider.kind != Kind::Password);
             providers.extend(elsewhere.map(|provider| (format!("{slug}/{}", provider.slug), provider)));
             let hooks = webhook::of_organization(&mut *conn, id).await?;
@@ -47,8 +52,12 @@ pub(super) async fn look(installation: &Installation, conn: &mut PgConnection) -
     let of_webhooks =
         join_all(webhooks.iter().map(|(organization, webhook)| of_webhook(organization, installation, webhook)));
     let (mut findings, more) = tokio::join!(of_providers, of_webhooks);
+    findings.extend(without.iter().map(|organization| {
+        let mend = "give it one and countersign apply it, or countersign provider create";
+        Verdict::warning("it has none, and nobody can sign in to it", mend).about(PROVIDER, organization)
+    }));
     if findings.is_empty() {
-        findings.push(Verdict::skipped("no organization has one of its own").of(PROVIDER));
+        findings.push(Verdict::skipped("people sign in with passwords alone, which are kept here").of(PROVIDER));
     }
     findings.extend(more);
     if webhooks.is_empty() {

@@ -9,7 +9,9 @@ async fn an_organization_is_made_suspended_and_deleted() {
     let app = app().await;
     let owner = Person::new(&app);
     let shown = owner.log_in("owner@platform.example", &[]).await;
-    assert!(shown.contains("Signed in. Granted: admin:read admin:write offline_access"), "{shown}");
+    assert!(shown.contains("Signed in. Granted: openid email admin:read admin:write offline_access"), "{shown}");
+    let who = owner.does(&["whoami"]).await;
+    assert!(who.starts_with("owner@platform.example\n  organization  platform\n  service       admin-cli\n"), "{who}");
     let list = owner.does(&["org", "list"]).await;
     assert_snapshot!(list, @"
     SLUG      NAME      STATUS  MFA
@@ -26,7 +28,9 @@ async fn an_organization_is_made_suspended_and_deleted() {
     let again = owner.does(&["org", "create", "third", "--name", "The Third", "--mfa", "if_enrolled"]).await;
     assert_eq!(again, "organization third was there already, just so.\n");
 
-    owner.does(&["user", "invite", "dee@third.example", "--role", "owner", "--org", "third"]).await;
+    let invited = owner.does(&["user", "invite", "dee@third.example", "--role", "owner", "--org", "third"]).await;
+    let nobody = "Nobody can sign in to third yet: countersign provider create NAME --kind KIND --org third\n";
+    assert!(invited.ends_with(nobody), "{invited}");
     let (code, _, err) = owner.runs(&["org", "delete", "third", "--yes"]).await;
     assert_eq!(code, 9);
     assert_snapshot!(err, @"organization third: It still has users, providers, webhooks, or services besides admin-cli: delete those first.");
