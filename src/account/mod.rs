@@ -11,6 +11,7 @@ mod factors;
 mod mfa;
 pub mod pages;
 mod password;
+pub mod password_reset;
 mod sign_in;
 mod start;
 mod upstream_sign_in;

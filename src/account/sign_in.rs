@@ -64,6 +64,9 @@ pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
     };
     let mut tx = pages.installation.pool.begin().await?;
     user::accept_invitation(&mut tx, proven.user.id).await?;
+    if !proven.holds(&mut tx).await? {
+        return Ok(visit.lead_to(&pages, "/sign-in"));
+    }
     let amr = [PASSWORD_AMR.to_owned()];
     let now = pages.installation.clock.now();
     let sign_in = NewSignIn {

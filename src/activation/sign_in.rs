@@ -70,6 +70,9 @@ pub async fn submit(
     };
     let mut tx = pages.installation.pool.begin().await?;
     user::accept_invitation(&mut tx, proven.user.id).await?;
+    if !proven.holds(&mut tx).await? {
+        return Ok(pages.lead_to(Step::SignIn.path()));
+    }
     let (amr, now) = ([PASSWORD_AMR.to_owned()], pages.installation.clock.now());
     let sign_in = NewSignIn {
         organization,

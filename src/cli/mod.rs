@@ -19,6 +19,7 @@ mod open_files;
 mod opening;
 mod rekey;
 mod reset_mfa;
+mod reset_password;
 mod secret_input;
 mod serve;
 mod setup;
@@ -54,6 +55,7 @@ enum Command {
     Rekey(rekey::Args),
     Health(health::Args),
     ResetMfa(reset_mfa::Args),
+    ResetPassword(reset_password::Args),
     Audit(audit::Args),
     Login(login::LoginArgs),
     Token(token::TokenArgs),
@@ -90,6 +92,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Rekey(args) => rekey::run(args).await,
             Command::Health(args) => health::run(args).await,
             Command::ResetMfa(args) => reset_mfa::run(args).await,
+            Command::ResetPassword(args) => reset_password::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Login(args) => Ok(login::run(args).await),
             Command::Token(args) => Ok(token::run(args).await),

@@ -50,7 +50,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn in_words(devices: usize) -> String {
+/// How many devices were signed out.
+pub fn in_words(devices: usize) -> String {
     match devices {
         0 => "no device was signed in".to_owned(),
         1 => "1 device".to_owned(),

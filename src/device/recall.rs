@@ -1,5 +1,5 @@
-//! What a person takes back when they say that it wasn't them: codes that their browsers hold, and approvals that no device
-//! has come for.
+//! What is taken back from a person's browsers, when they say that it wasn't them, or when their password is replaced: codes
+//! that the browsers hold, and approvals that no device has come for.
 
 use chrono::{DateTime, Utc};
 
@@ -8,7 +8,7 @@ use crate::postgres::PgConnection;
 
 use super::store;
 
-/// Whose codes are taken back, and since which approval.
+/// Whose codes are taken back, and because of what.
 #[derive(Clone, Copy, Debug)]
 pub struct Recall<'a> {
     /// Where the person belongs.
@@ -17,8 +17,8 @@ pub struct Recall<'a> {
     pub user: UserId,
     /// The browsers in which they were signed in there until now.
     pub browsers: &'a [BrowserSessionId],
-    /// The approval that wasn't theirs.
-    pub grant: GrantId,
+    /// The approval that wasn't theirs, which is taken back even if its time is over; `None`: there is none.
+    pub grant: Option<GrantId>,
 }
 
 /// `claimed → denied` for what these browsers claimed, then `approved → denied` for what the person approved, and says
@@ -46,7 +46,7 @@ pub async fn deny_all(
          WHERE state = 'approved' AND user_id = $1 AND (id = $2 OR expires_at > $3)
          RETURNING id, service_id",
         recall.user.0,
-        recall.grant.0,
+        recall.grant.map(|grant| grant.0),
         now,
     )
     .fetch_all(&mut *conn)

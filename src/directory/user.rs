@@ -240,3 +240,25 @@ pub async fn change_password(
     .await?;
     Ok(changed.rows_affected() == 1)
 }
+
+/// Gives somebody a password in the place of any that they had. Who was invited is active with it, and whoever does this
+/// vouches for the address.
+pub async fn set_password(conn: &mut PgConnection, user: UserId, hash: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE app_user
+         SET password_hash = $2, email_verified = true,
+             status = CASE status WHEN 'invited' THEN 'active' ELSE status END
+         WHERE id = $1",
+        user.0,
+        hash,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps a password as it is until the transaction ends; `false` when the one with this hash isn't the user's any more.
+pub async fn hold_password(conn: &mut PgConnection, user: UserId, hash: &str) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query!("SELECT FROM app_user WHERE id = $1 AND password_hash = $2 FOR SHARE", user.0, hash);
+    Ok(held.fetch_optional(conn).await?.is_some())
+}

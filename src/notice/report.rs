@@ -104,7 +104,7 @@ pub async fn report(
     }
     let browsers = browser::store::sign_out_everywhere(conn, approved.user).await?;
     let organization = approved.organization.id;
-    let recall = Recall { organization, user: approved.user, browsers: &browsers, grant };
+    let recall = Recall { organization, user: approved.user, browsers: &browsers, grant: Some(grant) };
     let denied = recall::deny_all(conn, recall, now).await?;
     let session = session::store::revoke_of_grant(conn, grant, BECAUSE, now).await?;
     let ended = Ended { session, codes: denied.len(), browsers: browsers.len() };

@@ -9,6 +9,7 @@ use crate::directory::user::{self, LONGEST_PASSWORD, SHORTEST_PASSWORD, Status, 
 use crate::http::client_address::Caller;
 use crate::ids::OrganizationId;
 use crate::installation::Installation;
+use crate::postgres::PgConnection;
 use crate::secrets::SecretText;
 
 use super::answer::PageError;
@@ -48,6 +49,11 @@ pub struct Proven {
 }
 
 impl Proven {
+    /// Whether it still is their password, and until the transaction ends: one that is changed meanwhile signs nobody in.
+    pub async fn holds(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        user::hold_password(conn, self.user.id, self.user.password_hash.as_deref().unwrap_or_default()).await
+    }
+
     /// The answer, after which the browser has tries of its own for this account.
     #[must_use]
     pub fn remembered(&self, installation: &Installation, mut answer: Response) -> Response {

@@ -168,6 +168,7 @@ async fn serve_needs_nothing_but_its_environment() {
     let (code, done) = log_in(scene.path(), &issuer).await;
     assert_eq!((code, &done["scope"]), (0, &"read".into()));
 
+    let remote = Remote::new(&issuer);
     // A lost phone, beside the running server.
     let reset = |email: &'static str, organization: &'static str| {
         let arguments = ["reset-mfa", email, "--organization", organization, "--json", "--data-dir"];
@@ -182,8 +183,37 @@ async fn serve_needs_nothing_but_its_environment() {
     let (code, _, wrong) = run(&mut reset("ada@acme.example", "elsewhere")).await;
     assert!(code == 1 && wrong.contains("there is no organization elsewhere"), "{wrong}");
 
+    // A forgotten password.
+    fs::write(scene.path().join("new-password"), "a new one of hers\n").unwrap();
+    let reset = |email: &'static str, organization: &'static str, file: &'static str| {
+        let arguments =
+            ["reset-password", email, "--organization", organization, "--password-file", file, "--data-dir"];
+        countersign(scene.path(), &[&arguments[..], &[data_dir.to_str().unwrap()]].concat())
+    };
+    let (code, said, wrong) = run(&mut reset("ada@acme.example", "acme", "new-password")).await;
+    assert_eq!(code, 0, "{wrong}");
+    assert_eq!(said, "ada@acme.example has another password, and is signed out everywhere: no device was signed in.\n");
+    let (code, said, _) = run(reset("Ada@acme.example", "acme", "new-password").arg("--json")).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &said["had_password"], &said["locked"]), (0, &true.into(), &false.into()));
+    fs::write(scene.path().join("short"), "seven77").unwrap();
+    for (email, organization, file, because) in [
+        ("nobody@acme.example", "acme", "new-password", "acme has nobody with the address nobody@acme.example"),
+        ("ada@acme.example", "elsewhere", "new-password", "there is no organization elsewhere"),
+        ("ada@acme.example", "acme", "short", "A password has at least 8 characters."),
+        ("ada@acme.example", "acme", "missing", "missing can't be read"),
+        ("ada@acme.example", "platform", "new-password", "platform has nobody with the address ada@acme.example"),
+    ] {
+        let (code, said, wrong) = run(&mut reset(email, organization, file)).await;
+        assert_eq!((code, said.as_str()), (1, ""));
+        assert!(wrong.contains(because), "{wrong}");
+    }
+    let mut browser = Browser::at(&remote);
+    let page = browser.open("/account/acme").await;
+    let form = [("email", "ada@acme.example"), ("password", "a new one of hers")];
+    assert_eq!(browser.submit(&page, "/account/acme/sign-in", &form).await.path, "/account/acme");
+
     // A poll that is held when the server is asked to end is answered, and nothing is left running.
-    let remote = Remote::new(&issuer);
     let codes = remote.post("/auth/device/code", &[("client_id", "acme-cli")]).await;
     let grant_type = "urn:ietf:params:oauth:grant-type:device_code";
     let device_code = codes.text("device_code");

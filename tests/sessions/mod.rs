@@ -5,6 +5,7 @@ mod dpop_proofs;
 mod keys;
 mod mfa_reset;
 mod model;
+mod password_reset;
 mod refresh;
 mod resources;
 mod revocation;
