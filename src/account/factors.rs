@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::audit;
+use crate::browser;
 use crate::mfa::recovery;
 use crate::mfa::totp;
 use crate::pages::answer::{self, Form, PageError};
@@ -64,6 +65,9 @@ pub async fn set_up(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
     };
     drop(conn);
     let mut tx = installation.pool.begin().await?;
+    if !browser::store::hold_alone(&mut tx, visit.browser()?.id, user).await? {
+        return Ok(visit.lead_to(&pages, "/sign-in"));
+    }
     if totp::replace(&mut tx, &installation.keyring, user, &shown, step, now).await? {
         visit
             .event(&pages, audit::Kind::Enrolled, &caller)
@@ -97,9 +101,13 @@ pub async fn renew(Arrival { pages, caller, guest }: Arrival, form: Form) -> Res
     }
     // Hashing takes long: not with a connection in hand.
     drop(conn);
-    let codes = second_factor::draw_recovery_codes(&pages.installation, visit.account()?.user.id).await?;
+    let user = visit.account()?.user.id;
+    let codes = second_factor::draw_recovery_codes(&pages.installation, user).await?;
     let mut tx = pages.installation.pool.begin().await?;
-    let codes = codes.give(&mut tx, visit.account()?.user.id).await?;
+    if !browser::store::hold_alone(&mut tx, visit.browser()?.id, user).await? {
+        return Ok(visit.lead_to(&pages, "/sign-in"));
+    }
+    let codes = codes.give(&mut tx, user).await?;
     visit
         .event(&pages, audit::Kind::Enrolled, &caller)
         .detail(serde_json::json!({ "method": "recovery codes", "replaced": true, "at": "account" }))

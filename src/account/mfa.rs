@@ -163,6 +163,9 @@ pub async fn enrol(
     drop(conn);
     let codes = second_factor::draw_recovery_codes(installation, user).await?;
     let mut tx = installation.pool.begin().await?;
+    if !browser::store::hold_alone(&mut tx, visit.browser()?.id, user).await? {
+        return Ok(visit.lead_to(pages, "/sign-in"));
+    }
     // Somebody else set one up meanwhile, in another browser: that one is asked for.
     if !totp::enrol(&mut tx, &installation.keyring, user, &shown, step, now).await? {
         return Ok(visit.lead_to(pages, ""));

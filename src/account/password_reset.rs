@@ -15,20 +15,22 @@ use crate::session::devices::{self, Which};
 const BECAUSE: &str = "the password of the account was reset";
 
 /// Gives the person the password with this hash, ends what they are signed in to, and says so in the audit. In the caller's
-/// transaction; returns the sessions.
+/// transaction; returns the sessions, or `None` when there is no such person any more.
 ///
-/// Rows are locked as others lock them: person, sign-ins, logins, sessions. So a sign-in with the old password is finished
-/// before and ended here, or fails.
+/// Rows are locked as a [`report`](crate::notice::report) locks them: person, sign-ins, logins, sessions. So a sign-in with the
+/// old password is finished before and ended here, or fails.
 pub async fn reset(
     conn: &mut PgConnection,
     installation: &Installation,
     person: &User,
     hash: &str,
-) -> Result<Vec<SessionId>, sqlx::Error> {
+) -> Result<Option<Vec<SessionId>>, sqlx::Error> {
     let (organization, now) = (person.organization_id, installation.clock.now());
     let event = |kind| Event::new(kind, &installation.clock, &installation.random).of(organization).user(person.id);
     let because = json!({ "because": "the password was reset" });
-    user::set_password(conn, person.id, hash).await?;
+    if !user::set_password(conn, person.id, hash).await? {
+        return Ok(None);
+    }
     event(Kind::Administered).detail(json!({ "password": "reset" })).append(conn).await?;
     let browsers = browser::store::sign_out_everywhere(conn, person.id).await?;
     let recall = Recall { organization, user: person.id, browsers: &browsers, grant: None };
@@ -40,5 +42,5 @@ pub async fn reset(
         let revoked = event(Kind::Revoked).service(device.service_id).grant(device.grant_id).session(device.id);
         revoked.detail(because.clone()).append(conn).await?;
     }
-    Ok(ended.into_iter().map(|device| device.id).collect())
+    Ok(Some(ended.into_iter().map(|device| device.id).collect()))
 }

@@ -64,7 +64,8 @@ pub async fn submit(Arrival { pages, caller, guest }: Arrival, form: Form) -> Re
     };
     let mut tx = pages.installation.pool.begin().await?;
     user::accept_invitation(&mut tx, proven.user.id).await?;
-    if !proven.holds(&mut tx).await? {
+    if !proven.holds(&mut tx, visit.event(&pages, audit::Kind::Refused, &caller)).await? {
+        tx.commit().await?;
         return Ok(visit.lead_to(&pages, "/sign-in"));
     }
     let amr = [PASSWORD_AMR.to_owned()];
@@ -111,8 +112,13 @@ async fn second_click(
     if visit.account.as_ref().is_none_or(|account| account.user.id != proven.user.id) {
         return Ok(visit.lead_to(pages, "/sign-in"));
     }
-    let mut conn = pages.installation.pool.acquire().await?;
-    visit.visitor.renew(&mut conn, &pages.installation).await?;
+    let mut tx = pages.installation.pool.begin().await?;
+    if !proven.holds(&mut tx, visit.event(pages, audit::Kind::Refused, caller)).await? {
+        tx.commit().await?;
+        return Ok(visit.lead_to(pages, "/sign-in"));
+    }
+    visit.visitor.renew(&mut tx, &pages.installation).await?;
+    tx.commit().await?;
     let answer = pages.with_cookie(&visit.visitor, visit.lead_on(pages));
     Ok(proven.remembered(&pages.installation, answer))
 }

@@ -70,7 +70,8 @@ pub async fn submit(
     };
     let mut tx = pages.installation.pool.begin().await?;
     user::accept_invitation(&mut tx, proven.user.id).await?;
-    if !proven.holds(&mut tx).await? {
+    if !proven.holds(&mut tx, walk.event_by(&pages, audit::Kind::Refused, &caller)).await? {
+        tx.commit().await?;
         return Ok(pages.lead_to(Step::SignIn.path()));
     }
     let (amr, now) = ([PASSWORD_AMR.to_owned()], pages.installation.clock.now());
@@ -116,8 +117,13 @@ async fn second_click(
     if walk.account.as_ref().is_none_or(|account| account.user.id != proven.user.id) {
         return Ok(pages.lead_to("/activate"));
     }
-    let mut conn = pages.installation.pool.acquire().await?;
-    walk.visitor.renew(&mut conn, &pages.installation).await?;
+    let mut tx = pages.installation.pool.begin().await?;
+    if !proven.holds(&mut tx, walk.event_by(pages, audit::Kind::Refused, caller)).await? {
+        tx.commit().await?;
+        return Ok(pages.lead_to("/activate"));
+    }
+    walk.visitor.renew(&mut tx, &pages.installation).await?;
+    tx.commit().await?;
     let answer = pages.with_cookie(&walk.visitor, pages.lead_to(walk.step.path()));
     Ok(proven.remembered(&pages.installation, answer))
 }

@@ -307,6 +307,17 @@ pub async fn hold(conn: &mut PgConnection, session: BrowserSessionId, user: User
     Ok(())
 }
 
+/// Keeps a sign-in for this transaction alone; `false`: the person isn't signed in here any more. For what must not be left
+/// behind by a browser that is signed out meanwhile.
+pub async fn hold_alone(conn: &mut PgConnection, session: BrowserSessionId, user: UserId) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query!(
+        "SELECT FROM browser_sign_in WHERE browser_session_id = $1 AND user_id = $2 FOR NO KEY UPDATE",
+        session.0,
+        user.0,
+    );
+    Ok(held.fetch_optional(conn).await?.is_some())
+}
+
 /// Signs a person out in every browser but this one, and says in how many.
 pub async fn sign_out_elsewhere(
     conn: &mut PgConnection,

@@ -32,6 +32,9 @@ pub struct Args {
     /// Slug of their organization
     #[arg(long, value_name = "SLUG")]
     organization: String,
+    /// Give a password to somebody who has none here, but signs in elsewhere or never did
+    #[arg(long)]
+    first: bool,
     /// The file with the new password; `-` is standard input. Without it a terminal is asked
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -69,6 +72,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let another = if had_one { "another password" } else { "a password, their first" };
     writeln!(out, "{} has {another}, and is signed out everywhere: {}.", args.email, in_words(sessions.len()))?;
+    writeln!(
+        out,
+        "If a file that you apply has a password for them, put this one there: the next apply sets what the file says."
+    )?;
     if locked {
         writeln!(out, "They are locked, and can't sign in before they are unlocked.")?;
     }
@@ -90,7 +97,15 @@ async fn reset(installation: &Installation, args: &Args, password: &SecretText) 
     if !providers.iter().any(|provider| provider.kind == Kind::Password) {
         bail!("nobody of {0} signs in with a password: {0} has no provider of the kind password", args.organization);
     }
+    let had_one = person.password_hash.is_some();
+    if !had_one && !args.first {
+        bail!(
+            "{} has no password here, which lasts whatever becomes of their account elsewhere: --first gives one",
+            args.email
+        );
+    }
     let sessions = password_reset::reset(&mut tx, installation, &person, &hash).await?;
+    let sessions = sessions.with_context(|| format!("{} was deleted meanwhile", args.email))?;
     tx.commit().await?;
-    Ok(Reset { had_one: person.password_hash.is_some(), locked: person.status == Status::Locked, sessions })
+    Ok(Reset { had_one, locked: person.status == Status::Locked, sessions })
 }

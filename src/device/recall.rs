@@ -17,7 +17,8 @@ pub struct Recall<'a> {
     pub user: UserId,
     /// The browsers in which they were signed in there until now.
     pub browsers: &'a [BrowserSessionId],
-    /// The approval that wasn't theirs, which is taken back even if its time is over; `None`: there is none.
+    /// The approval that wasn't theirs, which is taken back even if its time is over. `None`: none of them is, and every one is
+    /// taken back of which the audit doesn't say that its time ran out, whatever this machine's clock says.
     pub grant: Option<GrantId>,
 }
 
@@ -43,7 +44,8 @@ pub async fn deny_all(
     .await?;
     let approved = sqlx::query!(
         "UPDATE device_grant SET state = 'denied'
-         WHERE state = 'approved' AND user_id = $1 AND (id = $2 OR expires_at > $3)
+         WHERE state = 'approved' AND user_id = $1
+           AND (id = $2 OR expires_at > $3 OR $2 IS NULL AND NOT expiry_noted)
          RETURNING id, service_id",
         recall.user.0,
         recall.grant.map(|grant| grant.0),

@@ -241,24 +241,19 @@ pub async fn change_password(
     Ok(changed.rows_affected() == 1)
 }
 
-/// Gives somebody a password in the place of any that they had. Who was invited is active with it, and whoever does this
-/// vouches for the address.
-pub async fn set_password(conn: &mut PgConnection, user: UserId, hash: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE app_user
-         SET password_hash = $2, email_verified = true,
-             status = CASE status WHEN 'invited' THEN 'active' ELSE status END
-         WHERE id = $1",
-        user.0,
-        hash,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+/// Gives somebody a password in the place of any that they had; `false` when there is no such user any more.
+pub async fn set_password(conn: &mut PgConnection, user: UserId, hash: &str) -> Result<bool, sqlx::Error> {
+    let set = sqlx::query!("UPDATE app_user SET password_hash = $2 WHERE id = $1", user.0, hash).execute(conn).await?;
+    Ok(set.rows_affected() == 1)
 }
 
-/// Keeps a password as it is until the transaction ends; `false` when the one with this hash isn't the user's any more.
+/// Keeps a password as it is until the transaction ends; `false` when the one with this hash isn't the user's any more, or
+/// nobody signs in with it, since they are locked.
 pub async fn hold_password(conn: &mut PgConnection, user: UserId, hash: &str) -> Result<bool, sqlx::Error> {
-    let held = sqlx::query!("SELECT FROM app_user WHERE id = $1 AND password_hash = $2 FOR SHARE", user.0, hash);
+    let held = sqlx::query!(
+        "SELECT FROM app_user WHERE id = $1 AND password_hash = $2 AND status <> 'locked' FOR SHARE",
+        user.0,
+        hash,
+    );
     Ok(held.fetch_optional(conn).await?.is_some())
 }

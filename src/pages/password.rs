@@ -2,8 +2,10 @@
 
 use axum::http::HeaderMap;
 use axum::response::Response;
+use serde_json::json;
 
 use crate::attempts::{self, Reservation, Subject};
+use crate::audit::Event;
 use crate::browser::known::{self, KnownBrowser, Proof};
 use crate::directory::user::{self, LONGEST_PASSWORD, SHORTEST_PASSWORD, Status, User};
 use crate::http::client_address::Caller;
@@ -49,9 +51,16 @@ pub struct Proven {
 }
 
 impl Proven {
-    /// Whether it still is their password, and until the transaction ends: one that is changed meanwhile signs nobody in.
-    pub async fn holds(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        user::hold_password(conn, self.user.id, self.user.password_hash.as_deref().unwrap_or_default()).await
+    /// Whether it still is their password, and until the transaction ends: one that is replaced meanwhile signs nobody in. If
+    /// it isn't, that is the `refused` event.
+    pub async fn holds(&self, conn: &mut PgConnection, refused: Event) -> Result<bool, sqlx::Error> {
+        let hash = self.user.password_hash.as_deref().unwrap_or_default();
+        if user::hold_password(conn, self.user.id, hash).await? {
+            return Ok(true);
+        }
+        let because = json!({ "because": "the password was replaced, or the account locked, meanwhile" });
+        refused.user(self.user.id).detail(because).append(conn).await?;
+        Ok(false)
     }
 
     /// The answer, after which the browser has tries of its own for this account.

@@ -5,7 +5,7 @@ use countersign::attempts::{self, Reservation, Subject};
 use countersign::ids::UserId;
 
 use crate::support::app::{ACME, ADA_PASSWORD, TOTP_SECRET};
-use crate::support::{App, Browser};
+use crate::support::{App, Browser, Held, Page};
 
 use super::{ADA, ada, audited, prove, send, sign_in};
 
@@ -14,7 +14,7 @@ fn required() -> String {
 }
 
 /// The key that an enrolment page shows, in base32.
-fn key(page: &crate::support::Page) -> String {
+fn key(page: &Page) -> String {
     page.says(".secret").join("").replace(' ', "")
 }
 
@@ -176,4 +176,60 @@ async fn a_browser_that_was_left_signed_in_sets_up_no_first_factor() {
     let page = browser.open("/account/acme/sign-in").await;
     browser.submit(&page, "/account/acme/sign-in", &[("email", ADA), ("password", ADA_PASSWORD)]).await;
     assert_eq!(browser.open("/account/acme/authenticator").await.path, "/account/acme/authenticator");
+}
+
+/// A browser that is signed out, by a reset or by a report, while its form is under way.
+#[tokio::test]
+async fn who_is_signed_out_meanwhile_leaves_no_factor_behind() {
+    let app = App::acme().await;
+    let mut browser = ada(&app).await;
+    let page = browser.open("/account/acme/authenticator").await;
+    let code = app.totp(&key(&page));
+    let refused = signed_out_meanwhile(&app, &mut browser, &page, &[("code", &code)]).await;
+    assert!(!refused.text().contains("recovery codes"), "{}", refused.text());
+    assert_eq!(count(&app, "totp_factor").await, 0);
+    assert_eq!(count(&app, "recovery_code").await, 0);
+
+    app.enrol(ADA).await;
+    let mut browser = ada(&app).await;
+    let asked = browser.open("/account/acme/recovery-codes").await;
+    let page = prove(&app, &mut browser, &asked).await;
+    let refused = signed_out_meanwhile(&app, &mut browser, &page, &[]).await;
+    assert!(!refused.text().contains("Save your recovery codes"), "{}", refused.text());
+    assert_eq!(count(&app, "recovery_code").await, 0);
+
+    sign_in(&mut browser, ADA, ADA_PASSWORD).await;
+    let asked = browser.open("/account/acme/authenticator").await;
+    let page = prove(&app, &mut browser, &asked).await;
+    let code = app.totp(&key(&page));
+    let before = sealed(&app).await;
+    signed_out_meanwhile(&app, &mut browser, &page, &[("code", &code)]).await;
+    assert_eq!(sealed(&app).await, before, "the authenticator is the one that it was");
+}
+
+/// Sends the form of a page, and signs everybody out before it is taken.
+async fn signed_out_meanwhile(app: &App, browser: &mut Browser<'_>, page: &Page, fields: &[(&str, &str)]) -> Page {
+    let mut held = Held::by(app, "SELECT FROM browser_sign_in FOR UPDATE").await;
+    let signed_out = async {
+        held.until_waits("FOR NO KEY UPDATE").await;
+        held.execute("DELETE FROM browser_sign_in").await;
+        held.release().await;
+    };
+    let path = page.path.clone();
+    let (answer, ()) = tokio::join!(browser.submit(page, &path, fields), signed_out);
+    assert_eq!(answer.path, "/account/acme/sign-in", "{}", answer.text());
+    answer
+}
+
+async fn count(app: &App, table: &str) -> i64 {
+    let sql = match table {
+        "totp_factor" => "SELECT count(*) FROM totp_factor",
+        _ => "SELECT count(*) FROM recovery_code",
+    };
+    sqlx::query_scalar(sql).fetch_one(&app.installation.pool).await.unwrap()
+}
+
+async fn sealed(app: &App) -> Vec<u8> {
+    let secret = sqlx::query_scalar("SELECT secret_sealed FROM totp_factor");
+    secret.fetch_one(&app.installation.pool).await.unwrap()
 }

@@ -157,7 +157,7 @@ async fn serve_needs_nothing_but_its_environment() {
     server.says("issuer=").await;
 
     let toml = ACME.replace("device_login = true", "device_login = true\ninterval = 1");
-    fs::write(scene.path().join("acme.toml"), toml).unwrap();
+    fs::write(scene.path().join("acme.toml"), &toml).unwrap();
     let arguments = ["apply", "acme.toml", "--data-dir", data_dir.to_str().unwrap()];
     let (code, said, wrong) = run(&mut countersign(scene.path(), &[&arguments[..], &["--dry-run"]].concat())).await;
     assert_eq!((code, wrong.as_str()), (0, ""));
@@ -192,7 +192,18 @@ async fn serve_needs_nothing_but_its_environment() {
     };
     let (code, said, wrong) = run(&mut reset("ada@acme.example", "acme", "new-password")).await;
     assert_eq!(code, 0, "{wrong}");
-    assert_eq!(said, "ada@acme.example has another password, and is signed out everywhere: no device was signed in.\n");
+    let first = said.lines().next().unwrap();
+    assert_eq!(first, "ada@acme.example has another password, and is signed out everywhere: no device was signed in.");
+    let more = "[[organization.user]]\nemail = \"bob@acme.example\"\n\
+                [[organization.user]]\nemail = \"cay@acme.example\"\n[[organization]]\nslug = \"bare\"\n\
+                [[organization.user]]\nemail = \"eve@bare.example\"\n";
+    fs::write(scene.path().join("more.toml"), format!("{toml}{more}")).unwrap();
+    let arguments = ["apply", "more.toml", "--data-dir", data_dir.to_str().unwrap()];
+    assert_eq!(run(&mut countersign(scene.path(), &arguments)).await.0, 0);
+    let (code, said, _) = run(reset("bob@acme.example", "acme", "new-password").arg("--first")).await;
+    assert!(code == 0 && said.starts_with("bob@acme.example has a password, their first, and is"), "{said}");
+    // The file has another one for her.
+    assert_eq!(run(&mut reset("ada@acme.example", "acme", "new-password")).await.0, 0);
     let (code, said, _) = run(reset("Ada@acme.example", "acme", "new-password").arg("--json")).await;
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, &said["had_password"], &said["locked"]), (0, &true.into(), &false.into()));
@@ -202,6 +213,8 @@ async fn serve_needs_nothing_but_its_environment() {
         ("ada@acme.example", "elsewhere", "new-password", "there is no organization elsewhere"),
         ("ada@acme.example", "acme", "short", "A password has at least 8 characters."),
         ("ada@acme.example", "acme", "missing", "missing can't be read"),
+        ("cay@acme.example", "acme", "new-password", "cay@acme.example has no password here"),
+        ("eve@bare.example", "bare", "new-password", "bare has no provider of the kind password"),
         ("ada@acme.example", "platform", "new-password", "platform has nobody with the address ada@acme.example"),
     ] {
         let (code, said, wrong) = run(&mut reset(email, organization, file)).await;

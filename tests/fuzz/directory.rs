@@ -60,8 +60,8 @@ const WORDS: &[&str] = &[
 ];
 
 /// What the environment and other files hold, the one in the other. Nothing in the corpus looks like it.
-const SHORT: &str = "%~9^";
-const LONG_ENOUGH: &str = "%~9^ and then some more of it, long enough";
+const SHORT: &str = "zq9xk7w";
+const LONG_ENOUGH: &str = "zq9xk7w and then some more of it, long enough";
 
 /// What is secret, wherever a file names it.
 fn secret(source: &SecretSource) -> Result<SecretText, String> {

@@ -74,7 +74,8 @@ fn with_another_secret(text: &str, secret: &str) -> String {
         '0'..='9' => turned(letter, b'0', 10),
         _ => letter,
     };
-    text.replace(secret, &secret.chars().map(another).collect::<String>())
+    let other: String = secret.chars().map(another).collect();
+    text.replace(secret, if other == secret { "another" } else { &other })
 }
 
 /// Bytes, shown as they can be written to a file of the corpus with `printf`.

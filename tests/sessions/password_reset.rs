@@ -1,5 +1,6 @@
 //! A forgotten password, or one that somebody else knows: another takes its place, and what was proven by the old one ends.
 
+use axum::http::StatusCode;
 use countersign::account::password_reset;
 use countersign::directory::{organization, user};
 
@@ -18,6 +19,7 @@ async fn reset(app: &App) -> usize {
     let acme = organization::id_by_slug(&mut tx, "acme").await.unwrap().unwrap();
     let ada = user::by_email(&mut tx, acme, ADA).await.unwrap().unwrap();
     let ended = password_reset::reset(&mut tx, installation, &ada, &hash).await.unwrap();
+    let ended = ended.expect("she is there");
     tx.commit().await.unwrap();
     ended.len()
 }
@@ -52,7 +54,7 @@ async fn another_password_ends_what_was_proven_by_the_old_one() {
     let page = browser.enter(&pending.user_code).await;
     assert_eq!(page.path, "/activate/sign-in");
     let page = browser.sign_in(&page, ADA, ADA_PASSWORD).await;
-    assert_eq!((page.status.as_u16(), page.path.as_str()), (400, "/activate/sign-in"));
+    assert_eq!((page.status, page.path.as_str()), (StatusCode::BAD_REQUEST, "/activate/sign-in"));
     let page = browser.sign_in(&page, ADA, NEW).await;
     browser.approve(&page).await;
     assert_eq!(pending.poll().await.text("token_type"), "Bearer");
@@ -60,17 +62,18 @@ async fn another_password_ends_what_was_proven_by_the_old_one() {
 }
 
 #[tokio::test]
-async fn who_was_invited_is_active_with_a_password_and_who_is_locked_stays_so() {
+async fn who_was_invited_signs_in_with_a_first_password_and_who_is_locked_does_not() {
     let app = App::acme().await;
-    for (before, after) in [
-        ("UPDATE app_user SET status = 'invited', email_verified = false", "active"),
-        ("UPDATE app_user SET status = 'locked', email_verified = false", "locked"),
-    ] {
-        app.execute(before).await;
-        reset(&app).await;
-        let as_it_is = sqlx::query_as::<_, (String, bool)>("SELECT status, email_verified FROM app_user");
-        assert_eq!(as_it_is.fetch_one(&app.installation.pool).await.unwrap(), (after.to_owned(), true));
-    }
+    app.execute("UPDATE app_user SET status = 'locked', password_hash = NULL, email_verified = false").await;
+    reset(&app).await;
+    let device = Device::ask(&app, "read").await;
+    let mut browser = Browser::new(&app);
+    let page = browser.enter(&device.user_code).await;
+    assert_eq!(browser.sign_in(&page, ADA, NEW).await.status, StatusCode::BAD_REQUEST);
+    app.execute("UPDATE app_user SET status = 'invited'").await;
+    assert_eq!(browser.sign_in(&page, ADA, NEW).await.path, "/activate/confirm");
+    let as_it_is = sqlx::query_as::<_, (String, bool)>("SELECT status, email_verified FROM app_user");
+    assert_eq!(as_it_is.fetch_one(&app.installation.pool).await.unwrap(), ("active".to_owned(), true));
 }
 
 /// The old password was found right a moment before it was replaced.
@@ -92,8 +95,38 @@ async fn a_password_that_is_replaced_meanwhile_signs_nobody_in() {
         at_home.submit(&home, "/account/acme/sign-in", &form),
         replaced,
     );
-    assert_eq!((code.status.as_u16(), code.path.as_str()), (200, "/activate/sign-in"), "{}", code.text());
-    assert_eq!((home.status.as_u16(), home.path.as_str()), (200, "/account/acme/sign-in"), "{}", home.text());
-    let signed_in = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM browser_sign_in");
-    assert_eq!(signed_in.fetch_one(&app.installation.pool).await.unwrap(), 0);
+    assert_eq!((code.status, code.path.as_str()), (StatusCode::OK, "/activate/sign-in"), "{}", code.text());
+    assert_eq!((home.status, home.path.as_str()), (StatusCode::OK, "/account/acme/sign-in"), "{}", home.text());
+    assert_eq!(signed_in(&app).await, 0);
+    let because = "the password was replaced, or the account locked, meanwhile";
+    let told = app.events().await.into_iter().filter(|event| event.detail["because"] == because);
+    assert_eq!(told.map(|event| event.kind).collect::<Vec<_>>(), ["refused", "refused"]);
+}
+
+/// The same, but the sign-in holds the person first.
+#[tokio::test]
+async fn who_signed_in_a_moment_before_is_signed_out() {
+    let app = App::acme().await;
+    let device = Device::ask(&app, "read").await;
+    let mut browser = Browser::new(&app);
+    let page = browser.enter(&device.user_code).await;
+    let held = Held::by(&app, "SELECT FROM browser_session FOR UPDATE").await;
+    let replaced = async {
+        held.until_waits("browser_sign_in").await;
+        let released = async {
+            held.until_waits("UPDATE app_user").await;
+            held.release().await;
+        };
+        tokio::join!(reset(&app), released)
+    };
+    let _ = tokio::join!(browser.sign_in(&page, ADA, ADA_PASSWORD), replaced);
+    assert_eq!(app.audit().await["signed_in"], 1);
+    assert_eq!(signed_in(&app).await, 0);
+    assert_eq!(device.poll().await.error(), "access_denied", "that browser held it");
+}
+
+/// In how many browsers somebody is signed in.
+async fn signed_in(app: &App) -> i64 {
+    let count = sqlx::query_scalar("SELECT count(*) FROM browser_sign_in");
+    count.fetch_one(&app.installation.pool).await.unwrap()
 }

@@ -57,7 +57,7 @@ pub(super) async fn look(installation: &Installation, conn: &mut PgConnection) -
         Verdict::warning("it has none, and nobody can sign in to it", mend).about(PROVIDER, organization)
     }));
     if findings.is_empty() {
-        findings.push(Verdict::skipped("people sign in with passwords alone, which are kept here").of(PROVIDER));
+        findings.push(Verdict::skipped("no organization has one outside of Countersign").of(PROVIDER));
     }
     findings.extend(more);
     if webhooks.is_empty() {
