@@ -31,7 +31,8 @@ pub async fn reset(
     if !user::set_password(conn, person.id, hash).await? {
         return Ok(None);
     }
-    event(Kind::Administered).detail(json!({ "password": "reset" })).append(conn).await?;
+    let what = if person.password_hash.is_some() { "reset" } else { "given" };
+    event(Kind::Administered).detail(json!({ "password": what })).append(conn).await?;
     let browsers = browser::store::sign_out_everywhere(conn, person.id).await?;
     let recall = Recall { organization, user: person.id, browsers: &browsers, grant: None };
     for (grant, service) in recall::deny_all(conn, recall, now).await? {

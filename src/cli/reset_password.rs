@@ -100,7 +100,7 @@ async fn reset(installation: &Installation, args: &Args, password: &SecretText) 
     let had_one = person.password_hash.is_some();
     if !had_one && !args.first {
         bail!(
-            "{} has no password here, which lasts whatever becomes of their account elsewhere: --first gives one",
+            "{} has no password here, and one would last whatever becomes of their account elsewhere: say --first to give one",
             args.email
         );
     }
