@@ -230,11 +230,12 @@ pub struct Sure {
     pub yes: bool,
 
     /// Only if it is still this version, as show --etag told it
-    #[arg(long, value_name = "ETAG", value_parser = tag)]
+    #[arg(long, value_name = "ETAG", value_parser = tag, allow_hyphen_values = true)]
     pub if_match: Option<String>,
 }
 
-/// A version as it is sent; shells take quotation marks away.
+/// A version as it is sent; shells take quotation marks away. It is base64url: one of 64 begins with a hyphen, which whoever takes
+/// one has to allow.
 pub fn tag(text: &str) -> Result<String, String> {
     if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
         return Err("it is what show --etag prints".to_owned());

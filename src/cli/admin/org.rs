@@ -69,7 +69,7 @@ enum Action {
         #[command(flatten)]
         said: OrgSaid,
         /// Only if it is still this version, as show --etag told it; * for whatever is there
-        #[arg(long, value_name = "ETAG", value_parser = tag)]
+        #[arg(long, value_name = "ETAG", value_parser = tag, allow_hyphen_values = true)]
         if_match: Option<String>,
     },
     /// Let nobody log in any more, and end its sessions

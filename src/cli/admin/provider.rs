@@ -78,7 +78,7 @@ enum Action {
         #[arg(long, conflicts_with = "client_secret_file")]
         no_client_secret: bool,
         /// Only if it is still this version, as show --etag told it; * for whatever is there
-        #[arg(long, value_name = "ETAG", value_parser = tag)]
+        #[arg(long, value_name = "ETAG", value_parser = tag, allow_hyphen_values = true)]
         if_match: Option<String>,
     },
     /// Delete one: nobody signs in there any more

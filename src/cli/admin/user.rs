@@ -86,7 +86,7 @@ enum Action {
         #[arg(long)]
         role: Option<String>,
         /// Only if they are still this version, as show --etag told it; * for whatever is there
-        #[arg(long, value_name = "ETAG", value_parser = tag)]
+        #[arg(long, value_name = "ETAG", value_parser = tag, allow_hyphen_values = true)]
         if_match: Option<String>,
     },
     /// Let somebody log in no more, and end everything that they are signed in to

@@ -64,7 +64,7 @@ enum Action {
         #[command(flatten)]
         said: WebhookSaid,
         /// Only if it is still this version, as show --etag told it; * for whatever is there
-        #[arg(long, value_name = "ETAG", value_parser = tag)]
+        #[arg(long, value_name = "ETAG", value_parser = tag, allow_hyphen_values = true)]
         if_match: Option<String>,
     },
     /// Draw another secret, which is printed this once: the next message is signed with it

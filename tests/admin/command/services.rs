@@ -168,6 +168,19 @@ async fn who_was_overtaken_is_told_so_and_what_to_do() {
     assert_eq!((&problem["status"], problem["type"].as_str().unwrap()), (&412.into(), "SERVER/api/v1#stale"));
     let delete = ["service", "delete", "cli", "--yes", "--if-match", seen.trim()];
     assert_eq!(owner.runs(&delete).await.0, 8);
+    // Without its quotation marks one of 64 looks like an option.
+    let webhook = "0190163d-8694-739b-aea5-966c26f8ad91";
+    for (command, expected) in [
+        (&["service", "update", "cli", "--name", "Mine"][..], 8),
+        (&["service", "delete", "cli", "--yes"], 8),
+        (&["user", "update", "owner@acme.example", "--name", "Mine"], 8),
+        (&["provider", "update", "password", "--name", "Mine"], 8),
+        (&["org", "update", "acme", "--name", "Mine"], 8),
+        (&["webhook", "update", webhook, "--event", "approved"], 4),
+    ] {
+        let (code, _, err) = owner.runs(&[command, &["--if-match", "-A8"]].concat()).await;
+        assert_eq!(code, expected, "{command:?} {err}");
+    }
     assert_eq!(owner.reads(&["service", "show", "cli"]).await["name"], "Somebody else's");
     owner.does(&["service", "update", "cli", "--name", "Mine", "--if-match", "*"]).await;
 }
