@@ -17,6 +17,7 @@ mod man;
 mod moment;
 mod open_files;
 mod opening;
+mod person;
 mod rekey;
 mod reset_mfa;
 mod reset_password;

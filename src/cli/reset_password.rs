@@ -8,16 +8,15 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use crate::account::password_reset;
-use crate::directory::organization;
 use crate::directory::provider::{self, Kind};
-use crate::directory::user::{self, Status};
+use crate::directory::user::Status;
 use crate::ids::SessionId;
 use crate::installation::Installation;
 use crate::pages::password;
 use crate::secrets::SecretText;
 
 use super::opening::Where;
-use super::reset_mfa::in_words;
+use super::person::{PersonArgs, devices};
 use super::secret_input::{self, Source};
 
 /// Give a person another password, and sign them out everywhere
@@ -27,11 +26,8 @@ use super::secret_input::{self, Source};
 /// it is they who asked for this, and have them change the password in their account.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The person's e-mail address
-    email: String,
-    /// Slug of their organization
-    #[arg(long, value_name = "SLUG")]
-    organization: String,
+    #[command(flatten)]
+    person: PersonArgs,
     /// Give a password to somebody who has none here, but signs in elsewhere or never did
     #[arg(long)]
     first: bool,
@@ -55,7 +51,7 @@ struct Reset {
 /// Resets, and says what ended.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let source = Source::of(args.password_file.as_deref());
-    let password = secret_input::read(&source, &format!("New password of {}", args.email)).await?;
+    let password = secret_input::read(&source, &format!("New password of {}", args.person.email)).await?;
     if let Some(unfit) = password::unfit(password.expose()) {
         bail!("{unfit}");
     }
@@ -65,13 +61,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Reset { had_one, locked, sessions } = outcome?;
     let mut out = io::stdout();
     if args.json {
-        let said =
-            json!({ "email": args.email, "had_password": had_one, "locked": locked, "sessions_ended": sessions });
+        let said = json!({ "email": args.person.email, "had_password": had_one, "locked": locked, "sessions_ended": sessions });
         writeln!(out, "{said}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let another = if had_one { "another password" } else { "a password, their first" };
-    writeln!(out, "{} has {another}, and is signed out everywhere: {}.", args.email, in_words(sessions.len()))?;
+    writeln!(out, "{} has {another}, and is signed out everywhere: {}.", args.person.email, devices(sessions.len()))?;
     writeln!(
         out,
         "If a file that you apply has a password for them, put this one there: the next apply sets what the file says."
@@ -89,23 +84,21 @@ async fn reset(installation: &Installation, args: &Args, password: &SecretText) 
         bail!("the password could not be hashed");
     }
     let mut tx = installation.pool.begin().await?;
-    let organization = organization::id_by_slug(&mut tx, &args.organization).await?;
-    let organization = organization.with_context(|| format!("there is no organization {}", args.organization))?;
-    let person = user::by_email(&mut tx, organization, &args.email).await?;
-    let person = person.with_context(|| format!("{} has nobody with the address {}", args.organization, args.email))?;
-    let providers = provider::of_organization(&mut tx, organization).await?;
+    let PersonArgs { email, organization } = &args.person;
+    let person = args.person.find(&mut tx).await?;
+    let providers = provider::of_organization(&mut tx, person.organization_id).await?;
     if !providers.iter().any(|provider| provider.kind == Kind::Password) {
-        bail!("nobody of {0} signs in with a password: {0} has no provider of the kind password", args.organization);
+        bail!("nobody of {organization} signs in with a password: {organization} has no provider of the kind password");
     }
     let had_one = person.password_hash.is_some();
     if !had_one && !args.first {
         bail!(
-            "{} has no password here, and one would last whatever becomes of their account elsewhere: say --first to give one",
-            args.email
+            "{email} has no password here, and one would last whatever becomes of their account elsewhere: \
+             say --first to give one"
         );
     }
     let sessions = password_reset::reset(&mut tx, installation, &person, &hash).await?;
-    let sessions = sessions.with_context(|| format!("{} was deleted meanwhile", args.email))?;
+    let sessions = sessions.with_context(|| format!("{email} was deleted meanwhile"))?;
     tx.commit().await?;
     Ok(Reset { had_one, locked: person.status == Status::Locked, sessions })
 }
