@@ -168,7 +168,7 @@ async fn of_64_decisions_one_counts() {
         assert_eq!(decided + sent_away(&answers), RUNNERS, "{answers:#?}");
         let (approved, denied) = (audited(&app, "approved").await - approved, audited(&app, "denied").await - denied);
         assert_eq!(approved + denied, 1);
-        assert_eq!(device.poll().await.error(), if approved == 1 { "" } else { "access_denied" });
+        assert_eq!(device.poll_held().await.error(), if approved == 1 { "" } else { "access_denied" });
     }
 }
 

@@ -44,7 +44,7 @@ async fn another_password_ends_what_was_proven_by_the_old_one() {
     assert_eq!(ended.error(), "invalid_grant");
     assert!(ended.text("error_description").contains("the password of the account was reset"), "{}", ended.body);
     assert_eq!(approved.poll().await.error(), "access_denied");
-    assert_eq!(undecided.poll().await.error(), "access_denied");
+    assert_eq!(undecided.poll_held().await.error(), "access_denied");
     assert_eq!(pending.poll().await.error(), "authorization_pending");
     let mut told: Vec<Event> = app.events().await;
     told.retain(|event| event.detail["because"] == "the password was reset");
@@ -122,7 +122,7 @@ async fn who_signed_in_a_moment_before_is_signed_out() {
     let _ = tokio::join!(browser.sign_in(&page, ADA, ADA_PASSWORD), replaced);
     assert_eq!(app.audit().await["signed_in"], 1);
     assert_eq!(signed_in(&app).await, 0);
-    assert_eq!(device.poll().await.error(), "access_denied", "that browser held it");
+    assert_eq!(device.poll_held().await.error(), "access_denied", "that browser held it");
 }
 
 /// In how many browsers somebody is signed in.

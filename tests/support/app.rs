@@ -109,7 +109,7 @@ pub struct App {
     /// What requests say of their program that say nothing of it.
     pub user_agent: Option<&'static str>,
     pub notices: Notices,
-    services: KnownServices,
+    pub services: KnownServices,
     settings: Settings,
     router: Router,
     short_way: ShortWay<Router>,
