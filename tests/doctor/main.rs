@@ -302,6 +302,10 @@ async fn trouble_of_what_is_outside_is_found() {
     warning  provider bare: it has none, and nobody can sign in to it
              → give it one and countersign apply it, or countersign provider create
     "#);
+    let (code, told) = scene.apply("[[organization]]\nslug = \"bare\"\nstatus = \"suspended\"").await;
+    assert_eq!(code, 0, "{told}");
+    let said = scene.doctor().await;
+    assert!(!said.text.contains("bare"), "nobody is to sign in to it: {}", said.text);
 
     scene.hook.shows(&scene.ca, "localhost", Utc::now_of_the_tests() - TimeDelta::days(1));
     assert_snapshot!(scene.doctor().await.of("webhook"), @r#"

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use url::Url;
 
 use crate::directory::apply::PLATFORM;
-use crate::directory::organization;
+use crate::directory::organization::{self, Organization, Status};
 use crate::directory::provider::{self, Kind, Provider};
 use crate::directory::webhook::{self, Webhook};
 use crate::installation::Installation;
@@ -25,7 +25,10 @@ pub(super) const CHECKS: [&str; 2] = [PROVIDER, WEBHOOK];
 pub(super) async fn look(installation: &Installation, conn: &mut PgConnection) -> Vec<Finding> {
     let (mut providers, mut webhooks, mut without) = (Vec::new(), Vec::new(), Vec::new());
     let read = async {
-        for (id, slug) in organization::slugs(&mut *conn).await? {
+        let mut organizations = organization::page(&mut *conn, None, None, i64::MAX).await?;
+        // Nobody signs in to one that is suspended, nor approves anything.
+        organizations.retain(|organization| organization.status == Status::Active);
+        for Organization { id, slug, .. } in organizations {
             let of_organization = provider::of_organization(&mut *conn, id).await?;
             // The platform gets one with its first owner.
             if of_organization.is_empty() && slug != PLATFORM {
@@ -57,11 +60,11 @@ pub(super) async fn look(installation: &Installation, conn: &mut PgConnection) -
         Verdict::warning("it has none, and nobody can sign in to it", mend).about(PROVIDER, organization)
     }));
     if findings.is_empty() {
-        findings.push(Verdict::skipped("no organization has one outside of Countersign").of(PROVIDER));
+        findings.push(Verdict::skipped("no active organization has one outside of Countersign").of(PROVIDER));
     }
     findings.extend(more);
     if webhooks.is_empty() {
-        findings.push(Verdict::skipped("no organization has one").of(WEBHOOK));
+        findings.push(Verdict::skipped("no active organization has one").of(WEBHOOK));
     }
     findings
 }
