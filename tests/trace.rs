@@ -46,7 +46,9 @@ impl Write for Log {
 fn keep_log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Log).init();
+        // Six digits of a time would be taken for a code.
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).without_time();
+        log.with_ansi(false).with_writer(|| Log).init();
         let usual = std::panic::take_hook();
         telemetry::log_panics();
         let logged = std::panic::take_hook();
@@ -331,8 +333,18 @@ async fn told(app: &App) {
 
 /// Where a secret stands in the log, if it does.
 fn leak(log: &str, what: &str, secret: &str) -> Option<String> {
-    let line = log.lines().find(|line| line.contains(secret))?;
-    let at = line.find(secret)?;
+    let (line, at) = log.lines().find_map(|line| Some((line, place(line, secret)?)))?;
     let around = line.get(line.floor_char_boundary(at.saturating_sub(300))..line.floor_char_boundary(at + 80))?;
     Some(format!("the log holds the {what} {secret}: …{around}"))
+}
+
+/// Where a secret stands in a line. Digits that are a part of longer ones, of how long a query took for instance, are no code.
+fn place(line: &str, secret: &str) -> Option<usize> {
+    let goes_on = |next: Option<char>| next.is_some_and(|c| c.is_ascii_digit() || c == '.');
+    let is_a_number = secret.bytes().all(|byte| byte.is_ascii_digit());
+    line.match_indices(secret).map(|(at, _)| at).find(|at| {
+        let before = line.get(..*at).and_then(|text| text.chars().next_back());
+        let after = line.get(at + secret.len()..).and_then(|text| text.chars().next());
+        !is_a_number || !(goes_on(before) || goes_on(after))
+    })
 }

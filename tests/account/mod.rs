@@ -82,7 +82,7 @@ async fn ended(app: &App, session: SessionId) -> Option<String> {
 /// The audit's events of one kind: session and detail.
 async fn audited(app: &App, kind: &str) -> Vec<(Option<Uuid>, serde_json::Value)> {
     sqlx::query_as(
-        "SELECT session_id, detail FROM audit_event WHERE kind = $1 AND user_id IS NOT NULL ORDER BY at, session_id",
+        "SELECT session_id, detail FROM audit_event WHERE kind = $1 AND user_id IS NOT NULL ORDER BY at, session_id, sequence",
     )
     .bind(kind)
     .fetch_all(&app.installation.pool)

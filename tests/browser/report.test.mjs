@@ -52,8 +52,7 @@ describe('who is told of an approval', () => {
 
       await page.keyboard.press('Tab')
       await page.keyboard.press('Enter')
-      await page.waitForLoadState()
-      assert.equal(await heading(page), 'It is undone')
+      await page.getByRole('heading', { name: 'It is undone' }).waitFor()
       assert.equal(new URL(page.url()).search, '', 'the token is not in the address any more')
       await portray(page, 'report-done')
       const { status, body } = await refresh(tokens)

@@ -4,25 +4,17 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
 
+import { freePort } from '../support/ports.mjs'
 import {
   DESKTOP, at, browser, heading, isToldBeside, portray, totp, verify, withoutTheBrowsersOwnChecks,
 } from './support.mjs'
 
 const OWNER = { email: 'grace@acme.example', password: 'correct horse battery' }
-
-const freePort = () =>
-  new Promise((resolve) => {
-    const free = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = free.address()
-      free.close(() => resolve(port))
-    })
-  })
 
 /** `countersign serve` in a directory of its own, with the PostgreSQL that it brings itself. */
 class OwnServer {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::ports::free_port;
 use crate::stand_in::{Reply, StandIn, error};
 
 /// A machine on which somebody has logged in.
@@ -121,7 +122,7 @@ async fn a_token_that_expires_soon_is_refreshed() {
 async fn ten_processes_at_once_make_one_refresh() {
     // Even when the new token lives shorter than is asked for.
     for seconds in [900, 30] {
-        let server = StandIn::start([], [Reply::Late(1500, Box::new(generation(2, seconds)))]).await;
+        let server = StandIn::start([], [Reply::Late(4000, Box::new(generation(2, seconds)))]).await;
         let machine = Machine::with(&[login(&server.issuer, "acme-cli", -10)]);
         let ten: Vec<_> = (0..10).map(|_| machine.command(&["token"]).spawn().unwrap()).collect();
         for output in join_all(ten.into_iter().map(tokio::process::Child::wait_with_output)).await {
@@ -174,8 +175,7 @@ async fn a_revoked_login_is_forgotten_and_said_to_have_ended() {
 
 #[tokio::test]
 async fn without_the_server_a_living_token_will_do_and_a_dead_one_will_not() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let issuer = format!("http://{nobody}");
+    let issuer = format!("http://127.0.0.1:{}", free_port());
     let machine = Machine::with(&[login(&issuer, "acme-cli", 30)]);
     assert_eq!(machine.run(&["token"]).await, (0, "at-1\n".to_owned(), String::new()));
     let machine = Machine::with(&[login(&issuer, "acme-cli", -30)]);

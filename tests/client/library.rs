@@ -7,6 +7,7 @@ use countersign::client::{Event, LoginError, Options, SignedIn, login};
 use countersign::clock::Clock;
 use serde_json::{Value, json};
 
+use crate::ports::free_port;
 use crate::stand_in::{Reply, StandIn, a_code, code_with, error, metadata, pending, tokens};
 
 async fn log_in(issuer: &str) -> (Result<SignedIn, LoginError>, Vec<String>) {
@@ -101,8 +102,7 @@ async fn other_servers_are_told_apart() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unreachable() {
-    // Bound and let go: nobody listens there now.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
     let error = log_in(&format!("http://{address}")).await.0.unwrap_err();
     assert!(matches!(&error, LoginError::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().starts_with(&format!("Can't reach http://{address}: Connection refused")), "{error}");

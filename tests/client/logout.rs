@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::kept::{Machine, login};
+use crate::ports::free_port;
 use crate::stand_in::{Reply, StandIn, error};
 
 fn done() -> Reply {
@@ -27,8 +28,7 @@ async fn it_revokes_and_forgets() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_told_is_named_and_the_tokens_go_all_the_same() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let machine = Machine::with(&[login(&format!("http://{nobody}"), "acme-cli", 600)]);
+    let machine = Machine::with(&[login(&format!("http://127.0.0.1:{}", free_port()), "acme-cli", 600)]);
     let (code, out, err) = machine.run(&["logout"]).await;
     assert_eq!(code, 5);
     assert!(out.starts_with("Logged out of ") && err.starts_with("The server could not be told: Can't reach"), "{err}");

@@ -9,4 +9,6 @@ mod kept;
 mod keyring;
 mod library;
 mod logout;
+#[path = "../support/ports.rs"]
+mod ports;
 mod stand_in;

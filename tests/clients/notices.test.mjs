@@ -6,7 +6,6 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { createServer as createListener } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -14,6 +13,7 @@ import PostalMime from 'postal-mime'
 import { SMTPServer } from 'smtp-server'
 import { Webhook } from 'standardwebhooks'
 
+import { freePort } from '../support/ports.mjs'
 import { approve } from './approve.mjs'
 import { DEVICE_CODE } from './support.mjs'
 
@@ -36,13 +36,6 @@ const listening = async (server) => {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return server.address().port
-}
-
-async function freePort() {
-  const listener = createListener()
-  const port = await listening(listener)
-  listener.close()
-  return port
 }
 
 /** A mail server that wants a password. This machine speaks to itself: TLS isn't asked for. */

@@ -3,13 +3,14 @@
 import atexit
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import requests
+
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,9 +30,7 @@ class OwnServer:
         self.scene = Path(self._directory.name)
         # Open to pass through: root's PostgreSQL is another account's and has to get there.
         self.scene.chmod(0o755)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.issuer = f"http://localhost:{port}"
         command = [os.environ["SERVER_BINARY"], "dev", "--listen", f"127.0.0.1:{port}", "--data-dir", self.scene / "data"]
         command += ["--apply", ROOT / "tests" / "directory.toml"]

@@ -27,4 +27,4 @@ def _walk(*arguments, ca=None):
     program = Path(__file__).with_name("approve.mjs")
     environment = os.environ | ({"NODE_EXTRA_CA_CERTS": ca} if ca else {})
     command = ["node", program, *arguments]
-    subprocess.run(command, check=True, timeout=30, stdin=subprocess.DEVNULL, env=environment)
+    subprocess.run(command, check=True, timeout=90, stdin=subprocess.DEVNULL, env=environment)

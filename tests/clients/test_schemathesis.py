@@ -68,7 +68,7 @@ class Schemathesis(unittest.TestCase):
         command += ["--exclude-checks", NOT_CHECKED, "--continue-on-failure", "--generation-database", "none"]
         command += ["--no-color", "--warnings", "off"]
         run = subprocess.run(
-            command, env=environment, cwd=scene, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=140
+            command, env=environment, cwd=scene, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400
         )
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from ports import free_port
+
 DIRECTORY = """
 [[organization]]
 slug = "acme"
@@ -67,7 +69,7 @@ class ServerBehindTls:
         scene.chmod(0o755)
         self.ca = str(scene / "ca.pem")
         self._front = _listener()
-        behind = _free_port()
+        behind = free_port()
         self.issuer = f"https://localhost:{self._front.getsockname()[1]}"
         self._serve(scene, behind)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -97,7 +99,7 @@ class ServerBehindTls:
         data = str(scene / "data")
         settings = {"PUBLIC_URL": self.issuer, "LISTEN": f"127.0.0.1:{port}", "DATA_DIR": data}
         settings["TRUSTED_PROXIES"] = "127.0.0.1/32"
-        telemetry = f"127.0.0.1:{_free_port()}"
+        telemetry = f"127.0.0.1:{free_port()}"
         self.telemetry = f"http://{telemetry}"
         settings["TELEMETRY_LISTEN"] = telemetry
         environment = os.environ | {f"COUNTERSIGN_{name}": value for name, value in settings.items()}
@@ -135,11 +137,6 @@ def _listener():
     listener.bind(("127.0.0.1", 0))
     listener.listen(64)
     return listener
-
-
-def _free_port():
-    with _listener() as listener:
-        return listener.getsockname()[1]
 
 
 def _accept(listener, context, behind):

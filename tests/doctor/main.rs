@@ -3,6 +3,8 @@
 #![expect(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
 
 mod front;
+#[path = "../support/ports.rs"]
+mod ports;
 mod scene;
 
 use axum::http::StatusCode;
@@ -15,7 +17,8 @@ use serde_json::Value;
 use sqlx::Executor as _;
 
 use front::{Ca, Front, Habits, Now as _};
-use scene::{Scene, free_port};
+use ports::free_port;
+use scene::Scene;
 
 /// What depends on the machine that runs the tests.
 const OF_THE_MACHINE: [&str; 2] = ["open files", "disk"];
@@ -118,7 +121,7 @@ async fn trouble_of_the_issuer_is_found() {
     FAILURE  issuer certificate: the TLS handshake with localhost failed
              → look at what listens there: it speaks no TLS 1.2 or 1.3
     "#);
-    scene.front.does(Habits { date: Some(now - TimeDelta::minutes(10)), ..Habits::default() });
+    scene.front.does(Habits { date: Some(Utc::now_of_the_tests() - TimeDelta::minutes(10)), ..Habits::default() });
     let said = scene.doctor().await;
     let clock = said.of("issuer clock");
     assert!(clock.starts_with("FAILURE  issuer clock: this machine's clock is 10m"), "{clock}");

@@ -19,6 +19,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::front::{Ca, Front};
+use super::ports::free_port;
 
 const SOON: Duration = Duration::from_mins(2);
 
@@ -40,10 +41,6 @@ pub struct Scene {
 pub struct Said {
     pub code: i32,
     pub text: String,
-}
-
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Scene {

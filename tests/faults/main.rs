@@ -25,6 +25,8 @@
 mod disk; // a small one, that is full
 mod node; // a server process
 mod pgbouncer; // between servers and PostgreSQL, lending connections
+#[path = "../support/ports.rs"]
+mod ports; // of its servers
 mod postgres; // a primary, and its standby
 mod process; // processes that end with their test
 mod proxy; // between servers and PostgreSQL

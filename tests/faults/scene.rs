@@ -16,6 +16,7 @@ use super::crew::{ACCOUNTS, Crew, DEVICES};
 use super::ledger::Ledger;
 use super::node::{Node, PROGRAM};
 use super::pgbouncer::PgBouncer;
+use super::ports::free_port;
 use super::postgres::{DATABASE, Postgres};
 use super::process::{Account, leashed, run};
 use super::proxy::Proxy;
@@ -169,18 +170,18 @@ impl Stage {
     async fn with_servers(self, count: usize, way: Way) -> Scene {
         let Self { postgres, directory, password, turn } = self;
         let proxy = Proxy::before(&postgres.socket()).await;
-        let ports = free_ports(count + 1);
-        let (pooler_port, ports) = ports.split_last().unwrap();
+        let pooler_port = free_port();
+        let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
         let pooler = match way {
             Way::Straight => None,
-            _ => Some(PgBouncer::before(&postgres, directory.path(), *pooler_port, &password).await),
+            _ => Some(PgBouncer::before(&postgres, directory.path(), pooler_port, &password).await),
         };
         let origin = format!("http://localhost:{}", ports[0]);
         let common = Common {
             origin: origin.clone(),
             secret: STANDARD.encode(random()),
             password,
-            requests: if pooler.is_some() { *pooler_port } else { proxy.port() },
+            requests: if pooler.is_some() { pooler_port } else { proxy.port() },
             direct: proxy.port(),
             listens: (way == Way::PooledAndListening).then(|| proxy.port()),
         };
@@ -235,13 +236,6 @@ fn apply(scene: &Path, configuration: &str) {
     command.arg("apply").arg("--config").arg(&file).arg(&directory);
     command.env("ADA_PASSWORD", ACCOUNTS[0].1).env("BOB_PASSWORD", ACCOUNTS[1].1);
     run(command);
-}
-
-/// Ports that nobody listens on, found all at once so that they differ.
-fn free_ports(count: usize) -> Vec<u16> {
-    let bind = |_| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let listeners: Vec<_> = (0..count).map(bind).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 /// Removes what earlier runs left, which were killed.

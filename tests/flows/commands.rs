@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::support::app::{ACME, SECRETS, form_request};
-use crate::support::{Browser, Remote};
+use crate::support::{Browser, Remote, free_port};
 
 /// Far above what anything here takes, on a machine with much else to do.
 const SOON: Duration = Duration::from_mins(1);
@@ -25,10 +25,6 @@ pub fn directory() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     directory
-}
-
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The command in a directory, with nothing of this process's environment that it would read.
@@ -234,7 +230,8 @@ async fn serve_needs_nothing_but_its_environment() {
     let mut held = form_request("/auth/token", &form);
     held.headers_mut().insert("prefer", "wait=30".parse().unwrap());
     let end = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Far more than it takes until the server has it.
+        tokio::time::sleep(Duration::from_secs(2)).await;
         server.end(Signal::TERM).await
     };
     let begun = std::time::Instant::now();
@@ -249,7 +246,8 @@ async fn what_is_wrong_with_the_configuration_is_said() {
     let scene = directory();
     let serve = |variables: &[(&str, &str)]| {
         let mut command = countersign(scene.path(), &["serve"]);
-        command.env("COUNTERSIGN_DATA_DIR", scene.path().join("data")).envs(variables.iter().copied());
+        command.env("COUNTERSIGN_DATA_DIR", scene.path().join("data")).env("COUNTERSIGN_LISTEN", "127.0.0.1:0");
+        command.envs(variables.iter().copied());
         command
     };
     let url = ("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example");
@@ -341,9 +339,9 @@ async fn dev_goes_on_with_its_data_however_it_was_ended() {
     let scene = directory();
     let (mut first, issuer) = dev(scene.path()).await;
     let data_dir = scene.path().join(".countersign");
-    let metadata = Remote::new(&issuer).send(get("/.well-known/openid-configuration")).await;
+    let metadata = Remote::new(&issuer).get("/.well-known/openid-configuration").await;
     assert_eq!(metadata.text("issuer"), issuer);
-    let keys = Remote::new(&issuer).send(get("/.well-known/jwks.json")).await.json();
+    let keys = Remote::new(&issuer).get("/.well-known/jwks.json").await.json();
 
     // Somebody else is told who has the directory, and that the port is taken.
     let (code, _, stderr) = run(&mut countersign(scene.path(), &["dev", "--listen", "127.0.0.1:0"])).await;
@@ -358,7 +356,7 @@ async fn dev_goes_on_with_its_data_however_it_was_ended() {
 
     assert_eq!(first.end(Signal::KILL).await, None);
     let (mut second, issuer) = dev(scene.path()).await;
-    assert_eq!(Remote::new(&issuer).send(get("/.well-known/jwks.json")).await.json(), keys, "the same installation");
+    assert_eq!(Remote::new(&issuer).get("/.well-known/jwks.json").await.json(), keys, "the same installation");
     assert_eq!(second.end(Signal::INT).await, Some(0));
     assert!(!data_dir.join("postgres/postmaster.pid").exists(), "PostgreSQL has ended too");
     let (mut third, _) = dev(scene.path()).await;
@@ -367,13 +365,10 @@ async fn dev_goes_on_with_its_data_however_it_was_ended() {
     // Its person is known to everybody, and so it is for nobody else.
     let mut serve = countersign(scene.path(), &["serve"]);
     serve.env("COUNTERSIGN_PUBLIC_URL", "https://auth.acme.example").env("COUNTERSIGN_DATA_DIR", &data_dir);
+    serve.env("COUNTERSIGN_LISTEN", "127.0.0.1:0");
     let (code, stdout, stderr) = run(&mut serve).await;
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.contains("demo@example.com, whose password and second factor everybody knows"), "{stderr}");
-}
-
-fn get(path: &str) -> axum::http::Request<axum::body::Body> {
-    axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap()
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::commands::{Running, countersign, directory, free_port, run};
-use crate::support::{Browser, Page, Remote};
+use super::commands::{Running, countersign, directory, run};
+use crate::support::{Browser, Page, Remote, free_port};
 
 const EMAIL: &str = "grace@acme.example";
 const PASSWORD: &str = "correct horse battery";

@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::commands::{Running, countersign, directory, free_port, run};
+use super::commands::{Running, countersign, directory, run};
 use crate::support::app::{ACME, form_request, secret_of_all};
-use crate::support::{App, Device, Remote};
+use crate::support::{App, Device, Remote, free_port};
 
 /// Far above what anything here takes, on a machine with much else to do.
 const SOON: Duration = Duration::from_secs(30);
@@ -71,6 +71,18 @@ impl Scene {
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Returns when a request of this route is being answered.
+    async fn until_under_way(&self, route: &str) {
+        let telemetry = Remote::new(&format!("http://{}", self.telemetry));
+        let line = format!("countersign_http_requests_under_way{{route=\"{route}\"}} 1");
+        let under_way = async {
+            while !telemetry.get("/metrics").await.body.lines().any(|said| said == line) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(SOON, under_way).await.expect("it gets there");
     }
 
     /// How a connection is refused, soon: the listener and the connections of before end side by side.
@@ -135,6 +147,8 @@ async fn a_server_that_is_asked_to_end_answers_what_is_under_way_and_nothing_els
     let mut request = device.poll_request();
     request.headers_mut().insert("prefer", "wait=30".parse().unwrap());
     let poll = tokio::spawn(async move { remote.send(request).await });
+    scene.until_under_way("/auth/device/code").await;
+    scene.until_under_way("/auth/token").await;
     // Longer than a connection that was used a moment ago is kept.
     sleep(Duration::from_millis(1500)).await;
 
@@ -142,13 +156,12 @@ async fn a_server_that_is_asked_to_end_answers_what_is_under_way_and_nothing_els
     let ending = async { (server.end(Signal::TERM).await, begun.elapsed()) };
     let story = async {
         let (idle, silent) = tokio::join!(closed(idle), closed(silent));
-        assert!(idle < Duration::from_secs(2) && silent < QUIET, "{idle:?} {silent:?}");
+        assert!(idle < QUIET && silent < QUIET, "{idle:?} {silent:?}");
         let polled = poll.await.unwrap();
         assert_eq!((polled.error().as_str(), polled.header("connection")), ("authorization_pending", Some("close")));
         assert!(begun.elapsed() < QUIET, "{:?}", begun.elapsed());
         assert_eq!(scene.refusal().await.kind(), std::io::ErrorKind::ConnectionRefused);
-        let ready = Remote::new(&format!("http://{}", scene.telemetry));
-        let ready = ready.send(axum::http::Request::get("/healthz/ready").body("".into()).unwrap()).await;
+        let ready = Remote::new(&format!("http://{}", scene.telemetry)).get("/healthz/ready").await;
         assert!(ready.status == 503 && ready.body.contains("\"ending\""), "{}", ready.body);
         under_way.write_all(&body.as_bytes()["client".len()..]).await.unwrap();
         let (head, body) = answer(&mut under_way).await.unwrap();
@@ -172,13 +185,14 @@ async fn a_server_that_is_asked_twice_ends_at_once() {
     slow.write_all(b"POST /auth/device/code HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nclient")
         .await
         .unwrap();
-    sleep(Duration::from_millis(300)).await;
+    scene.until_under_way("/auth/device/code").await;
     let begun = Instant::now();
     let pid = rustix::process::Pid::from_raw(i32::try_from(server.process.id().unwrap()).unwrap()).unwrap();
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
-    sleep(Duration::from_millis(500)).await;
+    // It is ending, and would wait for a minute.
+    scene.refusal().await;
     assert_eq!(server.end(Signal::INT).await, Some(1));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -229,9 +243,11 @@ async fn a_server_that_follows_another_on_its_socket_drops_no_connection() {
                     let (head, _) = answer(&mut stream).await.expect("every request is answered");
                     assert!(head.starts_with("http/1.1 200"), "{head}");
                     answered.fetch_add(1, Ordering::SeqCst);
-                    // Two of three keep their connection for as long as they may.
-                    kept = (number % 3 > 0 && !head.contains("connection: close")).then_some(stream);
+                    let rests = Instant::now();
                     sleep(Duration::from_millis(number)).await;
+                    // Two of three keep their connection for as long as they may; one that rests for a second is closed at the end.
+                    let keeps = number % 3 > 0 && !head.contains("connection: close");
+                    kept = (keeps && rests.elapsed() < Duration::from_millis(500)).then_some(stream);
                 }
             })
         })

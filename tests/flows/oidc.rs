@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::support::app::{ACME, TOTP_SECRET};
 use crate::support::oidc_provider::{self, OidcProvider, browser, cancel, sign_in};
-use crate::support::{App, Browser, Device, Page};
+use crate::support::{App, Browser, Device, Page, free_port};
 
 const REDIRECT_URI: &str = "https://auth.acme.example/auth/sso/callback";
 
@@ -243,10 +243,7 @@ async fn a_callback_comes_too_late() {
 
 #[tokio::test]
 async fn an_issuer_that_is_away_can_be_tried_again_until_it_is_back() {
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let port = free_port();
     let app = App::with(&with_issuer(&format!("http://127.0.0.1:{port}"), "")).await;
     let user_code = Device::ask(&app, "read").await.user_code;
     let mut browser = Browser::new(&app);

@@ -51,7 +51,7 @@ async fn a_code_of_one_node_is_approved_at_another_and_polled_at_a_third() {
     let (tokens, ()) = tokio::join!(third.send(held), approve);
     assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
     assert!(begun.elapsed() < Duration::from_secs(20), "the held poll hears of it");
-    assert_eq!(device.poll().await.error(), "invalid_grant", "once, on all of them");
+    assert_eq!(device.poll_held().await.error(), "invalid_grant", "once, on all of them");
 }
 
 #[tokio::test]
@@ -65,9 +65,12 @@ async fn nobody_learns_who_has_an_account() {
         ("nobody@acme.example", "not her password"),
         ("bob@acme.example", BOB_PASSWORD),
     ];
+    app.without_delays().await;
     let mut fastest = [Duration::MAX; 3];
     let mut said = Vec::new();
-    for _ in 0..3 {
+    // An answer without a hash computed would come many times sooner; what else this machine does is ruled out by trying often.
+    let takes_as_long = |fastest: &[Duration; 3]| *fastest.iter().max().unwrap() < *fastest.iter().min().unwrap() * 3;
+    while said.len() < 9 || (!takes_as_long(&fastest) && said.len() < 60) {
         for (index, (email, password)) in attempts.into_iter().enumerate() {
             let begun = Instant::now();
             let again = browser.sign_in(&page, email, password).await;
@@ -79,10 +82,8 @@ async fn nobody_learns_who_has_an_account() {
         }
     }
     assert!(said.iter().all(|text| *text == said[0]), "{said:#?}");
-    // An answer without a hash computed would come many times sooner.
-    let [slowest, soonest] = [fastest.iter().max().unwrap(), fastest.iter().min().unwrap()];
-    assert!(*slowest < *soonest * 3, "{fastest:?}");
-    assert_eq!(app.audit().await["refused"], 9);
+    assert!(takes_as_long(&fastest), "{fastest:?}");
+    assert_eq!(app.audit().await["refused"], i64::try_from(said.len()).unwrap());
     assert_eq!(device.poll().await.error(), "authorization_pending");
     let confirm = browser.sign_in(&page, " Ada@ACME.example ", ADA_PASSWORD).await;
     assert_eq!(confirm.path, "/activate/confirm", "nothing was lost by it");

@@ -13,9 +13,9 @@ use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::commands::{Running, countersign, directory, free_port, run};
+use super::commands::{Running, countersign, directory, run};
 use crate::support::oidc_provider::{self, OidcProvider, browser, sign_in};
-use crate::support::{Browser, Remote};
+use crate::support::{Browser, Remote, free_port};
 
 /// A fenced block of the page.
 struct Block {

@@ -13,9 +13,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use super::commands::{Running, countersign, directory, free_port, run};
+use super::commands::{Running, countersign, directory, run};
 use crate::support::app::{ACME, ADA_PASSWORD, AGENT_SECRET, form_request};
-use crate::support::{Browser, Remote};
+use crate::support::{Browser, Remote, free_port};
 
 /// A trace that somebody else began, and its id.
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -184,7 +184,7 @@ async fn nobody_waits_for_a_collector_that_hangs_and_nobody_elses_trace_goes_on(
     for _ in 0..3000 {
         assert_eq!(remote.send(with_parent("/activate")).await.status, StatusCode::OK);
     }
-    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(3), "{:?}", began.elapsed());
     collector.until_it_holds("GET /activate").await;
     collector.until_it_holds("countersign").await;
     assert!(!collector.holds(&PARENT_ID), "anybody could have written it");

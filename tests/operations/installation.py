@@ -14,7 +14,8 @@ import urllib.parse
 import urllib.request
 from base64 import b64encode
 
-from postgres import BINARY, ROOT, Postgres, directory, free_port, programs
+from ports import free_port
+from postgres import BINARY, ROOT, Postgres, directory, programs
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 PASSWORD = "correct-horse-battery-staple"

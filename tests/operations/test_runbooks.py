@@ -127,7 +127,11 @@ class Runbooks(unittest.TestCase):
         old = (it.scene / "etc/secrets/acme-agent").read_text().strip()
         self.assertEqual(it.agent(old), "codes")
         self.assertIn("client_secret: changed", it.run("client-secret"))
-        time.sleep(1)
+        # The server hears of it a moment later.
+        for _ in range(30):
+            if it.agent(old) == "invalid_client":
+                break
+            time.sleep(1)
         self.assertEqual(it.agent(old), "invalid_client")
         new = (it.scene / "etc/secrets/acme-agent").read_text().strip()
         self.assertEqual(it.agent(new), "codes")

@@ -368,11 +368,14 @@ impl App {
         sqlx::query_scalar(highest).fetch_one(&self.installation.pool).await.unwrap()
     }
 
-    /// Returns when the server has a client in memory, and hears of its changes.
+    /// Returns when the server has a client in memory, and hears of its changes: of those that were made before, too.
     pub async fn until_known(&self, client_id: &str) {
-        while self.services.now().current(client_id).is_none() {
+        loop {
             self.services.find(client_id).await.unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if self.services.now().current(client_id).is_some() {
+                return;
+            }
         }
     }
 

@@ -171,7 +171,8 @@ impl Mail {
         let of_type = format!("Content-Type: {content_type}");
         let part = self.data.split(&of_type).nth(1).unwrap_or_else(|| panic!("no {content_type} in {}", self.data));
         let (head, body) = part.split_once("\n\n").unwrap();
-        let body = body.split("\n--").next().unwrap();
+        let boundary = self.header("Content-Type").split('"').nth(1).expect("a boundary").to_owned();
+        let body = body.split(&format!("\n--{boundary}")).next().unwrap();
         match head.split("Content-Transfer-Encoding: ").nth(1).map(|rest| rest.lines().next().unwrap()) {
             Some("quoted-printable") => from_quoted_printable(body),
             Some("base64") => {

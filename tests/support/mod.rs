@@ -10,6 +10,7 @@ pub mod hook;
 pub mod mail_server;
 pub mod mmdb;
 pub mod oidc_provider;
+pub mod ports;
 pub mod proxy;
 pub mod remote;
 pub mod terminal;
@@ -17,6 +18,7 @@ pub mod terminal;
 pub use actors::{Browser, Device, Page};
 pub use app::App;
 pub use held::Held;
+pub use ports::free_port;
 pub use remote::Remote;
 pub use terminal::Terminal;
 

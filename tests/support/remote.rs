@@ -37,6 +37,11 @@ impl Remote {
         Answer { status, headers, body: response.text().await.unwrap() }
     }
 
+    /// A path, by GET.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
     /// A form sent to a path.
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
         self.send(form_request(path, form)).await

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use countersign::installation::Parts;
-use countersign::server::Settings;
 use insta::assert_snapshot;
 use tokio::net::TcpListener;
 
-use super::{Person, app, directory_of_all};
-use crate::flows::commands::free_port;
-use crate::support::App;
+use super::{Person, app, by_the_clock, directory_of_all};
+use crate::support::database::database;
 use crate::support::proxy::{Proxy, Weather};
+use crate::support::{App, free_port};
 
 #[tokio::test]
 async fn who_is_not_logged_in_is_told_how() {
@@ -56,11 +54,11 @@ async fn who_was_signed_out_or_may_not_is_told_so() {
 async fn a_server_that_is_not_there_or_has_no_database_is_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-    let app = App::at(&issuer, &directory_of_all()).await;
+    let app = App::of(by_the_clock(App::parts(database().await, &issuer))).await;
+    app.apply(&directory_of_all()).await;
     let proxy = Proxy::to(&app.installation.pool).await;
     let pool = proxy.pool(&app.installation.pool, 8);
-    let parts = Parts { clock: app.installation.clock.clone(), ..App::parts(pool, &issuer) };
-    let node = App::of_parts_and_settings(parts, Settings::default()).await;
+    let node = App::of(by_the_clock(App::parts(pool, &issuer))).await;
     node.serve(listener);
     let owner = Person::logged_in(&app, "owner@acme.example").await;
     owner.does(&["service", "list"]).await;

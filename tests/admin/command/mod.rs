@@ -11,6 +11,9 @@ mod shells;
 
 use std::path::Path;
 
+use countersign::clock::Clock;
+use countersign::installation::Parts;
+use countersign::outbound::Outbound;
 use countersign::server::Settings;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -95,17 +98,28 @@ fn command(home: &Path, arguments: &[&str]) -> Command {
 }
 
 async fn app() -> App {
-    App::listening(&directory_of_all()).await
+    app_with(Settings::default()).await
 }
 
 /// The same with these settings.
 async fn app_with(settings: Settings) -> App {
+    listening(settings, Outbound::default()).await
+}
+
+async fn listening(settings: Settings, outbound: Outbound) -> App {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-    let app = App::of_parts_and_settings(App::parts(database().await, &issuer), settings).await;
+    let parts = Parts { outbound, ..by_the_clock(App::parts(database().await, &issuer)) };
+    let app = App::of_parts_and_settings(parts, settings).await;
     app.apply(&directory_of_all()).await;
     app.serve(listener);
     app
+}
+
+/// With a clock that goes on, as the program's own does: to one that stands still its proofs would soon be of the future
+/// (RFC 9449 §11.1).
+fn by_the_clock(parts: Parts) -> Parts {
+    Parts { clock: Clock::system(), ..parts }
 }
 
 /// What differs from run to run, left out: ids and times.

@@ -3,16 +3,14 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use countersign::installation::Parts;
 use countersign::outbound::Outbound;
+use countersign::server::Settings;
 use insta::assert_snapshot;
 use serde_json::json;
-use tokio::net::TcpListener;
 
-use super::{Person, app, directory_of_all, steady};
+use super::{Person, app, listening, steady};
 use crate::support::App;
 use crate::support::app::HOOK_SECRET;
-use crate::support::database;
 use crate::support::hook::{Hook, Reply};
 
 impl Person<'_> {
@@ -83,13 +81,7 @@ async fn a_provider_is_made_looked_at_changed_and_deleted() {
 
 /// A server that may send requests to this machine.
 async fn app_that_allows_loopback() -> App {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let issuer = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-    let parts = App::parts(database::database().await, &issuer);
-    let app = App::of(Parts { outbound: Outbound::with_loopback(), ..parts }).await;
-    app.apply(&directory_of_all()).await;
-    app.serve(listener);
-    app
+    listening(Settings::default(), Outbound::with_loopback()).await
 }
 
 #[tokio::test]

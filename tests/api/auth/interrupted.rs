@@ -6,8 +6,9 @@ use futures_util::future::join;
 use crate::api::is_refused;
 use crate::support::{App, Browser, Device, Held};
 
-async fn cut_while_waiting(held: Held) {
-    held.until_waiting(1).await;
+/// Cuts the connection of the statement that begins so, while it waits.
+async fn cut_while_waiting(held: Held, statement: &str) {
+    held.until_waits(statement).await;
     held.cut().await;
     held.release().await;
 }
@@ -24,7 +25,7 @@ async fn a_redemption_that_is_cut_off_leaves_the_grant_to_the_next_poll() {
         "LOCK audit_event IN SHARE MODE",
     ] {
         let held = Held::by(&app, lock).await;
-        let (answer, ()) = join(device.poll(), cut_while_waiting(held)).await;
+        let (answer, ()) = join(device.poll(), cut_while_waiting(held, "WITH redeemed AS")).await;
         is_refused(&answer, 400, "authorization_pending");
         let state: String =
             sqlx::query_scalar("SELECT state FROM device_grant").fetch_one(&app.installation.pool).await.unwrap();
@@ -49,7 +50,7 @@ async fn a_refresh_that_is_cut_off_leaves_the_token_current() {
     let refresh = [("grant_type", "refresh_token"), ("refresh_token", &*token), ("client_id", "acme-cli")];
     for lock in ["SELECT FROM session FOR UPDATE", "LOCK audit_event IN SHARE MODE"] {
         let held = Held::by(&app, lock).await;
-        let (answer, ()) = join(app.post("/auth/token", &refresh), cut_while_waiting(held)).await;
+        let (answer, ()) = join(app.post("/auth/token", &refresh), cut_while_waiting(held, "WITH rotated AS")).await;
         is_refused(&answer, 503, "temporarily_unavailable");
         assert_eq!(answer.header("retry-after"), Some("5"));
         assert_eq!(app.audit().await.get("refreshed"), None, "{lock}");

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use crate::api::{basic, is_refused, with_header};
 use crate::support::app::{Answer, form_request};
-use crate::support::{App, Browser, Device};
+use crate::support::{App, Browser, Device, Held};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -206,10 +206,9 @@ async fn while_the_database_is_away_a_genuine_code_is_pending() {
 async fn a_database_that_does_not_answer_is_as_good_as_away() {
     let app = App::acme().await;
     let device = Device::ask(&app, "read").await;
-    let mut busy = app.installation.pool.begin().await.unwrap();
-    sqlx::query("LOCK device_grant IN ACCESS EXCLUSIVE MODE").execute(&mut *busy).await.unwrap();
+    let busy = Held::by(&app, "LOCK device_grant IN ACCESS EXCLUSIVE MODE").await;
     is_told(&device.poll().await, "authorization_pending");
-    busy.rollback().await.unwrap();
+    busy.release().await;
     Browser::new(&app).approve_code(&device.user_code).await;
     assert_eq!(device.poll().await.status, StatusCode::OK);
 }

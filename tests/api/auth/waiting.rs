@@ -5,10 +5,18 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 
 use crate::api::{is_refused, with_header};
+use crate::support::app::ACME;
 use crate::support::{App, Browser, Device};
 
-/// Less than an interval: who is held longer was not woken but looked by themselves.
-const SOON: Duration = Duration::from_secs(4);
+/// Less than the interval of [`unhurried`]: who is held longer was not woken but looked by themselves.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A service whose devices poll every 30 seconds, known to its server.
+async fn unhurried() -> App {
+    let app = App::with(&ACME.replacen("device_login = true", "device_login = true\ninterval = 30", 1)).await;
+    app.until_known("acme-cli").await;
+    app
+}
 
 async fn wait(app: &App, device: &Device<'_>, preference: &str) -> (crate::support::app::Answer, Duration) {
     let start = Instant::now();
@@ -43,8 +51,9 @@ async fn an_undecided_poll_is_held_as_long_as_it_likes() {
 
 #[tokio::test]
 async fn a_decision_ends_the_wait_whichever_node_it_was_made_at() {
-    let app = App::acme().await;
+    let app = unhurried().await;
     let other = app.another_node().await;
+    other.until_known("acme-cli").await;
     for node in [&app, &other] {
         for (decision, status) in [("approve", StatusCode::OK), ("deny", StatusCode::BAD_REQUEST)] {
             let device = Device::ask(&app, "read").await;
@@ -64,7 +73,7 @@ async fn a_decision_ends_the_wait_whichever_node_it_was_made_at() {
 
 #[tokio::test]
 async fn of_many_held_polls_one_gets_tokens() {
-    let app = App::acme().await;
+    let app = unhurried().await;
     let device = Device::ask(&app, "read").await;
     let mut browser = Browser::new(&app);
     let confirm = browser.enter_and_sign_in(&device.user_code).await;
