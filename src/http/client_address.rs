@@ -35,30 +35,42 @@ impl TrustedProxies {
         peer.is_some_and(|ConnectInfo(peer)| self.trusts(peer.ip().to_canonical()))
     }
 
-    /// The address nearest to us that no trusted proxy has. What stands left of it anybody could have written.
+    /// The address nearest to us that no trusted proxy has. What stands left of it anybody could have written, in any bytes.
     #[must_use]
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> Origin {
         if !self.trusts(peer) {
-            return peer;
+            let forwarded = ["x-forwarded-for", "forwarded"].iter().any(|name| headers.contains_key(*name));
+            return Origin { ip: peer, may_be_proxy: forwarded };
         }
-        let mut client = peer;
-        let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
+        let lists = headers.get_all("x-forwarded-for").iter();
+        let hops: Vec<&[u8]> = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).collect();
+        let mut origin = Origin { ip: peer, may_be_proxy: hops.is_empty() };
         for hop in hops.iter().rev() {
-            let Some(address) = parse(hop.trim()) else {
-                break;
+            let Some(address) = parse(hop) else {
+                return Origin { may_be_proxy: true, ..origin };
             };
-            client = address;
+            origin.ip = address;
             if !self.trusts(address) {
                 break;
             }
         }
-        client
+        origin
     }
 }
 
+/// Where a request comes from, as far as the connection and trusted proxies tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The address.
+    pub ip: IpAddr,
+    /// Whether that may be a proxy's: one that isn't listed says that it forwards, or one that is doesn't say for whom.
+    /// Everybody behind it would seem to be in one place.
+    pub may_be_proxy: bool,
+}
+
 /// Reads `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1` and `[2001:db8::1]:4711`.
-fn parse(hop: &str) -> Option<IpAddr> {
+fn parse(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
     let address = hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
     address.or_else(|| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok()).map(|ip: IpAddr| ip.to_canonical())
 }
@@ -68,8 +80,7 @@ fn parse(hop: &str) -> Option<IpAddr> {
 pub struct Caller {
     /// As far as trusted proxies and the connection tell.
     pub ip: IpAddr,
-    /// Whether the address may be a proxy's that isn't listed: the request says that it was forwarded, and the peer isn't
-    /// trusted to say so. Everybody behind that proxy would seem to be in one place.
+    /// Whether that address may be a proxy's ([`Origin::may_be_proxy`]).
     pub may_be_proxy: bool,
     /// Whether a page of another site had a browser send this. Any page can, as often as it likes, from the address of
     /// whoever looks at it.
@@ -98,11 +109,10 @@ pub async fn identify(State(proxies): State<TrustedProxies>, mut request: Reques
         .get(header::USER_AGENT)
         .and_then(|value| value.to_str().ok())
         .map(|agent| agent.chars().take(300).collect());
-    let forwarded = ["x-forwarded-for", "forwarded"].iter().any(|name| request.headers().contains_key(*name));
-    let may_be_proxy = forwarded && !proxies.trusts(peer);
+    let Origin { ip, may_be_proxy } = proxies.origin(peer, request.headers());
     let host = AskedHost::of(request.headers(), request.uri(), proxies.trusts(peer));
     let of_another_site = is_of_another_site(request.headers(), &host);
-    let caller = Caller { ip: proxies.client(peer, request.headers()), may_be_proxy, of_another_site, user_agent };
+    let caller = Caller { ip, may_be_proxy, of_another_site, user_agent };
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(host);
     next.run(request).await
@@ -162,6 +172,8 @@ pub fn same_network(one: IpAddr, other: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -186,24 +198,31 @@ mod tests {
         }
     }
 
+    /// The address, with a question mark where it may be a proxy's.
     fn client(peer: &str, forwarded: &[&str]) -> String {
         let proxies = TrustedProxies::from(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        proxies.client(peer.parse().unwrap(), &headers).to_string()
+        let Origin { ip, may_be_proxy } = proxies.origin(peer.parse().unwrap(), &headers);
+        format!("{ip}{}", if may_be_proxy { "?" } else { "" })
     }
 
     #[test]
     fn only_trusted_proxies_are_believed_and_only_as_far_as_they_reach() {
-        assert_eq!(client("203.0.113.7", &["198.51.100.1"]), "203.0.113.7");
+        assert_eq!(client("203.0.113.7", &[]), "203.0.113.7");
+        assert_eq!(client("203.0.113.7", &["198.51.100.1"]), "203.0.113.7?");
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["192.0.2.66, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["192.0.2.66", "198.51.100.1:4711"]), "198.51.100.1");
         assert_eq!(client("fd00::1", &["[2001:db8::1]:4711"]), "2001:db8::1");
-        assert_eq!(client("10.0.0.1", &["nonsense"]), "10.0.0.1");
-        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &["10.0.0.7, 10.0.0.2"]), "10.0.0.7");
+        assert_eq!(client("10.0.0.1", &["\u{ff}, 198.51.100.1"]), "198.51.100.1", "in the same header");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1, unknown, 10.0.0.2"]), "10.0.0.2?");
+        assert_eq!(client("10.0.0.1", &["nonsense"]), "10.0.0.1?");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1, \u{ff}"]), "10.0.0.1?");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1?");
     }
 
     #[test]

@@ -55,8 +55,13 @@ async fn only_a_trusted_proxy_says_whose_request_it_is() {
 async fn nobody_is_near_by_saying_so() {
     let block = "client_id = \"acme-cli\"\nproximity = \"block\"";
     let app = App::with(&ACME.replace("client_id = \"acme-cli\"", block)).await;
-    // The kit knows the victim's address, and claims it: directly, and through the proxy with more hops than there were.
-    for (peer, claim) in [("203.0.113.66", "192.0.2.7"), ("10.0.0.1", "192.0.2.7, 203.0.113.66")] {
+    // The kit knows the victim's address, and claims it: directly, and through the proxy with more hops than there were, or
+    // with something beside them that is no text.
+    for (peer, claim) in [
+        ("203.0.113.66", "192.0.2.7"),
+        ("10.0.0.1", "192.0.2.7, 203.0.113.66"),
+        ("10.0.0.1", "\u{ff}192.0.2.7, 203.0.113.66"),
+    ] {
         let request = form_request("/auth/device/code", &[("client_id", "acme-cli")]);
         let request = with_header(request, "forwarded", "for=192.0.2.7");
         let codes = app.send(from(peer, Some(claim), request)).await;
@@ -65,6 +70,23 @@ async fn nobody_is_near_by_saying_so() {
         let page = victim.sign_in(&page, ADA, ADA_PASSWORD).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN, "{}", page.text());
         assert!(page.text().contains("203.0.113.66"), "{}", page.text());
+        app.advance(1);
+    }
+}
+
+/// The proxy doesn't say for whom it asks: everybody seems to be where it is, and nobody is near anybody.
+#[tokio::test]
+async fn nobody_is_near_because_a_proxy_is_silent() {
+    let block = "client_id = \"acme-cli\"\nproximity = \"block\"";
+    let app = App::with(&ACME.replace("client_id = \"acme-cli\"", block)).await;
+    for said in [None, Some("unknown"), Some("203.0.113.66, \u{ff}")] {
+        let request = form_request("/auth/device/code", &[("client_id", "acme-cli")]);
+        let codes = app.send(from("10.0.0.1", said, request)).await;
+        let mut browser = Browser::new(&app);
+        browser.address = Some("10.0.0.1");
+        let page = browser.enter(&codes.text("user_code")).await;
+        let page = browser.sign_in(&page, ADA, ADA_PASSWORD).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{said:?}: {}", page.text());
         app.advance(1);
     }
 }

@@ -38,7 +38,7 @@ mod stripped_tls;
 use std::path::Path;
 
 use axum::body::Body;
-use axum::http::{HeaderName, Request, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
 
 use crate::support::app::Answer;
 use crate::support::{App, Browser, Device, Page};
@@ -95,6 +95,7 @@ fn get(path: &str) -> Request<Body> {
 
 /// The same request with one more header.
 fn with_header(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
-    request.headers_mut().insert(HeaderName::from_static(name), value.parse().unwrap());
+    let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+    request.headers_mut().insert(HeaderName::from_static(name), value);
     request
 }

@@ -40,7 +40,7 @@ fn forwarded() {
             for value in values {
                 headers.append("x-forwarded-for", (*value).clone());
             }
-            proxies.client(peer.parse().unwrap(), &headers)
+            proxies.origin(peer.parse().unwrap(), &headers).ip
         };
         let stranger: IpAddr = "198.51.100.9".parse().unwrap();
         assert_eq!(client("198.51.100.9", &[&value]), stranger, "a stranger names its own address");
@@ -49,24 +49,21 @@ fn forwarded() {
         assert_eq!(through_proxy, through_proxy.to_canonical());
         let _networks = (subscriber(through_proxy), same_network(through_proxy, stranger));
         if through_proxy != "10.0.0.1".parse::<IpAddr>().unwrap() {
-            let text = value.to_str().expect("only text is read");
-            let hop = |hop: &str| {
-                let hop = hop.trim();
+            let hop = |hop: &[u8]| {
+                let hop = std::str::from_utf8(hop).unwrap_or_default().trim();
                 let bare = hop.strip_prefix('[').and_then(|hop| hop.split_once(']')).map_or(hop, |(ip, _)| ip);
                 // A scope is of no use here, and may stand there (RFC 4007 §11).
                 let bare = bare.split('%').next().unwrap_or_default();
                 let bare = bare.parse::<IpAddr>().or_else(|_| bare.rsplit_once(':').unwrap_or_default().0.parse());
                 bare.is_ok_and(|ip| ip.to_canonical() == through_proxy)
             };
-            assert!(text.split(',').any(hop), "{through_proxy} stands nowhere in it");
+            assert!(value.as_bytes().split(|byte| *byte == b',').any(hop), "{through_proxy} stands nowhere in it");
         }
         // In the same header, or in one before the proxy's.
         let honest = HeaderValue::from_static("198.51.100.9");
         assert_eq!(client("10.0.0.1", &[&value, &honest]), stranger);
         let together = HeaderValue::from_bytes(&[bytes, b",198.51.100.9"].concat()).unwrap();
-        if together.to_str().is_ok() {
-            assert_eq!(client("10.0.0.1", &[&together]), stranger);
-        }
+        assert_eq!(client("10.0.0.1", &[&together]), stranger);
         asked_host(&value);
     });
 }
