@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 
 use crate::audit;
 use crate::browser;
@@ -133,8 +133,10 @@ async fn admit(
     };
     let mut visit = sign_in::signed_in(&mut tx, pages, caller, visit, provider, &sign_in).await?;
     if provider.trust_mfa && identity.second_factor {
-        // As old as the sign-in over there: a proof of yesterday is none of today.
-        browser::store::note_mfa(&mut tx, visit.browser()?.id, user.id, sign_in.auth_time, &["mfa".to_owned()]).await?;
+        // As old as the sign-in over there: a proof of yesterday is none of today. Of which nobody says how old it is opens the
+        // door, and is recent for nothing.
+        let at = proven_at.unwrap_or(DateTime::UNIX_EPOCH);
+        browser::store::note_mfa(&mut tx, visit.browser()?.id, user.id, at, &["mfa".to_owned()]).await?;
         visit
             .event(pages, audit::Kind::MfaPassed, caller)
             .detail(serde_json::json!({ "provider": provider.slug, "amr": identity.amr, "at": "account" }))

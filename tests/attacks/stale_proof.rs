@@ -225,3 +225,22 @@ async fn a_silent_round_trip_sets_up_no_authenticator_at_the_account_pages() {
         assert_eq!(browser.open("/account/acme/authenticator").await.path, led_to);
     }
 }
+
+/// The same where the issuer's second factor is trusted, and she has an authenticator: nobody says how old that factor is.
+#[tokio::test]
+async fn a_silent_round_trip_replaces_no_authenticator() {
+    let required = |toml: String| toml.replace("mfa = \"off\"", "mfa = \"required\"");
+    let scene = oidc::scene_with("trust_mfa = true", required).await;
+    scene.app.enrol("grace@acme.example").await;
+    let now = scene.app.installation.clock.now().timestamp();
+    for (auth_time, led_to) in [(json!(null), "/account/acme/mfa"), (json!(now - 30), "/account/acme/authenticator")] {
+        scene.issuer.control(json!({ "amr": ["pwd", "otp"], "claims": { "auth_time": auth_time } })).await;
+        let mut browser = Browser::new(&scene.app);
+        let page = browser.open("/account/acme/sign-in").await;
+        let href = page.attribute("a[href^='/account/acme/sign-in/sso']", "href").unwrap();
+        let url = browser.open(&href).await.leads_to();
+        let home = scene.come_back(&mut browser, &stripped(&url), "grace").await;
+        assert_eq!(home.path, "/account/acme", "it opens the door: {}", home.text());
+        assert_eq!(browser.open("/account/acme/authenticator").await.path, led_to);
+    }
+}
