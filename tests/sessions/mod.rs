@@ -3,6 +3,7 @@
 mod dpop;
 mod dpop_proofs;
 mod keys;
+mod locking;
 mod mfa_reset;
 mod model;
 mod password_reset;
