@@ -7,6 +7,7 @@ use sqlx::Connection as _;
 use url::Url;
 
 use crate::audit;
+use crate::browser::csrf;
 use crate::device::nearness::Nearness;
 use crate::device::store::{self, Consent};
 use crate::device::verification::Number;
@@ -27,6 +28,7 @@ use super::walk::{self, Step, Walk};
 const NOT_TICKED: &str = "Tick this box if the device is yours. If it isn't, choose Deny.";
 const NO_DECISION: &str = "Choose Approve or Deny.";
 const LOOK_AGAIN: &str = "There is a new warning on this page. Read it, then decide again.";
+const CHANGED: &str = "What is asked for here was changed at this moment. Look at it again, then decide.";
 
 /// Shows what is asked for, by what, and to act as whom.
 pub async fn show(State(pages): State<Pages>, caller: Caller, headers: HeaderMap) -> Result<Response, PageError> {
@@ -129,8 +131,12 @@ async fn objection(
     if let Some(distance) = at.refusal() {
         return Ok(Some(too_far(conn, pages, walk, caller, (distance, at)).await?));
     }
-    let (status, error) = if note_suspicion(conn, pages, walk, caller, at).await? {
+    note_suspicion(conn, pages, walk, caller, at).await?;
+    let shown = fields.get("csrf_token").and_then(csrf::shown).and_then(Shown::read);
+    let (status, error) = if at.suspicion.is_some() && !shown.is_some_and(|shown| shown.warned) {
         (StatusCode::CONFLICT, LOOK_AGAIN)
+    } else if shown.is_none_or(|shown| shown.version != walk.service.version) {
+        (StatusCode::CONFLICT, CHANGED)
     } else if fields.get("decision") != Some("approve") {
         (StatusCode::BAD_REQUEST, NO_DECISION)
     } else if fields.get("mine").is_none() {
@@ -139,6 +145,31 @@ async fn objection(
         return Ok(None);
     };
     page(pages, walk, at, status, &granted_scopes(walk, fields), Some(error)).map(Some)
+}
+
+/// What stood on the page when its form was made, as far as it may not have changed by an approval: nobody approves what they
+/// didn't see. The device and its network are the grant's, and the form is about that.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    /// The service with its scopes, of [`Service::version`](crate::directory::service::Service::version).
+    version: &'a str,
+    /// Whether it warned of phishing.
+    warned: bool,
+}
+
+impl<'a> Shown<'a> {
+    fn of(walk: &'a Walk, at: &Circumstances) -> Self {
+        Self { version: &walk.service.version, warned: at.suspicion.is_some() }
+    }
+
+    fn read(text: &'a str) -> Option<Self> {
+        let (warned, version) = text.split_once('-')?;
+        Some(Self { version, warned: warned == "warned" })
+    }
+
+    fn written(self) -> String {
+        format!("{}-{}", if self.warned { "warned" } else { "calm" }, self.version)
+    }
 }
 
 /// Where an organization's own activation page is returned to.
@@ -159,8 +190,13 @@ fn own_page(walk: &Walk) -> Option<Url> {
 /// What was left ticked, with what can't be unticked, in the order in which it was asked.
 fn granted_scopes(walk: &Walk, fields: &Fields) -> Vec<String> {
     let ticked = |scope: &str| fields.all("scope").any(|ticked| ticked == scope);
-    let asked = walk.grant.scopes.iter();
-    asked.filter(|scope| ticked(scope) || is_required(walk, scope)).cloned().collect()
+    let offered = offered_scopes(walk);
+    offered.filter(|(scope, _)| ticked(scope) || is_required(walk, scope)).map(|(scope, _)| scope.clone()).collect()
+}
+
+/// What was asked and is still to be had, in words. A scope that the service was deprived of since then is nobody's to give.
+fn offered_scopes(walk: &Walk) -> impl Iterator<Item = (&String, &str)> {
+    walk.grant.scopes.iter().filter_map(|scope| Some((scope, walk.service.describe_scope(scope)?)))
 }
 
 fn is_required(walk: &Walk, scope: &str) -> bool {
@@ -184,19 +220,19 @@ async fn too_far(
     Ok(walk.trouble(pages, StatusCode::FORBIDDEN, Trouble::TooFar { distance, device: &device, you: &you }))
 }
 
-/// Notes that the person is being warned of phishing. `true` the first time.
+/// Notes that the person is being warned of phishing: once.
 async fn note_suspicion(
     conn: &mut PgConnection,
     pages: &Pages,
     walk: &Walk,
     caller: &Caller,
     at: &Circumstances,
-) -> Result<bool, PageError> {
-    let Some(suspicion) = at.suspicion else { return Ok(false) };
+) -> Result<(), PageError> {
+    let Some(suspicion) = at.suspicion else { return Ok(()) };
     let grant = &walk.grant;
     let mut tx = conn.begin().await?;
     if !phishing::note(&mut tx, grant.id, pages.installation.clock.now()).await? {
-        return Ok(false);
+        return Ok(());
     }
     let (people, within) = (suspicion.people, suspicion.within.as_secs());
     let detail = serde_json::json!({ "people": people, "within_seconds": within, "device_ip": grant.device.ip });
@@ -209,7 +245,7 @@ async fn note_suspicion(
         people,
         "many people elsewhere approve devices of one address",
     );
-    Ok(true)
+    Ok(())
 }
 
 fn page(
@@ -226,13 +262,13 @@ fn page(
         codes::redraw(&installation.keyring, grant.id, grant.user_code_length, grant.user_code_mac.as_deref())
             .ok_or_else(|| PageError::Fault("a user code can't be drawn again: was its secret taken away?".into()))?;
     let (program, address) = (words::program(device.user_agent.as_deref()), device.ip.to_string());
-    let scopes = grant.scopes.iter().map(|scope| ScopeChoice {
+    let scopes = offered_scopes(walk).map(|(scope, label)| ScopeChoice {
         name: scope,
-        label: walk.service.describe_scope(scope).unwrap_or(scope),
+        label,
         required: is_required(walk, scope),
         checked: ticked.contains(scope),
     });
-    let (csrf_token, told) = (walk.csrf_token(pages), at.told());
+    let (csrf_token, told) = (walk.csrf_token_of(pages, &Shown::of(walk, at).written()), at.told());
     let page = Confirm {
         frame: walk.frame(pages, &csrf_token),
         user_code: &user_code.to_string(),

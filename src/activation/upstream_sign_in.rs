@@ -48,6 +48,17 @@ pub struct Link {
 }
 
 impl Link {
+    /// The same without what stands in it for nothing, as everywhere (RFC 6749 §3.1).
+    fn without_blanks(self) -> Self {
+        let given = |value: Option<String>| value.filter(|value| !value.is_empty());
+        Self {
+            org: given(self.org),
+            service: given(self.service),
+            user_code: given(self.user_code),
+            prompt: given(self.prompt),
+        }
+    }
+
     /// Whether the link is for this service.
     fn is_for(&self, service: &Service) -> bool {
         let agrees = |given: &Option<String>, own: &str| given.as_deref().is_none_or(|given| given == own);
@@ -64,7 +75,7 @@ pub async fn start(
     link: Result<Query<Link>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let Query(link) = link.map_err(not_understood)?;
-    begin(&pages, &caller, &headers, &slug, &link).await
+    begin(&pages, &caller, &headers, &slug, &link.without_blanks()).await
 }
 
 /// `GET /auth/admin/{provider}?user_code=`: the same for the organization `platform`.
@@ -76,7 +87,7 @@ pub async fn start_for_platform(
     link: Result<Query<Link>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let Query(link) = link.map_err(not_understood)?;
-    let link = Link { org: Some(PLATFORM.to_owned()), ..link };
+    let link = Link { org: Some(PLATFORM.to_owned()), ..link.without_blanks() };
     begin(&pages, &caller, &headers, &slug, &link).await
 }
 

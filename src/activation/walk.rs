@@ -136,8 +136,8 @@ impl Walk {
             }
             let mut tx = conn.begin().await?;
             // The sign-in before the login, as everybody locks them: a decision in the caller's transaction holds both.
-            browser::store::hold(&mut tx, self.browser.id, account.user.id).await?;
-            if counts && device::store::prove_mfa(&mut tx, self.grant.id, self.browser.id, &proof, now).await? {
+            let held = browser::store::hold(&mut tx, self.browser.id, account.user.id).await?;
+            if held && counts && device::store::prove_mfa(&mut tx, self.grant.id, self.browser.id, &proof, now).await? {
                 self.event(pages, audit::Kind::MfaPassed)
                     .detail(serde_json::json!({ "proven_at": at }))
                     .append(&mut tx)
@@ -198,6 +198,11 @@ impl Walk {
     pub fn about(&self) -> About {
         let user = self.account.as_ref().map(|account| account.user.id);
         About { grant: Some(self.grant.id), user, ..About::default() }
+    }
+
+    /// The token of a form beside which this stands.
+    pub fn csrf_token_of(&self, pages: &Pages, shown: &str) -> String {
+        csrf::token_of_shown(&pages.installation.keyring, &self.visitor, self.about(), shown)
     }
 
     /// The token of this step's forms.

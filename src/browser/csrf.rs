@@ -27,11 +27,28 @@ pub fn token(keyring: &Keyring, visitor: &Visitor, about: About) -> String {
     base64url(&keyring.mac(Purpose::Csrf, &parts(visitor, &bytes(about))))
 }
 
+/// The same for a form beside which something stands that may be another thing by the time it is sent: the token says
+/// [what](shown).
+#[must_use]
+pub fn token_of_shown(keyring: &Keyring, visitor: &Visitor, about: About, shown: &str) -> String {
+    let bytes = bytes(about);
+    let mac = keyring.mac(Purpose::Csrf, &[&parts(visitor, &bytes)[..], &[shown.as_bytes()]].concat());
+    format!("{}.{shown}", base64url(&mac))
+}
+
+/// What stood beside the form of a token.
+#[must_use]
+pub fn shown(token: &str) -> Option<&str> {
+    token.split_once('.').map(|(_, shown)| shown)
+}
+
 /// Whether `token` is that of this browser, for a form about this.
 #[must_use]
 pub fn verify(keyring: &Keyring, visitor: &Visitor, about: About, token: Option<&str>) -> bool {
-    let mac = token.and_then(from_base64url);
-    mac.is_some_and(|mac| keyring.verify(Purpose::Csrf, &parts(visitor, &bytes(about)), &mac))
+    let (Some(token), bytes) = (token, bytes(about)) else { return false };
+    let (mac, shown) = token.split_once('.').map_or((token, None), |(mac, shown)| (mac, Some(shown.as_bytes())));
+    let parts = [&parts(visitor, &bytes)[..], shown.as_slice()].concat();
+    from_base64url(mac).is_some_and(|mac| keyring.verify(Purpose::Csrf, &parts, &mac))
 }
 
 fn bytes(about: About) -> [Vec<u8>; 3] {

@@ -295,16 +295,14 @@ pub async fn note_mfa(
     Ok(())
 }
 
-/// Keeps a sign-in as it is until the transaction ends, if it is there: nobody is signed out meanwhile.
-pub async fn hold(conn: &mut PgConnection, session: BrowserSessionId, user: UserId) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+/// Keeps a sign-in as it is until the transaction ends: nobody is signed out meanwhile. `false`: they were before.
+pub async fn hold(conn: &mut PgConnection, session: BrowserSessionId, user: UserId) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query!(
         "SELECT FROM browser_sign_in WHERE browser_session_id = $1 AND user_id = $2 FOR SHARE",
         session.0,
         user.0,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+    );
+    Ok(held.fetch_optional(conn).await?.is_some())
 }
 
 /// Keeps a sign-in for this transaction alone; `false`: the person isn't signed in here any more. For what must not be left

@@ -164,7 +164,7 @@ pub struct Consent<'a> {
     pub nearness: Nearness,
     /// What has to be typed into the device, where the service wants that.
     pub number: Number,
-    /// The version of the service that the page was made of: its trusted networks and required scopes are known to the page alone.
+    /// The version of the service that the page showed: its trusted networks and required scopes are known to the page alone.
     pub service_version: &'a str,
 }
 

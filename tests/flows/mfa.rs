@@ -269,7 +269,9 @@ async fn a_policy_that_becomes_stricter_holds_for_logins_under_way() {
     app.apply(&ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
     assert_eq!(browser.approve(&confirm).await.path, "/activate/mfa");
     app.apply(ACME).await;
-    assert_eq!(browser.approve(&confirm).await.path, "/activate/done");
+    let again = browser.approve(&confirm).await;
+    assert_eq!((again.path.as_str(), again.status), ("/activate/confirm", StatusCode::CONFLICT), "it was changed");
+    assert_eq!(browser.approve(&again).await.path, "/activate/done");
     app.apply(&ACME.replace("mfa = \"off\"", "mfa = \"required\"")).await;
     assert_ne!(device.poll().await.status, StatusCode::OK, "checked again when the tokens are fetched");
 }

@@ -27,6 +27,7 @@ mod random_walks;
 mod reports;
 mod rust_client;
 mod short_way;
+mod shown;
 pub mod tls;
 mod traces;
 mod verification_number;

@@ -168,6 +168,8 @@ async fn a_warning_that_the_page_did_not_have_is_shown_before_anything_is_approv
     let (device, mut browser, page) = confirm(&app, KIT, "ada", "192.0.2.7").await;
     assert_eq!(page.says(".warnings li strong"), [AFAR]);
     victims(&app, KIT, 5..=5).await;
+    // Somebody who clicks twice sees the second answer only.
+    browser.approve(&page).await;
     let again = browser.approve(&page).await;
     assert_eq!((again.path.as_str(), again.status), ("/activate/confirm", StatusCode::CONFLICT));
     assert_eq!(again.says(".warnings li strong"), [flagged(5), AFAR.to_owned()]);
