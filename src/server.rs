@@ -39,6 +39,7 @@ use crate::device::live::LiveCodes;
 use crate::device::lookup::Lookups;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
+use crate::directory::kept_secret::Renewals;
 use crate::directory::known::KnownServices;
 use crate::geo::{self, Places};
 use crate::http::client_address::{self, TrustedProxies};
@@ -168,6 +169,7 @@ impl Server {
             installation: installation.clone(),
             signing_keys,
             services: services.clone(),
+            renewals: Renewals::new(installation.pool.clone()),
             waiting: waiting.clone(),
             pacing: Pacing::default(),
             requests: Requests::within(limits),

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod fresh_proof;
+pub mod kept_secret;
 pub mod known;
 pub mod organization;
 pub mod people;

@@ -46,6 +46,8 @@ pub struct Service {
     pub client_id: String,
     /// MAC of its secret; without one it is a public client.
     pub client_secret_mac: Option<Vec<u8>>,
+    /// Under which secret of the installation that was made ([`Keyring::current_id`]); `None`: before this was written down.
+    pub client_secret_key: Option<Vec<u8>>,
     /// Whether device login is switched on.
     pub device_login: bool,
     /// Its own scopes, in the order in which they are shown.
@@ -232,7 +234,7 @@ impl Service {
     }
 }
 
-/// The keyed hash under which a client's secret is kept.
+/// The keyed hash under which a client's secret is kept. Whoever stores it stores [`Keyring::current_id`] with it.
 #[must_use]
 pub fn client_secret_mac(keyring: &Keyring, client_id: &str, secret: &SecretText) -> Vec<u8> {
     keyring.mac(Purpose::ClientSecret, &[client_id.as_bytes(), secret.expose().as_bytes()]).to_vec()
@@ -283,6 +285,7 @@ async fn find(
             name: row.name,
             client_id: row.client_id,
             client_secret_mac: row.client_secret_mac,
+            client_secret_key: row.client_secret_key,
             device_login: row.device_login,
             scopes: Scope::read(row.scopes)?,
             default_scopes: row.default_scopes,

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
 use crate::device::pacing::AuthStyle;
+use crate::directory::kept_secret::Renewal;
 use crate::directory::known::Snapshot;
 use crate::directory::service::{self, Service};
 use crate::http::oauth_error::OAuthError;
@@ -88,6 +89,14 @@ impl Credentials {
     pub fn among<'a>(&self, known: &'a Snapshot, keyring: &Keyring) -> Option<&'a Arc<Service>> {
         let mut services = self.candidates.iter().filter_map(|(id, secret)| Some((known.get(id)?, secret)));
         services.find(|(service, secret)| is_proven(service, secret.as_ref(), keyring)).map(|(service, _)| service)
+    }
+
+    /// The secret that proved this client, to be kept under the installation's current secret if it isn't yet.
+    #[must_use]
+    pub fn renewal(&self, service: &Service, keyring: &Keyring) -> Option<Renewal> {
+        let of_client = self.candidates.iter().filter(|(id, _)| *id == service.client_id);
+        let mut sent = of_client.filter_map(|(_, secret)| secret.as_ref());
+        Renewal::of(service, keyring, sent.find(|secret| service.has_secret(keyring, secret))?)
     }
 
     /// The refusal of a client that is known, or isn't.

@@ -116,6 +116,7 @@ pub async fn handle(
             // From here on the grant is committed, and its device code is nobody's until it is answered.
             endpoints.waiting.remember(id, since, open);
             endpoints.live.made(length, service.id, address);
+            endpoints.keep_secret(&credentials, &service);
             return Ok(Json(answer(&endpoints, &service, id, &user_code)));
         }
     }

@@ -36,6 +36,7 @@ use crate::device::live::LiveCodes;
 use crate::device::lookup::Lookups;
 use crate::device::pacing::Pacing;
 use crate::device::waiting::Waiting;
+use crate::directory::kept_secret::Renewals;
 use crate::directory::known::KnownServices;
 use crate::directory::service::Service;
 use crate::grouping::Undone;
@@ -60,6 +61,8 @@ pub struct Endpoints {
     pub signing_keys: SigningKeys,
     /// The services that this node has looked up.
     pub services: KnownServices,
+    /// What keeps clients' secrets under the installation's current one.
+    pub renewals: Renewals,
     /// Open grants, and polls that wait.
     pub waiting: Waiting,
     /// How fast polls may come.
@@ -95,6 +98,14 @@ impl Endpoints {
             known = true;
         }
         Err(credentials.refuse(known))
+    }
+
+    /// Has the secret that a client just proved kept under the installation's current secret, so that an older one can be taken away.
+    /// Nobody waits for it. It changes the service, and a redemption is of the version that was looked at: so polls don't ask for it.
+    fn keep_secret(&self, credentials: &Credentials, service: &Service) {
+        if let Some(renewal) = credentials.renewal(service, &self.installation.keyring) {
+            self.renewals.begin(renewal);
+        }
     }
 
     /// The service with this `client_id`, as the database has it.

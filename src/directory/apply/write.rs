@@ -175,6 +175,8 @@ impl Writing<'_> {
         secret_mac: &Secret<Vec<u8>>,
     ) -> Result<(), sqlx::Error> {
         let (keep, mac) = secret_mac.parameters(Vec::as_slice);
+        // The plan made it, under the current secret of the same keyring.
+        let key = mac.map(|_| self.tools.keyring.current_id());
         sqlx::query!(
             "INSERT INTO service (
                  id, organization_id, slug, name, client_id, client_secret_mac, device_login,
@@ -182,13 +184,14 @@ impl Writing<'_> {
                  access_token_lifetime_seconds, refresh, refresh_idle_seconds, refresh_absolute_seconds,
                  prefill, proximity, mfa, mfa_max_age_seconds, id_token_algorithm, activation_uri,
                  resource_server, dpop, resources, verification, trusted_networks, verified, max_age_seconds, factor,
-                 created_at)
+                 created_at, client_secret_key)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                 $25, $26, $27, $28, $29, $30, $31, $32, $23)
+                 $25, $26, $27, $28, $29, $30, $31, $32, $23, $33)
              ON CONFLICT (id) DO UPDATE SET
                  name = excluded.name,
                  client_id = excluded.client_id,
                  client_secret_mac = CASE WHEN $24 THEN service.client_secret_mac ELSE excluded.client_secret_mac END,
+                 client_secret_key = CASE WHEN $24 THEN service.client_secret_key ELSE excluded.client_secret_key END,
                  device_login = excluded.device_login,
                  scopes = excluded.scopes,
                  default_scopes = excluded.default_scopes,
@@ -245,6 +248,7 @@ impl Writing<'_> {
             settings.verified,
             settings.fresh_proof.max_age.map(seconds),
             settings.fresh_proof.factor.map(Factor::as_str),
+            key,
         )
         .execute(self.conn)
         .await?;
