@@ -13,7 +13,8 @@ use crate::directory::service::{self, Service};
 use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
 use crate::postgres::PgConnection;
-use crate::session::{access_token, refresh_token, store};
+use crate::session::access_token::{self, Claims};
+use crate::session::{refresh_token, store};
 
 use super::Endpoints;
 use super::client_auth::Credentials;
@@ -41,15 +42,21 @@ pub async fn handle(
     let installation = &endpoints.installation;
     let token = parameters.required("token")?;
     let credentials = Credentials::read(&headers, &parameters)?;
+    // Before there is a connection in hand: keys may have to be read again.
+    let claims = access_token::read(&endpoints.installation, &endpoints.signing_keys, token).await;
     let mut conn = installation.pool.acquire().await?;
     let asker = credentials.authenticate(&mut conn, &installation.keyring).await?;
+    endpoints.keep_secret(&credentials, &asker);
     if !asker.is_confidential() || !asker.resource_server {
         return Err(OAuthError::unauthorized_client(
             "Only confidential clients may introspect tokens, and only with resource_server = true.",
         ));
     }
     let now = installation.clock.now();
-    let of_access_token = access_token(&endpoints, &mut conn, &asker, token, now).await?;
+    let of_access_token = match claims {
+        Some(claims) => access_token(&mut conn, &asker, claims, now).await?,
+        None => None,
+    };
     let answer = match of_access_token {
         Some(answer) => Some(answer),
         None => refresh_token(&endpoints, &mut conn, &asker, token, now).await?,
@@ -58,14 +65,11 @@ pub async fn handle(
 }
 
 async fn access_token(
-    endpoints: &Endpoints,
     conn: &mut PgConnection,
     asker: &Service,
-    token: &str,
+    claims: Claims,
     now: DateTime<Utc>,
 ) -> Result<Option<Value>, OAuthError> {
-    let claims = access_token::read(&endpoints.installation, &endpoints.signing_keys, token).await;
-    let Some(claims) = claims else { return Ok(None) };
     let standing = store::by_id(conn, claims.session(), now).await?;
     let good = standing.is_some_and(|standing| {
         standing.ended_because.is_none() && standing.session.organization_id == asker.organization_id

@@ -19,6 +19,7 @@ use crate::telemetry::metrics;
 
 use super::Endpoints;
 use super::device_authorization::may_log_in;
+use super::token;
 
 /// What a look at the database found to be approved.
 #[derive(Clone, Copy)]
@@ -192,6 +193,8 @@ fn why_not(endpoints: &Endpoints, current: Option<&Grant>, approved: Approved<'_
         }),
         // Its poll was given up by whoever waited for it, and it was done all the same.
         Some(Answer::Redeemed(other) | Answer::Replayed(other)) if endpoints.doubts.hold(other) => in_doubt(),
+        Some(Answer::Denied) => token::denied(),
+        Some(Answer::Expired) => token::expired(),
         _ => OAuthError::invalid_grant("The tokens of this code were sent to another poll."),
     }
 }

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 
 use crate::audit;
+use crate::directory::known::Compared;
 use crate::directory::service::{Refresh, Service};
 use crate::directory::user::Profile;
 use crate::dpop::Proof;
@@ -50,6 +51,7 @@ pub async fn handle(
         let mut conn = installation.pool.acquire().await?;
         let request = Request { endpoints, caller, parameters, service: &service, possession: &possession };
         if let Some(answer) = request.look(&mut conn, presented).await? {
+            endpoints.keep_secret(&credentials, &service);
             return Ok(answer);
         }
     }
@@ -75,10 +77,11 @@ impl Request<'_> {
         let now = self.endpoints.installation.clock.now();
         let standing = store::by_id(conn, id, now).await?;
         let Some(standing) = standing.filter(|standing| standing.session.service_id == self.service.id) else {
-            // The client_id may be another service's by now.
-            let current = self.endpoints.afresh(&self.service.client_id).await?;
-            let is_current = current.is_some_and(|current| current.version == self.service.version);
-            return if is_current { Err(unknown()) } else { Ok(None) };
+            // The client_id may be another service's by now. No request waits for others with a connection in hand.
+            return match self.endpoints.services.compare(conn, self.service).await? {
+                Compared::Same => Err(unknown()),
+                Compared::Changed => Ok(None),
+            };
         };
         if !standing.is_of(self.service) {
             // This node has not heard of it yet.
@@ -222,8 +225,10 @@ fn unknown() -> OAuthError {
 
 /// The scopes of the new access token: the session's, or fewer when fewer are asked (RFC 6749 §6).
 fn narrowed(session: &Session, asked: Option<&str>) -> Result<Vec<String>, OAuthError> {
-    let Some(asked) = asked else { return Ok(session.scopes.clone()) };
-    let asked: Vec<&str> = asked.split_ascii_whitespace().collect();
+    let asked: Vec<&str> = asked.unwrap_or_default().split_ascii_whitespace().collect();
+    if asked.is_empty() {
+        return Ok(session.scopes.clone());
+    }
     if asked.iter().all(|scope| session.scopes.iter().any(|granted| granted == scope)) {
         let kept = session.scopes.iter().filter(|scope| asked.contains(&scope.as_str()));
         Ok(kept.cloned().collect())

@@ -39,10 +39,13 @@ pub async fn handle(
     let installation = &endpoints.installation;
     let token = parameters.required("token")?;
     let credentials = Credentials::read(&headers, &parameters)?;
+    // Before there is a connection in hand: keys may have to be read again.
+    let session = session_of(&endpoints, token).await;
     let mut tx = installation.pool.begin().await?;
     let service = credentials.authenticate(&mut tx, &installation.keyring).await?;
+    endpoints.keep_secret(&credentials, &service);
     let now = installation.clock.now();
-    let Some(id) = session_of(&endpoints, token).await else { return Ok(done()) };
+    let Some(id) = session else { return Ok(done()) };
     let Some(standing) = store::by_id(&mut tx, id, now).await? else { return Ok(done()) };
     let session = standing.session;
     if session.service_id != service.id {

@@ -31,7 +31,7 @@ use crate::http::client_address::Caller;
 use crate::http::oauth_error::OAuthError;
 use crate::http::parameters::Parameters;
 use crate::http::preference;
-use crate::ids::{GrantId, SessionId};
+use crate::ids::GrantId;
 use crate::postgres::Away;
 use crate::session;
 use crate::session::tokens::TokenAnswer;
@@ -282,10 +282,8 @@ impl<'a> Poll<'a> {
                     possession::used_before()
                 }
             }
-            (Answer::Denied, _) => OAuthError::access_denied("The person denied the request."),
-            (Answer::Expired, _) => {
-                OAuthError::expired_token("The code expired before it was approved: ask for a new one.")
-            }
+            (Answer::Denied, _) => may_log_in(&service).err().unwrap_or_else(denied),
+            (Answer::Expired, _) => expired(),
             (Answer::Forgotten, _) => unknown_code(),
             (Answer::Redeemed(session) | Answer::Replayed(session), _)
                 if self.endpoints.doubts.hold(session) || self.may_be_in_doubt(&grant, now) =>
@@ -293,8 +291,8 @@ impl<'a> Poll<'a> {
                 redemption::in_doubt()
             }
             (Answer::Redeemed(_), _) => OAuthError::invalid_grant("The tokens of this code were sent a moment ago."),
-            (Answer::Replayed(session), _) => {
-                self.replayed(&grant, session).await?;
+            (Answer::Replayed(_), _) => {
+                self.replayed(grant.id, &service).await?;
                 OAuthError::invalid_grant(
                     "This code was redeemed before. Because it was used again, its session has been ended.",
                 )
@@ -321,27 +319,36 @@ impl<'a> Poll<'a> {
     /// The client and its grant.
     async fn find(&self) -> Result<(Arc<Service>, Grant), OAuthError> {
         let service = self.endpoints.client(&self.credentials).await?;
-        let grant = self.endpoints.lookups.find(self.grant.ok_or_else(unknown_code)?).await.map_err(super::undone)?;
-        let grant = grant.filter(|grant| grant.service_id == service.id).ok_or_else(unknown_code)?;
-        Ok((service, grant))
+        let id = self.grant.ok_or_else(unknown_code)?;
+        match self.endpoints.lookups.find(id).await.map_err(super::undone)? {
+            Some(grant) if grant.service_id == service.id => Ok((service, grant)),
+            Some(_) => Err(unknown_code()),
+            // The login was deleted long ago; the session that came of it may go on.
+            None => {
+                self.replayed(id, &service).await?;
+                Err(unknown_code())
+            }
+        }
     }
 
-    /// A code that was redeemed and comes again is in two hands: the session ends.
-    async fn replayed(&self, grant: &Grant, session: SessionId) -> Result<(), OAuthError> {
+    /// A code that was redeemed and comes again is in two hands: the session that came of it ends.
+    async fn replayed(&self, grant: GrantId, service: &Service) -> Result<(), OAuthError> {
         let installation = &self.endpoints.installation;
         let now = installation.clock.now();
         let mut tx = installation.pool.begin().await?;
-        if session::store::revoke(&mut tx, session, "its device code was used again", now).await? {
-            let event = audit::Event::new(audit::Kind::Replayed, &installation.clock, &installation.random)
-                .of(grant.organization_id)
-                .service(grant.service_id)
-                .grant(grant.id)
-                .session(session)
-                .caller(self.caller);
-            let person = session::store::by_id(&mut tx, session, now).await?.map(|standing| standing.session.user_id);
-            let event = person.into_iter().fold(event, audit::Event::user);
-            event.append(&mut tx).await?;
-        }
+        let ended = session::store::revoke_of_grant(&mut tx, grant, "its device code was used again", now).await?;
+        let Some(ended) = ended else { return Ok(()) };
+        let session = session::store::by_id(&mut tx, ended, now).await?.map(|standing| standing.session);
+        let Some(session) = session.filter(|session| session.service_id == service.id) else { return Ok(()) };
+        audit::Event::new(audit::Kind::Replayed, &installation.clock, &installation.random)
+            .of(session.organization_id)
+            .service(session.service_id)
+            .grant(grant)
+            .session(session.id)
+            .user(session.user_id)
+            .caller(self.caller)
+            .append(&mut tx)
+            .await?;
         Ok(tx.commit().await?)
     }
 }
@@ -363,6 +370,14 @@ pub(super) fn open_in_memory(endpoints: &Endpoints, grant: GrantId, service: &Se
 
 fn unknown_code() -> OAuthError {
     OAuthError::invalid_grant("This device code is not known here, or was given to another client. Ask for a new one.")
+}
+
+pub(super) fn denied() -> OAuthError {
+    OAuthError::access_denied("The request was denied, or its approval was taken back.")
+}
+
+pub(super) fn expired() -> OAuthError {
+    OAuthError::expired_token("The code expired before it was approved: ask for a new one.")
 }
 
 pub(super) fn not_yet(interval: i16) -> OAuthError {

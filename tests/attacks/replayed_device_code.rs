@@ -48,3 +48,27 @@ async fn however_late_it_comes() {
     assert_eq!(device.poll().await.error(), "invalid_grant");
     assert!(sessions(&app).await[0].is_some());
 }
+
+/// The login was deleted, and the device refreshes still.
+#[tokio::test]
+async fn after_its_login_was_deleted() {
+    const DAY: i64 = 24 * 60 * 60;
+    let app = App::acme().await;
+    let device = Device::ask(&app, "read offline_access").await;
+    Browser::new(&app).approve_code(&device.user_code).await;
+    let mut token = device.poll().await.text("refresh_token");
+    for days in [20, 20] {
+        app.advance(days * DAY);
+        let form = [("grant_type", "refresh_token"), ("client_id", "acme-cli"), ("refresh_token", token.as_str())];
+        token = app.post("/auth/token", &form).await.text("refresh_token");
+    }
+    app.tidy_up().await;
+    let grants: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM device_grant").fetch_one(&app.installation.pool).await.unwrap();
+    assert_eq!((grants, sessions(&app).await), (0, vec![None]));
+    for _ in 0..2 {
+        assert_eq!(device.poll().await.error(), "invalid_grant");
+    }
+    assert!(sessions(&app).await[0].is_some());
+    assert_eq!(audited(&app, "replayed").await, 1);
+}

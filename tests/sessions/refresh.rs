@@ -1,8 +1,13 @@
 //! `grant_type=refresh_token` (SPEC §2.3).
 
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::installation::Parts;
+use countersign::server::Settings;
+use sqlx::postgres::PgPoolOptions;
 
-use super::{app, log_in, refresh, refresh_with};
+use super::{API_SECRET, app, log_in, refresh, refresh_with};
 use crate::support::{App, Browser, Device};
 
 #[tokio::test]
@@ -112,5 +117,27 @@ async fn a_refresh_token_comes_as_the_service_says() {
         let device = Device::ask(&app, scope).await;
         Browser::new(&app).approve_code(&device.user_code).await;
         assert_eq!(device.poll().await.json()["refresh_token"].is_string(), given, "{policy} {scope}");
+    }
+}
+
+/// Nobody waits for another connection with one in hand: as many as there are connections would wait for each other.
+#[tokio::test]
+async fn one_connection_is_enough_to_refuse_a_token() {
+    let app = app().await;
+    let token = log_in(&app, "read offline_access").await.text("refresh_token");
+    let one = PgPoolOptions::new().max_connections(1);
+    let pool = one.connect_lazy_with((*app.installation.pool.connect_options()).clone());
+    let parts = Parts { clock: app.installation.clock.clone(), ..App::parts(pool, app.issuer()) };
+    let mut node = App::of_parts_and_settings(parts, Settings::default()).await;
+    node.kill_tasks().await;
+    let other = [("client_id", "acme-api"), ("client_secret", API_SECRET)];
+    let unknown_key = format!("{}.e30.e30", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256","typ":"at+jwt","kid":"x"}"#));
+    // Keys are looked for again from then on.
+    node.advance(60);
+    let refresh = [&other[..], &[("grant_type", "refresh_token"), ("refresh_token", &token)]].concat();
+    assert_eq!(node.post("/auth/token", &refresh).await.error(), "invalid_grant");
+    for path in ["/auth/introspect", "/auth/revoke"] {
+        let answer = node.post(path, &[&other[..], &[("token", &unknown_key)]].concat()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
     }
 }
