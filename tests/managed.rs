@@ -25,6 +25,9 @@ const HOLD: &str = "MANAGED_TEST_HOLD";
 /// How soon a server ends after the process that held it was killed. Far above what it takes.
 const SOON: Duration = Duration::from_secs(20);
 
+/// How long the processes here have a directory that another one waits for.
+const A_MOMENT: Duration = Duration::from_millis(500);
+
 fn options(data_dir: &Path) -> Options {
     Options { data_dir: data_dir.to_owned(), durable: false, max_connections: 20 }
 }
@@ -174,6 +177,40 @@ async fn a_second_start_says_who_has_the_directory() {
     let process = format!("process {}", std::process::id());
     assert!(error.to_string().contains(&process), "{error}");
     managed.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_in_turn_goes_on_when_the_holder_has_ended() {
+    let scene = scene();
+    let holder = Holder::start(scene.path());
+    let its_server = server_of(&scene.path().join("postgres"));
+    let begun = Instant::now();
+    let end = async {
+        tokio::time::sleep(A_MOMENT).await;
+        holder.kill();
+    };
+    let (managed, ()) = tokio::join!(Managed::start_in_turn(options(scene.path()), SOON), end);
+    let mut managed = managed.unwrap();
+    assert!(begun.elapsed() >= A_MOMENT, "{:?}", begun.elapsed());
+    assert_ne!(server_of(managed.cluster_dir()), its_server);
+    assert!(ends_soon(its_server));
+    // Its own, and it stays: nothing of the holder's end is still to come.
+    assert!(tokio::time::timeout(A_MOMENT, managed.ended()).await.is_err());
+    session(&managed).await.ping().await.unwrap();
+    managed.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_in_turn_that_waits_in_vain_says_who_has_the_directory() {
+    let scene = scene();
+    let holder = Holder::start(scene.path());
+    let begun = Instant::now();
+    let error = Managed::start_in_turn(options(scene.path()), A_MOMENT).await.unwrap_err();
+    let waited = begun.elapsed();
+    assert!(A_MOMENT <= waited && waited < SOON, "{waited:?}");
+    let said = format!("is in use by another Countersign (process {})", holder.process.id());
+    assert!(error.to_string().contains(&said), "{error}");
+    holder.kill();
 }
 
 #[test]

@@ -36,6 +36,11 @@ const SERVER_ROLE: &str = "countersign_server";
 
 /// How long the end may take to link what is in the audit.
 const LINK_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a server waits for a command that has its data directory: longer than most take, and not so long that nobody
+/// looks why it doesn't answer.
+const TURN_WITHIN: Duration = Duration::from_secs(30);
+
 /// What is said of a file with secrets that isn't kept private.
 pub const EXPOSED: &str = "every account of this machine can read this file, which holds secrets: chmod o-r";
 
@@ -67,7 +72,7 @@ impl Where {
                 bail!("{} is no data directory of countersign dev", data_dir.display())
             }
             Some(data_dir) => in_data_dir(data_dir, PublicUrl::parse("http://localhost")?).await,
-            None => configured(&configuration(self.config.as_deref())?).await,
+            None => configured(&configuration(self.config.as_deref())?, WhenHeld::Join).await,
         }
     }
 }
@@ -170,8 +175,34 @@ pub fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
     Ok(Config::load(file.as_deref(), crate::config::process_environment())?)
 }
 
+/// What a process does when another one runs the data directory's PostgreSQL.
+#[derive(Clone, Copy, Debug)]
+enum WhenHeld {
+    /// It joins: a command, which needs the database for a moment.
+    Join,
+    /// It waits until the other one has ended: a server, which would lose the database with the process that it joined.
+    Wait,
+}
+
+impl WhenHeld {
+    /// How long it waits for the directory.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Join => Duration::ZERO,
+            Self::Wait => TURN_WITHIN,
+        }
+    }
+}
+
+/// Opens what a configuration describes, for a server: a managed PostgreSQL is its own, and ends with no other process.
+///
+/// A signal while it waits for the data directory ends the process, as at any moment before [`super::stopping::end_of`].
+pub async fn for_server(config: &Config) -> anyhow::Result<Opened> {
+    configured(config, WhenHeld::Wait).await
+}
+
 /// Opens what a configuration describes.
-pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
+async fn configured(config: &Config, when_held: WhenHeld) -> anyhow::Result<Opened> {
     let mut secrets = config.installation_secrets()?;
     let Database { url, owner_url, listen_url, max_connections } = &config.database;
     let (roles, postgres) = match (url, owner_url, listen_url) {
@@ -179,7 +210,7 @@ pub async fn configured(config: &Config) -> anyhow::Result<Opened> {
         (None, Some(_), _) => bail!("database.owner_url is set without database.url, which the server itself uses"),
         (None, None, Some(_)) => bail!("database.listen_url is set without database.url, which requests use"),
         (None, None, None) => {
-            let (url, postgres) = managed_database(&config.data_dir).await?;
+            let (url, postgres) = managed_database(&config.data_dir, when_held).await?;
             (Roles::of_managed(&url)?, postgres)
         }
     };
@@ -245,13 +276,14 @@ pub fn direct(database: &Database) -> anyhow::Result<Option<Direct>> {
 
 /// Opens the installation in a data directory, in dev mode, as its one process.
 pub async fn for_dev(data_dir: &Path, public_url: PublicUrl) -> anyhow::Result<Opened> {
-    let (url, postgres) = started_database(data_dir).await?;
+    // Without a wait: somebody at a terminal is told at once.
+    let (url, postgres) = started_database(data_dir, Duration::ZERO).await?;
     of_data_dir(data_dir, public_url, &url, Some(postgres)).await
 }
 
 /// Opens the installation in a data directory, beside the process that serves it if there is one.
 async fn in_data_dir(data_dir: &Path, public_url: PublicUrl) -> anyhow::Result<Opened> {
-    let (url, postgres) = managed_database(data_dir).await?;
+    let (url, postgres) = managed_database(data_dir, WhenHeld::Join).await?;
     of_data_dir(data_dir, public_url, &url, postgres).await
 }
 
@@ -330,17 +362,17 @@ impl Roles {
     }
 }
 
-/// Starts the data directory's PostgreSQL, or joins the process that runs it.
-async fn managed_database(data_dir: &Path) -> anyhow::Result<(SecretText, Option<Managed>)> {
-    match started_database(data_dir).await {
-        Ok((url, postgres)) => Ok((url, Some(postgres))),
-        Err(error) if matches!(error.downcast_ref(), Some(ManagedError::InUse { .. })) => {
+/// Starts the data directory's PostgreSQL, or joins the process that runs it if that is to be done.
+async fn managed_database(data_dir: &Path, when_held: WhenHeld) -> anyhow::Result<(SecretText, Option<Managed>)> {
+    match (started_database(data_dir, when_held.patience()).await, when_held) {
+        (Ok((url, postgres)), _) => Ok((url, Some(postgres))),
+        (Err(error), WhenHeld::Join) if matches!(error.downcast_ref(), Some(ManagedError::InUse { .. })) => {
             match url_of_running(data_dir).await {
                 Some(url) => Ok((url, None)),
                 None => Err(error),
             }
         }
-        Err(error) => Err(error),
+        (Err(error), _) => Err(error),
     }
 }
 
@@ -355,10 +387,10 @@ async fn url_of_running(data_dir: &Path) -> Option<SecretText> {
     None
 }
 
-/// Starts the data directory's PostgreSQL. That another process runs it is an error that says which.
-async fn started_database(data_dir: &Path) -> anyhow::Result<(SecretText, Managed)> {
+/// Starts the data directory's PostgreSQL. That another process still runs it after so long is an error that says which.
+async fn started_database(data_dir: &Path, patience: Duration) -> anyhow::Result<(SecretText, Managed)> {
     let options = Options { data_dir: data_dir.to_owned(), durable: true, max_connections: 50 };
-    let postgres = Managed::start(options).await?;
+    let postgres = Managed::start_in_turn(options, patience).await?;
     create_database(&postgres).await?;
     let (url, url_file) = (SecretText::from(postgres.url(DATABASE)), data_dir.join(URL_FILE));
     write_private(&url_file, &url).with_context(|| format!("{} can't be written", url_file.display()))?;

@@ -43,7 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let places = opening::places(config.geo.database.as_deref())?;
     let tls = config.tls.files().map(certificate).transpose()?;
     let mailer = opening::mailer(&config)?;
-    let mut opened = opening::configured(&config).await?;
+    let mut opened = opening::for_server(&config).await?;
     if let Err(error) = demo::refuse(&opened.installation).await {
         opened.close().await?;
         return Err(error);

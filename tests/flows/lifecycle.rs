@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -208,6 +209,49 @@ async fn a_port_that_is_taken_is_told_before_anything_is_made() {
     let (code, _, wrong) = run(&mut command).await;
     assert!(code == 1 && wrong.contains("can't listen on 127.0.0.1:"), "{wrong}");
     assert!(!data_dir.exists());
+}
+
+/// `countersign serve` with the managed PostgreSQL of this data directory.
+fn serve_alone(directory: &Path, data_dir: &Path) -> (Log, Remote) {
+    let [port, telemetry] = [free_port(), free_port()];
+    let mut command = countersign(directory, &["serve"]);
+    command
+        .env("COUNTERSIGN_PUBLIC_URL", format!("http://localhost:{port}"))
+        .env("COUNTERSIGN_LISTEN", format!("127.0.0.1:{port}"))
+        .env("COUNTERSIGN_TELEMETRY_LISTEN", format!("127.0.0.1:{telemetry}"))
+        .env("COUNTERSIGN_DATA_DIR", data_dir);
+    (Running::start_log(command), Remote::new(&format!("http://127.0.0.1:{telemetry}")))
+}
+
+/// The first stands for a command that runs the same PostgreSQL for a moment: commands and servers hold it alike.
+#[tokio::test]
+async fn a_server_waits_for_a_data_directory_and_then_runs_a_postgresql_of_its_own() {
+    let scene = directory();
+    let data_dir = scene.path().join("data");
+    let (mut first, _) = serve_alone(scene.path(), &data_dir);
+    first.says("issuer=").await;
+    let holder = format!("process {}", first.process.id().unwrap());
+    let (mut second, health) = serve_alone(scene.path(), &data_dir);
+    let (mut unwanted, _) = serve_alone(scene.path(), &data_dir);
+    for waiting in [&mut second, &mut unwanted] {
+        let said = waiting.says_at_last("waiting for it to end").await;
+        assert!(said.last().unwrap().contains(&holder), "{said:#?}");
+        assert!(!said.iter().any(|line| line.contains("issuer=")), "{said:#?}");
+    }
+    assert_eq!(unwanted.end(Signal::TERM).await, None, "the signal ends what only waits");
+
+    assert_eq!(first.end(Signal::TERM).await, Some(0));
+    let said = second.says_at_last("issuer=").await;
+    assert!(said.iter().any(|line| line.contains("PostgreSQL is ready")), "{said:#?}");
+    assert!(!said.iter().any(|line| line.contains("waiting for it to end")), "it says so once: {said:#?}");
+    // Longer than what was found of its health is said again.
+    for _ in 0..3 {
+        sleep(Duration::from_millis(1100)).await;
+        let ready = health.get("/healthz/ready").await;
+        assert_eq!(ready.status, 200, "{}", ready.body);
+    }
+    assert_eq!(second.end(Signal::TERM).await, Some(0));
+    assert!(!data_dir.join("postgres/postmaster.pid").exists(), "its PostgreSQL has ended with it");
 }
 
 /// The command on a socket that this process holds, handed over as systemd does it.

@@ -5,9 +5,49 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    time::{Duration, Instant},
 };
 
-use super::error::{Explain, ManagedError};
+use super::{
+    Managed, Options,
+    error::{Explain, ManagedError},
+};
+
+/// Pause between two looks whether a data directory's lock is free.
+const TURN_POLL: Duration = Duration::from_millis(100);
+
+impl Managed {
+    /// [Starts](Self::start) the server, and while another process has the data directory waits for its end, so long at
+    /// most. Zero is no wait at all.
+    ///
+    /// For whoever can't join that other process because its server ends with it. Dropped while it waits, or killed, it
+    /// has begun nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of a start: [`ManagedError::InUse`] says who has the directory when the time is over.
+    pub async fn start_in_turn(options: Options, within: Duration) -> Result<Self, ManagedError> {
+        let deadline = Instant::now() + within;
+        let mut said = false;
+        loop {
+            match Self::start(options.clone()).await {
+                Err(ManagedError::InUse { data_dir, holder }) if Instant::now() < deadline => {
+                    if !said {
+                        tracing::warn!(
+                            data_dir = %data_dir.display(),
+                            %holder,
+                            seconds = within.as_secs(),
+                            "another Countersign uses the data directory: waiting for it to end",
+                        );
+                    }
+                    said = true;
+                    tokio::time::sleep(TURN_POLL).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
 
 /// The lock of a data directory. The kernel releases it with the process, however that ends; the file stays and is
 /// never evidence of anything.
