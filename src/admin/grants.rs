@@ -13,8 +13,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::audit;
+use crate::browser::store::signed_in;
 use crate::device::in_progress::{self, InProgress, Select};
+use crate::device::store;
+use crate::directory::organization::Organization;
+use crate::directory::user::{self, Role};
 use crate::ids::{GrantId, UserId};
+use crate::postgres::PgConnection;
 
 use super::Administration;
 use super::administrator::Administrator;
@@ -101,7 +106,7 @@ async fn list(
     path = "/api/v1/organizations/{organization}/grants/{grant}/deny",
     operation_id = "deny_grant",
     tag = "Grants",
-    summary = "Deny a device login in progress: its device is told so",
+    summary = "Deny a device login in progress: its device is told so; an owner's is denied by owners only",
     params(("organization" = String, Path, description = "Its slug"), ("grant" = String, Path, description = "Its id")),
     responses((status = 204, description = "It is denied"), refusals::OfDeed)
 )]
@@ -120,8 +125,27 @@ async fn deny(
     if !in_progress::deny(&mut tx, organization.id, found.id, now).await? {
         return Err(Problem::not_found());
     }
+    // Nobody can decide on it any more: an owner who was as fast as this is still found, and it comes to nothing.
+    who.reach.over(role_of_holder(&mut tx, &organization, &found).await?)?;
     let event = who.event(audit::Kind::Denied).of(organization.id).service(found.service_id).grant(found.id);
     event.detail(json!({ "by": who.by() })).append(&mut tx).await?;
     tx.commit().await?;
     Ok(answer::done())
+}
+
+/// The role of whoever has this login in hand: who approved it, or is signed in to the browser that claimed it. One that nobody
+/// has is as anybody's.
+async fn role_of_holder(
+    conn: &mut PgConnection,
+    organization: &Organization,
+    grant: &InProgress,
+) -> Result<Role, sqlx::Error> {
+    let holder = match grant.user_id {
+        Some(user) => user::by_id(conn, user).await?,
+        None => match store::by_id(conn, grant.id).await?.and_then(|grant| grant.claimed_by) {
+            Some(browser) => signed_in(conn, browser, organization.id).await?.map(|(user, ..)| user),
+            None => None,
+        },
+    };
+    Ok(holder.map_or(Role::Member, |holder| holder.role))
 }

@@ -18,9 +18,17 @@ pub struct Service {
     /// When it was made.
     #[schema(read_only)]
     pub created_at: Option<DateTime<Utc>>,
-    /// Whether it has a secret. When it is made, `true` draws one.
+    /// Whether it has a secret. When it is made, and not later: `true` draws one.
     pub confidential: Option<bool>,
-    /// Its secret, of at least 22 characters. Told once, by the answer that drew it.
+    /// What can be changed.
+    #[serde(flatten)]
+    pub change: ServiceChange,
+}
+
+/// What can be said of a service that is there.
+#[derive(Serialize, ToSchema)]
+pub struct ServiceChange {
+    /// Its secret, of at least 22 characters; `null`: it has none, and is public. Told once, by the answer that drew it.
     #[schema(min_length = 22)]
     pub client_secret: Option<String>,
     /// Its name in addresses and files. It never changes.

@@ -20,11 +20,15 @@ use super::body::Members;
 use super::page::{List, Paged, Parameters};
 use super::problem::Problem;
 use super::refusals;
-use super::service_body::{NewSecret, Service};
+use super::service_body::{NewSecret, Service, ServiceChange};
 use super::tag::{self, Precondition};
 
 const SECRET: &str = "client_secret";
 const CONFIDENTIAL: &str = "confidential";
+
+/// What is told of [`CONFIDENTIAL`] where a service is changed.
+const NOT_LATER: &str = "it is said when a service is made, and not later: a client_secret makes it confidential, and null in the \
+                         place of one public";
 
 /// What a version of a service shows, and can't be said of one.
 const READ_ONLY: [&str; 3] = ["id", "organization", "created_at"];
@@ -140,9 +144,9 @@ async fn show(
     path = "/api/v1/organizations/{organization}/services/{service}",
     operation_id = "update_service",
     tag = "Services",
-    summary = "Change a service: what isn't named stays, and `null` is as by default",
+    summary = "Change a service: what isn't named stays, and `null` is as by default; without its `client_secret` it is public",
     params(("organization" = String, Path, description = "Its slug"), ("service" = String, Path, description = "Its slug"), Precondition),
-    request_body = Service,
+    request_body = ServiceChange,
     responses((status = 200, description = "As it is now", body = Service, headers(("ETag" = String))), refusals::OfChange)
 )]
 async fn update(
@@ -156,6 +160,10 @@ async fn update(
     let found = find(&mut tx, &organization, &service).await?.ok_or_else(Problem::not_found)?;
     may_change(&who, &found.slug)?;
     tag::check(who.precondition.as_deref(), &shown(&organization, found.clone()))?;
+    if members.0.contains_key(CONFIDENTIAL) {
+        return Err(Problem::invalid_field(CONFIDENTIAL, NOT_LATER));
+    }
+    let forgotten = members.0.get(SECRET) == Some(&Value::Null);
     let secret = members.take_secret(SECRET)?;
     let merged = members.merged_into(found.members.clone());
     if merged.get("slug") != found.members.get("slug") {
@@ -164,13 +172,20 @@ async fn update(
     if let Some(client_id) = merged.get("client_id").filter(|id| Some(*id) != found.members.get("client_id")) {
         keep_own_names(&organization, &found.slug, client_id.as_str().unwrap_or_default())?;
     }
-    if found.confidential && secret.is_none() && merged.get("client_id") != found.members.get("client_id") {
+    let kept = found.confidential && secret.is_none() && !forgotten;
+    if kept && merged.get("client_id") != found.members.get("client_id") {
         return Err(Problem::invalid_field(
             "client_id",
             "the secret belongs to the client_id: give another one with it",
         ));
     }
-    who.write(&mut tx, &said(&organization, &merged, secret.as_ref())?).await?;
+    let file = said(&organization, &merged, secret.as_ref())?;
+    if forgotten {
+        // As a file that gives it none.
+        who.apply(&mut tx, &file, false).await?;
+    } else {
+        who.write(&mut tx, &file).await?;
+    }
     let now = find(&mut tx, &organization, &service).await?.ok_or_else(Problem::fault)?;
     tx.commit().await?;
     Ok(answer::shown(StatusCode::OK, &shown(&organization, now)))

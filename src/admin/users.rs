@@ -66,13 +66,14 @@ pub struct Said {
     /// When they are invited, and not later.
     #[schema(required = false, example = "ada@acme.example")]
     email: String,
-    /// As they are called.
-    #[schema(required = false)]
+    /// As they are called; `null`: nothing.
+    #[schema(required = false, nullable)]
     name: String,
-    /// `member`, `admin` or `owner`: not above the role of who gives it.
-    #[schema(required = false)]
+    /// `member`, `admin` or `owner`: not above the role of who gives it; `null`: `member`.
+    #[schema(required = false, nullable)]
     role: String,
-    /// A first password, where the organization has the provider `password`. When they are invited, and not later.
+    /// A first password, where the organization has a provider of kind `password`: with that one alone, nobody signs in who was
+    /// given none. When they are invited, and not later.
     #[schema(required = false, write_only)]
     password: String,
     /// When they are invited, and not later: `true` if they are to get a mail that says where they sign in, or not be invited;
@@ -159,7 +160,7 @@ async fn show(
     path = "/api/v1/organizations/{organization}/users/{user}",
     operation_id = "update_user",
     tag = "Users",
-    summary = "Change a user's name or role",
+    summary = "Change a user's name or role: what isn't named stays, and `null` is as by default",
     params(("organization" = String, Path, description = "Its slug"), ("user" = String, Path, description = "Their id"), Precondition),
     request_body = Said,
     responses((status = 200, description = "As they are now", body = Shown, headers(("ETag" = String))), refusals::OfChange)
@@ -178,12 +179,12 @@ async fn update(
     let mut as_said = members.0;
     as_said.insert("email".to_owned(), "somebody@example.com".into());
     File::of_one(&organization, &Given { kind: Kind::User, members: &as_said, secret: None })?;
-    let role = role_of(&as_said)?.unwrap_or(person.role);
+    let role = if as_said.contains_key("role") { role_of(&as_said)?.unwrap_or(Role::Member) } else { person.role };
     who.reach.over(role)?;
     if role != Role::Owner {
         keep_an_owner(&mut tx, &organization, &person).await?;
     }
-    let name = as_said.get("name").and_then(Value::as_str).unwrap_or(&person.name);
+    let name = as_said.get("name").map_or(&*person.name, |name| name.as_str().unwrap_or_default());
     if name != person.name || role != person.role {
         people::change(&mut tx, person.id, name, role).await?;
         let fields = json!({
@@ -261,20 +262,21 @@ pub(super) async fn find_to_change(
     Ok((organization, person))
 }
 
-/// Goes on when there will be an owner who can sign in, or wasn't one.
+/// Goes on when there will be an owner who can sign in besides this person, or wasn't one even with them.
 pub(super) async fn keep_an_owner(
     conn: &mut PgConnection,
     organization: &Organization,
     person: &Person,
 ) -> Result<(), Problem> {
-    let is_one = person.role == Role::Owner && person.status == Status::Active;
-    if is_one && !people::has_other_owner(conn, organization.id, person.id).await? {
-        return Err(Problem::conflict(LAST_OWNER));
+    let may_be_one = person.role == Role::Owner && person.status == Status::Active;
+    if !may_be_one || people::has_other_owner(conn, organization.id, person.id).await? {
+        return Ok(());
     }
-    Ok(())
+    // Without anybody else, it is this person if it is anybody: who can't sign in is nobody's way in, and may go.
+    if people::has_owner(conn, organization.id).await? { Err(Problem::conflict(LAST_OWNER)) } else { Ok(()) }
 }
 
-/// The role that is given, if one is.
+/// The role that is given, if one is: `null` is none.
 pub(super) fn role_of(members: &Map<String, Value>) -> Result<Option<Role>, Problem> {
     let role = members.get("role").and_then(Value::as_str);
     role.map(|role| role.parse().map_err(|_| Problem::invalid_field("role", "it is member, admin or owner")))

@@ -128,25 +128,29 @@ pub async fn has_other_owner(
     organization: OrganizationId,
     but: UserId,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM app_user
-           WHERE organization_id = $1 AND id <> $2 AND role = 'owner' AND status = 'active') AS "found!""#,
-        organization.0,
-        but.0,
-    )
-    .fetch_one(conn)
-    .await
+    is_there_an_owner(conn, organization, Some(but)).await
 }
 
-/// Whether there is an owner who can sign in: with a password where passwords are taken, or at a provider.
+/// Whether there is an owner who can sign in.
 pub async fn has_owner(conn: &mut PgConnection, organization: OrganizationId) -> Result<bool, sqlx::Error> {
+    is_there_an_owner(conn, organization, None).await
+}
+
+/// Whether there is an owner who can sign in, with a password where passwords are taken, or at a provider: who is active isn't
+/// always one, since a provider may have gone. `but` counts as none.
+async fn is_there_an_owner(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    but: Option<UserId>,
+) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM app_user u
-           WHERE organization_id = $1 AND role = 'owner' AND status = 'active'
+           WHERE organization_id = $1 AND ($2::uuid IS NULL OR id <> $2) AND role = 'owner' AND status = 'active'
              AND (EXISTS (SELECT FROM identity WHERE user_id = u.id)
                   OR (password_hash IS NOT NULL
                       AND EXISTS (SELECT FROM provider WHERE organization_id = $1 AND kind = 'password')))) AS "found!""#,
         organization.0,
+        but.map(|id| id.0),
     )
     .fetch_one(conn)
     .await

@@ -152,6 +152,56 @@ async fn a_secret_is_told_once_and_rotated() {
 }
 
 #[tokio::test]
+async fn null_takes_a_secret_away_and_the_service_is_public() {
+    let app = app().await;
+    let owner = Admin::log_in(&app, "owner@acme.example").await;
+    let made = owner.post(SERVICES, json!({ "slug": "agent", "device_login": true, "confidential": true })).await;
+    let secret = made.text("client_secret");
+    let path = format!("{SERVICES}/agent");
+    let asked = async |form: &[(&str, &str)]| app.post("/auth/device/code", form).await.status;
+    assert_eq!(asked(&[("client_id", "acme-agent")]).await, StatusCode::BAD_REQUEST);
+    // It is said of a new one only.
+    for confidential in [true, false] {
+        assert_eq!(fields(&owner.patch(&path, "*", json!({ "confidential": confidential })).await), ["confidential"]);
+    }
+    // Its secret doesn't stand against another client_id when it goes.
+    let public = owner.patch(&path, "*", json!({ "client_secret": null, "client_id": "acme-runner" })).await;
+    assert_eq!((public.status, &public.json()["confidential"]), (StatusCode::OK, &json!(false)), "{}", public.body);
+    app.execute("SELECT 1").await;
+    assert_eq!(asked(&[("client_id", "acme-runner")]).await, StatusCode::OK);
+    let again = owner.patch(&path, "*", json!({ "client_secret": null })).await;
+    assert_eq!((again.status, again.body), (StatusCode::OK, public.body), "there is none to go");
+    let told: Vec<Value> = sqlx::query_scalar(
+        "SELECT detail FROM audit_event WHERE kind = 'administered' AND detail->>'name' = 'agent' ORDER BY sequence",
+    )
+    .fetch_all(&app.installation.pool)
+    .await
+    .unwrap();
+    assert_eq!(told.len(), 2, "made, and made public: {told:?}");
+    assert!(told[1]["fields"]["client_secret"].is_object() && !told[1].to_string().contains(&secret), "{told:?}");
+    // A secret makes it confidential again.
+    let given = "a-secret-that-somebody-chose-for-it";
+    let back = owner.patch(&path, "*", json!({ "client_secret": given })).await;
+    assert_eq!(back.json()["confidential"], true, "{}", back.body);
+}
+
+#[tokio::test]
+async fn the_document_says_what_a_change_of_a_service_takes() {
+    let app = app().await;
+    let document = app.get("/api/v1/openapi.json").await.json();
+    let update = &document["paths"]["/api/v1/organizations/{organization}/services/{service}"]["patch"];
+    let body = &update["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(body, "#/components/schemas/ServiceChange");
+    let members = document["components"]["schemas"]["ServiceChange"]["properties"].as_object().unwrap();
+    assert!(!members.contains_key("confidential"), "a change of it is refused");
+    assert_eq!(members["client_secret"]["type"], json!(["string", "null"]));
+    let user = &document["components"]["schemas"]["UserBody"]["properties"];
+    for member in ["role", "name"] {
+        assert_eq!(user[member]["type"], json!(["string", "null"]), "{member}");
+    }
+}
+
+#[tokio::test]
 async fn the_service_that_administers_keeps_its_words_and_stays() {
     let app = app().await;
     let (owner, admin) =

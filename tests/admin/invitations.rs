@@ -68,7 +68,9 @@ async fn whoever_is_invited_is_told_by_whom_to_what_and_where_they_sign_in() {
         ] {
             assert!(half.contains(said), "{said} in {half}");
         }
-        assert!(!half.contains("password"), "{half}");
+        // Nor is it said that they can sign in where nothing but passwords may be taken.
+        let honest = "asked for a password there and see no other way to sign in, tell whoever invited you";
+        assert!(half.contains(honest) && !half.contains("first password"), "{half}");
         assert_eq!(half.matches("://").count(), 1, "one link in {half}");
     }
     assert_eq!(mailed(&app).await, ["bea@partner.example"]);
@@ -79,6 +81,7 @@ async fn whoever_is_invited_is_told_by_whom_to_what_and_where_they_sign_in() {
     let mails = invitations(&server, 2).await;
     for half in halves(&mails[1]) {
         assert!(half.contains("Your first password comes from") && !half.contains(ADA_PASSWORD), "{half}");
+        assert!(!half.contains("no other way"), "{half}");
     }
 }
 

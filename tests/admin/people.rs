@@ -75,6 +75,63 @@ async fn the_last_owner_stays_one_however_many_try_at_once() {
 }
 
 #[tokio::test]
+async fn an_owner_whose_password_is_taken_nowhere_any_more_is_not_one_who_can_sign_in() {
+    let app = app().await;
+    let owner = Admin::log_in(&app, "owner@acme.example").await;
+    let platform = Admin::log_in(&app, "owner@platform.example").await;
+    let first = format!("{USERS}/{}", owner.id_of("owner@acme.example").await);
+    let second = format!("{USERS}/{}", owner.id_of("target@acme.example").await);
+    assert_eq!(owner.patch(&second, "*", json!({ "role": "owner" })).await.status, StatusCode::OK);
+    let providers = "/api/v1/organizations/acme/providers";
+    let sso =
+        json!({ "slug": "sso", "kind": "oidc", "issuer": "https://sso.acme.example", "client_id": "countersign" });
+    assert_eq!(owner.post(providers, sso).await.status, StatusCode::CREATED);
+    app.execute(
+        "INSERT INTO identity (id, user_id, provider_id, subject, created_at, last_sign_in_at)
+         SELECT gen_random_uuid(), u.id, p.id, 'owner', now(), now()
+         FROM app_user u JOIN provider p ON p.organization_id = u.organization_id AND p.slug = 'sso'
+         WHERE u.email = 'owner@acme.example'",
+    )
+    .await;
+    let gone = owner.delete(&format!("{providers}/password"), "*").await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.body);
+    assert_eq!(platform.get(&second).await.text("status"), "active", "which says nothing of where");
+    for answer in [
+        platform.patch(&first, "*", json!({ "role": "admin" })).await,
+        platform.patch(&first, "*", json!({ "role": null })).await,
+        platform.act(&format!("{first}/lock")).await,
+        platform.delete(&first, "*").await,
+    ] {
+        assert_eq!((answer.status, problem(&answer)), (StatusCode::CONFLICT, "conflict".into()), "{}", answer.body);
+    }
+    // The other one is nobody's way in.
+    assert_eq!(platform.patch(&second, "*", json!({ "role": "member" })).await.status, StatusCode::OK);
+    // And where there is no way in at all, nothing is kept by keeping them.
+    app.execute("DELETE FROM identity").await;
+    assert_eq!(platform.patch(&first, "*", json!({ "role": "member" })).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn null_gives_a_user_the_default_role_and_no_name() {
+    let app = app().await;
+    let (owner, admin) =
+        (Admin::log_in(&app, "owner@acme.example").await, Admin::log_in(&app, "admin@acme.example").await);
+    let of = async |email: &str| format!("{USERS}/{}", owner.id_of(email).await);
+    let member = of("member@acme.example").await;
+    owner.patch(&member, "*", json!({ "role": "admin" })).await;
+    let unnamed = owner.patch(&member, "*", json!({ "name": null })).await;
+    assert_eq!((unnamed.text("name"), unnamed.text("role")), (String::new(), "admin".into()), "{}", unnamed.body);
+    let demoted = owner.patch(&member, "*", json!({ "name": "Member", "role": null })).await;
+    assert_eq!((demoted.text("name"), demoted.text("role")), ("Member".into(), "member".into()), "{}", demoted.body);
+    assert_eq!(owner.get(&member).await.body, demoted.body);
+    // By the rules for any other role.
+    let first = of("owner@acme.example").await;
+    assert_eq!(problem(&admin.patch(&first, "*", json!({ "role": null })).await), "forbidden");
+    assert_eq!(problem(&owner.patch(&first, "*", json!({ "role": null })).await), "conflict");
+    assert_eq!(fields(&owner.patch(&member, "*", json!({ "role": 1, "name": null })).await), ["role"]);
+}
+
+#[tokio::test]
 async fn a_locked_user_is_signed_out_and_an_unlocked_one_is_as_before() {
     let app = app().await;
     let admin = Admin::log_in(&app, "admin@acme.example").await;

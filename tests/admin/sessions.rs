@@ -4,7 +4,8 @@ use axum::http::{Method, StatusCode};
 use serde_json::json;
 
 use super::{Admin, app, problem, request, token_of};
-use crate::support::Device;
+use crate::support::app::ADA_PASSWORD;
+use crate::support::{Browser, Device};
 
 #[tokio::test]
 async fn an_administrator_ends_a_session_and_the_audit_says_who() {
@@ -41,6 +42,46 @@ async fn logins_in_progress_are_listed_without_codes_and_denied() {
     assert_eq!(device.poll_held().await.error(), "access_denied");
     assert_eq!(admin.act(&path).await.status, StatusCode::NOT_FOUND);
     assert!(admin.get("/api/v1/organizations/acme/grants").await.json()["items"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_an_owner_has_in_hand_is_denied_by_owners_only() {
+    let app = app().await;
+    let (owner, admin) =
+        (Admin::log_in(&app, "owner@acme.example").await, Admin::log_in(&app, "admin@acme.example").await);
+    // The only login in progress.
+    let path = async || {
+        let listed = admin.get("/api/v1/organizations/acme/grants").await.json();
+        format!("/api/v1/organizations/acme/grants/{}/deny", listed["items"][0]["id"].as_str().unwrap())
+    };
+    let device = Device::ask_as(&app, "acme-cli", "read").await;
+    let mut browser = Browser::new(&app);
+    let page = browser.enter(&device.user_code).await;
+    let confirm = browser.sign_in(&page, "owner@acme.example", ADA_PASSWORD).await;
+    let signed_in_for = admin.act(&path().await).await;
+    assert_eq!((signed_in_for.status, problem(&signed_in_for)), (StatusCode::FORBIDDEN, "forbidden".into()));
+    browser.approve(&confirm).await;
+    let approved = admin.act(&path().await).await;
+    assert_eq!((approved.status, problem(&approved)), (StatusCode::FORBIDDEN, "forbidden".into()));
+    assert_eq!(device.poll().await.status, 200, "it is as if nobody had tried");
+    assert!(app.events().await.iter().all(|event| event.kind != "denied"));
+
+    // Another owner may, be it the same.
+    let device = Device::ask_as(&app, "acme-cli", "read").await;
+    let page = browser.enter(&device.user_code).await;
+    browser.approve(&page).await;
+    assert_eq!(owner.act(&path().await).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(device.poll_held().await.error(), "access_denied");
+    // What nobody signed in for is nobody's, and a member's is in an admin's reach.
+    let device = Device::ask_as(&app, "acme-cli", "read").await;
+    let mut browser = Browser::new(&app);
+    browser.enter(&device.user_code).await;
+    assert_eq!(admin.act(&path().await).await.status, StatusCode::NO_CONTENT);
+    let device = Device::ask_as(&app, "acme-cli", "read").await;
+    let page = browser.enter(&device.user_code).await;
+    let confirm = browser.sign_in(&page, "member@acme.example", ADA_PASSWORD).await;
+    browser.approve(&confirm).await;
+    assert_eq!(admin.act(&path().await).await.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]

@@ -24,6 +24,12 @@ impl Said {
         self
     }
 
+    /// Says it, unless something is said of it already.
+    pub fn unless_said(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.entry(name).or_insert_with(|| value.into());
+        self
+    }
+
     /// Of a list that may be given again and again.
     pub fn with_list(self, name: &str, list: &[impl Into<Value> + Clone]) -> Self {
         let list: Vec<Value> = list.iter().cloned().map(Into::into).collect();

@@ -149,6 +149,7 @@ impl Action {
                     201 => format!(
                         "Made {about}. Say how its people sign in: countersign provider create NAME --kind KIND --org {slug}\n\
                          Give it a first owner: countersign user invite EMAIL --role owner --org {slug}\n\
+                         Where KIND is password, say --password-file FILE as well: without a first one nobody signs in\n\
                          They administer it after: countersign login {} --admin --org {slug}",
                         desk.issuer()
                     ),

@@ -115,7 +115,8 @@ impl Action {
             Self::Create { slug, said, confidential, no_device_login } => {
                 let body = said.said().await?.with("slug", Some(slug.as_str()));
                 let body = body.with("confidential", confidential.then_some(true));
-                let body = body.with("device_login", (!no_device_login).then_some(true)).into_body();
+                let body = body.with("device_login", no_device_login.then_some(false));
+                let body = body.unless_said("device_login", true).into_body();
                 let reply = desk.ask(&about(&slug), "POST", &[ALL, &organization, "services"], Some(&body)).await?;
                 if desk.is_json() {
                     return desk.told(&reply, "");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::client::printable;
+use crate::client::{Reply, printable};
 
 use super::EXIT_CODES;
 use super::choice::{OfOrganization, name};
@@ -65,7 +65,7 @@ enum Action {
         /// member, admin or owner: not above your own
         #[arg(long)]
         role: Option<String>,
-        /// A file with a first password, where the organization has the provider password; - for standard input
+        /// A file with a first password, without which nobody signs in where passwords alone are taken; - for standard input
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
         /// Invite them only if they get a mail that says where they sign in. Otherwise they get one where mails are sent
@@ -156,16 +156,10 @@ impl Action {
                 let body = said.with_secret("password", password_file.as_deref()).await?.into_body();
                 let about = Thing::of("user", &email, &organization);
                 let reply = desk.ask(&about, "POST", &[ALL, &organization, "users"], Some(&body)).await?;
-                let words = invited(desk, &organization, &reply.body, reply.status == 201, has_password);
-                let but = if has_providers(desk, &organization).await {
-                    String::new()
-                } else {
-                    format!(
-                        "\nNobody can sign in to {organization} yet: \
-                         countersign provider create NAME --kind KIND --org {organization}"
-                    )
-                };
-                desk.told(&reply, &format!("{words}{but}"))
+                let obstacle = Obstacle::of(&reply.body, desk, &organization).await;
+                let words = invited(desk, &organization, &reply, has_password, obstacle.is_some());
+                let but = obstacle.map(|obstacle| format!("\n{}", obstacle.told(&reply.body, &organization)));
+                desk.told(&reply, &format!("{words}{}", but.unwrap_or_default()))
             }
             Self::Update { who, name, role, if_match } => {
                 let change = Said::default().with("name", name).with("role", role).into_change()?;
@@ -220,32 +214,78 @@ pub async fn find(desk: &mut Desk, organization: &str, user: &str) -> Result<(St
     id.map(|id| (id, about.clone())).ok_or(Failure::NotThere(about))
 }
 
-/// Whether people have a way to sign in. What can't be found out is nobody's worry: who asked has done their deed.
-async fn has_providers(desk: &mut Desk, organization: &str) -> bool {
-    let about = Thing::of("provider", "", organization);
-    let listed = desk.list(&about, &[ALL, organization, "providers"], &[], Some(1)).await;
-    listed.map_or(true, |listed| !listed.items.is_empty())
+/// Why somebody who was invited can't sign in.
+#[derive(Clone, Copy)]
+enum Obstacle {
+    /// Nobody can.
+    NoProvider,
+    /// Only passwords are taken, and they have none. No page sets a first one.
+    NoPassword,
+    /// They have a password, and it is taken nowhere.
+    PasswordOfNoUse,
+}
+
+impl Obstacle {
+    /// What stands in somebody's way. What can't be found out is nobody's worry: who asked has done their deed.
+    async fn of(user: &Value, desk: &mut Desk, organization: &str) -> Option<Self> {
+        let about = Thing::of("provider", "", organization);
+        let listed = desk.list(&about, &[ALL, organization, "providers"], &[], None).await.ok()?;
+        let takes_passwords = |provider: &Value| provider.get("kind").and_then(Value::as_str) == Some("password");
+        let passwords = listed.items.iter().any(takes_passwords);
+        let elsewhere = listed.items.iter().any(|provider| !takes_passwords(provider));
+        let has_password = user.get("has_password").and_then(Value::as_bool).unwrap_or_default();
+        let signed_in_before = user.get("providers").and_then(Value::as_array).is_some_and(|slugs| !slugs.is_empty());
+        match (passwords, elsewhere, has_password) {
+            (false, false, _) => Some(Self::NoProvider),
+            (true, false, false) => Some(Self::NoPassword),
+            (false, true, true) if !signed_in_before => Some(Self::PasswordOfNoUse),
+            _ => None,
+        }
+    }
+
+    /// The same, and what to do about it.
+    fn told(self, user: &Value, organization: &str) -> String {
+        let text = |name: &str| user.get(name).and_then(Value::as_str).map(printable).unwrap_or_default();
+        let (email, role) = (text("email"), text("role"));
+        let provider = format!("countersign provider create NAME --kind KIND --org {organization}");
+        match self {
+            Self::NoProvider => format!("Nobody can sign in to {organization} yet: {provider}"),
+            Self::NoPassword => format!(
+                "They can't sign in yet: {organization} takes nothing but passwords, and they have none. \
+                 Invite them anew, with a first one:\n  \
+                 countersign user delete {email} --org {organization}\n  \
+                 countersign user invite {email} --role {role} --password-file FILE --org {organization}\n\
+                 Or give {organization} another provider:\n  {provider}"
+            ),
+            Self::PasswordOfNoUse => format!(
+                "Their password is of no use yet: {organization} has no provider that takes one. \
+                 countersign provider create NAME --kind password --org {organization}"
+            ),
+        }
+    }
 }
 
 /// What the one who invited passes on.
-fn invited(desk: &Desk, organization: &str, user: &Value, made: bool, has_password: bool) -> String {
+fn invited(desk: &Desk, organization: &str, reply: &Reply, has_password: bool, later: bool) -> String {
+    let user = &reply.body;
     let text = |name: &str| user.get(name).and_then(Value::as_str).map(printable).unwrap_or_default();
     let (email, role) = (text("email"), text("role"));
-    let what = if made {
+    let what = if reply.status == 201 {
         format!("Invited {email} to {organization} as {role}.")
     } else {
         format!("{email} is in {organization} already, just so: {role}, {}.", text("status"))
     };
     let mailed = user.get("mail_queued").and_then(Value::as_bool).unwrap_or_default();
-    let how = match (mailed, has_password) {
-        (true, false) => format!("A mail was sent to {email}, which says where they sign in:"),
-        (true, true) => {
+    let how = match (mailed, later, has_password) {
+        (true, _, false) => format!("A mail was sent to {email}, which says where they sign in:"),
+        (true, _, true) => {
             format!("A mail was sent to {email}, which says where they sign in, without the password that you gave:")
         }
-        (false, true) => {
+        (false, true, _) => "Once they can, they sign in with this address, here to see their devices:".to_owned(),
+        (false, false, true) => {
             "They sign in with this address and the password that you gave, here to see their devices:".to_owned()
         }
-        (false, false) => "They sign in with this address, here to see their devices:".to_owned(),
+        (false, false, false) => "They sign in with this address, here to see their devices:".to_owned(),
     };
     format!("{what}\n{how}\n  {}/account/{organization}", desk.issuer())
 }

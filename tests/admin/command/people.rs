@@ -1,5 +1,7 @@
 //! People, their devices, and logins in progress.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use insta::assert_snapshot;
 
 use super::{Person, app, app_with, steady};
@@ -14,8 +16,13 @@ async fn somebody_is_invited_changed_locked_and_deleted() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert_snapshot!(out, @"
     Invited bea@acme.example to acme as member.
-    They sign in with this address, here to see their devices:
+    Once they can, they sign in with this address, here to see their devices:
       SERVER/account/acme
+    They can't sign in yet: acme takes nothing but passwords, and they have none. Invite them anew, with a first one:
+      countersign user delete bea@acme.example --org acme
+      countersign user invite bea@acme.example --role member --password-file FILE --org acme
+    Or give acme another provider:
+      countersign provider create NAME --kind KIND --org acme
     ");
     let again = admin.does(&["user", "invite", "bea@acme.example", "--name", "Bea"]).await;
     assert!(again.starts_with("bea@acme.example is in acme already, just so: member, invited."), "{again}");
@@ -74,17 +81,54 @@ async fn whoever_is_invited_where_mails_are_sent_gets_one_unless_that_is_not_wan
     let app = app_with(server.settings()).await;
     let admin = Person::logged_in(&app, "admin@acme.example").await;
     let out = admin.does(&["user", "invite", "bea@acme.example"]).await;
-    assert_snapshot!(out.replace(app.issuer(), "SERVER"), @"
+    assert_snapshot!(out.lines().take(4).collect::<Vec<_>>().join("\n"), @"
     Invited bea@acme.example to acme as member.
     A mail was sent to bea@acme.example, which says where they sign in:
       SERVER/account/acme
+    They can't sign in yet: acme takes nothing but passwords, and they have none. Invite them anew, with a first one:
     ");
     assert_eq!(admin.reads(&["user", "invite", "bea@acme.example", "--mail"]).await["mail_queued"], true);
     let quiet = admin.does(&["user", "invite", "cay@acme.example", "--no-mail"]).await;
-    assert!(quiet.contains("They sign in with this address"), "{quiet}");
+    assert!(quiet.contains("they sign in with this address"), "{quiet}");
     // What was queued arrives; the admin is told of their own login besides.
     let to: Vec<String> = server.first(3).await.into_iter().flat_map(|mail| mail.to).collect();
     assert_eq!(to.iter().filter(|to| *to == "bea@acme.example").count(), 2, "{to:?}");
+}
+
+#[tokio::test]
+async fn who_invites_is_told_whether_whom_they_invited_can_sign_in() {
+    let app = app().await;
+    let owner = Person::logged_in(&app, "owner@acme.example").await;
+    let dead_end = owner.does(&["user", "invite", "bea@acme.example", "--role", "admin"]).await;
+    assert!(dead_end.contains("They can't sign in yet: acme takes nothing but passwords"), "{dead_end}");
+    // What it says to do is what helps.
+    owner.does(&["user", "delete", "bea@acme.example", "--yes"]).await;
+    let file = owner.home.path().join("first");
+    std::fs::write(&file, "bea's own password").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let with_password = ["--role", "admin", "--password-file", file.to_str().unwrap()];
+    let helped = owner.does(&[&["user", "invite", "bea@acme.example"], &with_password[..]].concat()).await;
+    assert!(!helped.contains("yet") && helped.contains("the password that you gave"), "{helped}");
+    let device = Device::ask_as(&app, "acme-cli", "read").await;
+    let mut browser = Browser::new(&app);
+    let page = browser.enter(&device.user_code).await;
+    let confirm = browser.sign_in(&page, "bea@acme.example", "bea's own password").await;
+    assert_eq!(browser.approve(&confirm).await.path, "/activate/done");
+
+    let sso = ["provider", "create", "sso", "--kind", "oidc", "--issuer", "https://login.acme.example"];
+    owner.does(&[&sso[..], &["--client-id", "countersign"]].concat()).await;
+    let elsewhere = owner.does(&["user", "invite", "cay@acme.example"]).await;
+    assert_snapshot!(elsewhere, @"
+    Invited cay@acme.example to acme as member.
+    They sign in with this address, here to see their devices:
+      SERVER/account/acme
+    ");
+    // Where no passwords are taken, one is of no use.
+    app.execute("DELETE FROM provider WHERE kind = 'password'").await;
+    let useless = [&["user", "invite", "dee@acme.example"], &with_password[2..]].concat();
+    let told = owner.does(&useless).await;
+    assert!(told.ends_with("countersign provider create NAME --kind password --org acme\n"), "{told}");
+    assert!(told.contains("Their password is of no use yet"), "{told}");
 }
 
 #[tokio::test]

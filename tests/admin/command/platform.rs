@@ -23,6 +23,7 @@ async fn an_organization_is_made_suspended_and_deleted() {
     assert_snapshot!(made, @"
     Made organization third. Say how its people sign in: countersign provider create NAME --kind KIND --org third
     Give it a first owner: countersign user invite EMAIL --role owner --org third
+    Where KIND is password, say --password-file FILE as well: without a first one nobody signs in
     They administer it after: countersign login SERVER --admin --org third
     ");
     let again = owner.does(&["org", "create", "third", "--name", "The Third", "--mfa", "if_enrolled"]).await;

@@ -104,6 +104,23 @@ async fn an_owner_makes_a_service_looks_changes_and_deletes_it() {
 }
 
 #[tokio::test]
+async fn people_log_in_to_a_new_service_unless_something_else_is_said() {
+    let app = app().await;
+    let owner = Person::logged_in(&app, "owner@acme.example").await;
+    for (slug, arguments, on) in [
+        ("as-always", &[][..], true),
+        ("set-off", &["--set", "device_login=false"], false),
+        ("set-on", &["--set", "device_login=true"], true),
+        ("as-the-api", &["--set", "device_login=null"], false),
+        ("off", &["--no-device-login"], false),
+        ("off-for-sure", &["--no-device-login", "--set", "device_login=true"], false),
+    ] {
+        let made = owner.reads(&[&["service", "create", slug], arguments].concat()).await;
+        assert_eq!(made["device_login"], on, "{slug}: {made}");
+    }
+}
+
+#[tokio::test]
 async fn a_secret_is_told_once_and_taken_from_no_command_line() {
     let app = app().await;
     let owner = Person::logged_in(&app, "owner@acme.example").await;
