@@ -31,7 +31,7 @@ use crate::telemetry::LogFormat;
 
 pub use fault::{ConfigError, Fault, Place};
 pub use limits::Limits;
-pub use public_url::{PublicUrl, PublicUrlError};
+pub use public_url::{PublicUrl, PublicUrlError, is_whole};
 pub use reading::{Found, Reading};
 pub use retention::Retention;
 

@@ -30,6 +30,9 @@ impl PublicUrl {
     pub fn parse(text: &str) -> Result<Self, PublicUrlError> {
         let text = text.trim_end_matches('/').to_owned();
         let url = Url::parse(&text).map_err(|_| PublicUrlError::NotAUrl)?;
+        if !is_whole(&text, &url) {
+            return Err(PublicUrlError::NotAUrl);
+        }
         let loopback = match url.host() {
             Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -83,6 +86,17 @@ impl PublicUrl {
     }
 }
 
+/// Whether a text is the URL that was read from it, for whoever reads it by the letter: the parser takes `https:acme.example` and
+/// `https:\\acme.example`, too, and leaves white space away (URL Standard §4.4).
+#[must_use]
+pub fn is_whole(text: &str, url: &Url) -> bool {
+    let begins = format!("{}://", url.scheme());
+    let after =
+        text.get(begins.len()..).filter(|_| text.get(..begins.len()).is_some_and(|t| t.eq_ignore_ascii_case(&begins)));
+    let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
+    after.is_some_and(|after| !after.starts_with('/') && !after.contains(is_odd))
+}
+
 impl TryFrom<String> for PublicUrl {
     type Error = PublicUrlError;
 
@@ -103,6 +117,19 @@ mod tests {
         assert_eq!(url.join("/activate"), "https://acme.example/login/activate");
         assert_eq!(url.origin(), "https://acme.example");
         assert_eq!(PublicUrl::parse("http://localhost:8080").unwrap().base_path(), "");
+    }
+
+    #[test]
+    fn what_the_parser_forgives_is_no_url_to_others() {
+        for text in ["https:acme.example", "https:/acme.example", "https:///acme.example", "https:\\\\acme.example"] {
+            assert_eq!(PublicUrl::parse(text), Err(PublicUrlError::NotAUrl), "{text}");
+        }
+        for text in
+            ["https://acme.example ", " https://acme.example", "https://acme.exa\tmple", "https://acme.example/\n"]
+        {
+            assert_eq!(PublicUrl::parse(text), Err(PublicUrlError::NotAUrl), "{text:?}");
+        }
+        assert_eq!(PublicUrl::parse("HTTPS://acme.example").unwrap().issuer(), "HTTPS://acme.example");
     }
 
     #[test]

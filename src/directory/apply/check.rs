@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use crate::config::is_whole;
 use crate::directory::user::{LONGEST_TYPED, SHORTEST_PASSWORD};
 use crate::directory::webhook;
 use crate::secrets::SecretText;
@@ -150,6 +151,9 @@ pub(super) fn url(text: String) -> Result<String, String> {
     if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
         return Err(format!("{text:?} must begin with https:// (http:// is for this machine only)"));
     }
+    if !is_whole(&text, &url) {
+        return Err(format!("{text:?} must be written out, with {}:// and no white space", url.scheme()));
+    }
     if text.len() > LONGEST_URL {
         return Err(format!("it is longer than {LONGEST_URL} bytes"));
     }
@@ -158,9 +162,6 @@ pub(super) fn url(text: String) -> Result<String, String> {
     }
     if url.fragment().is_some() {
         return Err(format!("{text:?} must have no fragment (#…)"));
-    }
-    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(format!("{text:?} contains white space or control characters"));
     }
     Ok(text)
 }
