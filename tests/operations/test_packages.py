@@ -1,5 +1,6 @@
 """packaging/: the Debian package's parts, systemd's units, Kubernetes' manifests."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -36,6 +37,27 @@ class Debian(unittest.TestCase):
             script = ROOT / self.deb["maintainer-scripts"] / name
             self.assertEqual(script.read_text().count("#DEBHELPER#"), 1, name)
             subprocess.run(["sh", "-n", script], check=True)
+
+    def test_an_upgrade_restarts_the_server_and_leaves_its_socket_open(self):
+        # What is said of units counts for all that have this name, the socket among them.
+        for unit in self.deb["systemd-units"]:
+            self.assertFalse(unit["restart-after-upgrade"] or unit["stop-on-upgrade"])
+        scene = directory()
+        self.addCleanup(shutil.rmtree, scene)
+        for name in ["systemctl", "deb-systemd-invoke", "systemd-sysusers", "systemd-tmpfiles"]:
+            (scene / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {scene}/said\n')
+            (scene / name).chmod(0o755)
+        script = (PACKAGING / "debian/postinst").read_text().replace("/run/systemd/system", str(scene))
+
+        def restarted(*arguments):
+            (scene / "said").write_text("")
+            environment = {"PATH": f"{scene}:{os.environ['PATH']}"}
+            subprocess.run(["sh", "-c", script, "postinst", *arguments], check=True, env=environment)
+            return [line for line in (scene / "said").read_text().splitlines() if "restart" in line or "socket" in line]
+
+        self.assertEqual(restarted("configure", "0.1.0-1"), ["deb-systemd-invoke try-restart countersign.service"])
+        self.assertEqual(restarted("configure", ""), [], "nothing runs yet")
+        self.assertEqual(restarted("configure"), [], "nothing runs yet")
 
     def test_its_configuration_names_settings_that_there_are(self):
         documented = (ROOT / "docs/configuration.md").read_text()
