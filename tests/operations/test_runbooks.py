@@ -6,6 +6,15 @@ import unittest
 import urllib.request
 
 from installation import Installation, names
+from postgres import programs
+
+# The real one, with something that happens before it and something that happens after it.
+PG_DUMP = """#!/bin/sh
+set -e
+countersign apply {scene}/earlier.toml >/dev/null
+{programs}/pg_dump "$@"
+countersign apply {scene}/later.toml >/dev/null
+"""
 
 
 class Runbooks(unittest.TestCase):
@@ -35,6 +44,65 @@ class Runbooks(unittest.TestCase):
         self.assertEqual(it.get("/auth/userinfo", it.log_in()["access_token"])[0], 200)
         owns = "SELECT has_table_privilege('countersign_server', 'audit_event', 'UPDATE')"
         self.assertEqual(it.postgres.sql(owns, "countersign"), "f", "two roles, as before")
+
+    def test_what_happens_while_a_backup_is_made_is_no_loss(self):
+        it = self.it
+        for slug in ["earlier", "later"]:
+            (it.scene / f"{slug}.toml").write_text(f'[[organization]]\nslug = "{slug}"\n')
+        program = it.scene / "bin/pg_dump"
+        program.unlink()
+        self.addCleanup(lambda: (program.unlink(), program.symlink_to(programs() / "pg_dump")))
+        program.write_text(PG_DUMP.format(scene=it.scene, programs=programs()))
+        program.chmod(0o755)
+        it.run("backup")
+        it.run("restore")
+        there = "SELECT string_agg(slug, ' ') FROM organization WHERE slug IN ('earlier', 'later')"
+        self.assertEqual(it.postgres.sql(there, "countersign"), "earlier")
+        it.log_in()
+
+    def test_a_broken_chain_ends_the_backup_before_it_overwrites_anything(self):
+        it = self.it
+        it.log_in()
+        it.run("backup")
+        before = {name: (it.scene / "backups" / name).read_bytes() for name in ["heads", "database.dump"]}
+        # An event that somebody took out of the middle.
+        it.postgres.sql("SET session_replication_role = replica; DELETE FROM audit_event WHERE id = ("
+                        "SELECT event_id FROM audit_link l WHERE position = 2 AND EXISTS (SELECT FROM audit_link "
+                        "WHERE organization_id = l.organization_id AND position > 2) LIMIT 1)", "countersign")
+        it.run("backup", expected=1)
+        self.assertIn("BROKEN at position 2", (it.scene / "backups/audit").read_text())
+        after = {name: (it.scene / "backups" / name).read_bytes() for name in before}
+        self.assertEqual(after, before)
+        it.run("restore")
+        it.run("backup")
+
+    def test_an_audit_that_was_pruned_is_backed_up_and_restored(self):
+        it = self.it
+        it.log_in()
+        # Whatever has happened has its position now.
+        it.sh("countersign audit export > /dev/null")
+        # As retention does it, which takes 90 days at least: the oldest event of each chain that has others, with its link.
+        it.postgres.sql("SET session_replication_role = replica; "
+                        "DELETE FROM audit_event WHERE id IN (SELECT event_id FROM audit_link l WHERE position = 1 AND EXISTS ("
+                        "SELECT FROM audit_link WHERE organization_id = l.organization_id AND position > 1)); "
+                        "DELETE FROM audit_link WHERE NOT EXISTS (SELECT FROM audit_event WHERE id = event_id)", "countersign")
+        it.run("backup")
+        self.assertIn("the chain begins at position 2", (it.scene / "backups/audit").read_text())
+        it.run("restore")
+        it.log_in()
+
+    def test_a_new_database_whose_schema_is_the_superusers_is_given_to_the_owner(self):
+        # As in PostgreSQL 14, whatever version this is: new databases are like this one.
+        it = self.it
+        was = it.postgres.sql("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'public'", "template1")
+        self.addCleanup(it.postgres.sql, f"ALTER SCHEMA public OWNER TO {was}; REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+                        "template1")
+        it.postgres.sql("ALTER SCHEMA public OWNER TO postgres; GRANT CREATE ON SCHEMA public TO PUBLIC", "template1")
+        it.run("backup")
+        it.run("restore")
+        it.log_in()
+        may = "SELECT has_schema_privilege('countersign_server', 'public', 'CREATE')"
+        self.assertEqual(it.postgres.sql(may, "countersign"), "f")
 
     def test_an_older_program_leaves_a_newer_database_alone_and_the_backup_brings_it_back(self):
         it = self.it
@@ -105,12 +173,13 @@ class Runbooks(unittest.TestCase):
         it.log_in()
         self.assertIn("nothing to change", it.sh("countersign apply /etc/countersign/directory.toml"))
         # The seals of the time before are the old secret's.
-        it.sh("countersign audit verify", expected=1)
+        it.sh("countersign audit verify --pruned", expected=1)
         it.sh(f'COUNTERSIGN_SECRETS="$(cat /etc/countersign/secrets/installation),{old}"\n'
-              "unset COUNTERSIGN_SECRETS_FILE\nexport COUNTERSIGN_SECRETS\ncountersign audit verify")
-        # What comes after this test verifies with what is configured.
-        (secrets / "installation").write_text((secrets / "installation").read_text().strip() + f",{old}\n")
-        it.sh("systemctl restart countersign\nuntil countersign health --ready; do sleep 0.2; done")
+              "unset COUNTERSIGN_SECRETS_FILE\nexport COUNTERSIGN_SECRETS\ncountersign audit verify --pruned")
+        # Backups need no seals.
+        it.run("backup")
+        it.run("restore")
+        self.assertEqual(it.get("/auth/userinfo", it.log_in()["access_token"])[0], 200)
 
     def test_the_database_knows_another_password(self):
         it = self.it
@@ -149,6 +218,15 @@ class Runbooks(unittest.TestCase):
         it.sh("systemctl restart countersign\nuntil countersign health --ready; do sleep 0.2; done")
         self.assertEqual(it.get("/auth/userinfo", tokens["access_token"])[0], 401)
         self.assertEqual(it.refresh(tokens)[0], 200, "the device goes on")
+        # And once more, while those that were retired are in the list.
+        listed = it.sh("countersign keys list")
+        self.assertGreaterEqual(listed.count(" retired "), 3)
+        it.run("signing-keys-stolen")
+        again = it.sh("countersign keys list")
+        self.assertEqual((again.count(" signing "), again.count(" verifying ")), (3, 0))
+        self.assertGreaterEqual(again.count(" retired "), listed.count(" retired ") + 3)
+        it.sh("systemctl restart countersign\nuntil countersign health --ready; do sleep 0.2; done")
+        it.log_in()
 
 
 if __name__ == "__main__":
