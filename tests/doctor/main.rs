@@ -121,7 +121,7 @@ async fn trouble_of_the_issuer_is_found() {
     FAILURE  issuer certificate: the TLS handshake with localhost failed
              → look at what listens there: it speaks no TLS 1.2 or 1.3
     "#);
-    scene.front.does(Habits { date: Some(Utc::now_of_the_tests() - TimeDelta::minutes(10)), ..Habits::default() });
+    scene.front.does(Habits { date: Some(Utc::now_of_the_tests() - TimeDelta::seconds(630)), ..Habits::default() });
     let said = scene.doctor().await;
     let clock = said.of("issuer clock");
     assert!(clock.starts_with("FAILURE  issuer clock: this machine's clock is 10m"), "{clock}");
