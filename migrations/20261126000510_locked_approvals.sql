@@ -5,40 +5,33 @@
 --
 -- Sign-ins go first and sessions last: an approval or a redemption under way is waited for, and found.
 
-CREATE FUNCTION deny_approvals(denied_user uuid, denied_organization uuid, because text) RETURNS void LANGUAGE plpgsql AS $$
+-- Ends all that a person has, or all people of an organization; the other one is NULL.
+CREATE FUNCTION end_everything_of(person uuid, tenant uuid, because text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    DELETE FROM browser_sign_in WHERE user_id = person OR organization_id = tenant;
     WITH denied AS (
         UPDATE device_grant SET state = 'denied'
-            WHERE state = 'approved' AND NOT expiry_noted
-              AND (user_id = denied_user OR organization_id = denied_organization) RETURNING *),
+            WHERE state = 'approved' AND NOT expiry_noted AND (user_id = person OR organization_id = tenant) RETURNING *),
     told AS (SELECT pg_notify('countersign_decision', id::text) FROM denied)
     INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, user_id, detail)
         SELECT new_event_id(), clock_timestamp(), 'denied', organization_id, service_id, id, user_id,
                jsonb_build_object('because', because) FROM denied WHERE (SELECT count(*) FROM told) > 0;
+    WITH ended AS (
+        UPDATE session SET revoked_at = clock_timestamp(), revoked_because = because
+            WHERE revoked_at IS NULL AND (user_id = person OR organization_id = tenant) RETURNING *)
+    INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, session_id, user_id, detail)
+        SELECT new_event_id(), revoked_at, 'revoked', organization_id, service_id, grant_id, id, user_id,
+               jsonb_build_object('because', because) FROM ended;
 END $$;
 
 CREATE OR REPLACE FUNCTION end_sessions_of_locked_user() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM browser_sign_in WHERE user_id = NEW.id;
-    PERFORM deny_approvals(NEW.id, NULL, 'the account was locked');
-    WITH ended AS (
-        UPDATE session SET revoked_at = clock_timestamp(), revoked_because = 'the account was locked'
-            WHERE user_id = NEW.id AND revoked_at IS NULL RETURNING *)
-    INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, session_id, user_id, detail)
-        SELECT new_event_id(), revoked_at, 'revoked', organization_id, service_id, grant_id, id, user_id,
-               jsonb_build_object('because', revoked_because) FROM ended;
+    PERFORM end_everything_of(NEW.id, NULL, 'the account was locked');
     RETURN NULL;
 END $$;
 
 CREATE OR REPLACE FUNCTION end_sessions_of_suspended_organization() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM browser_sign_in WHERE organization_id = NEW.id;
-    PERFORM deny_approvals(NULL, NEW.id, 'the organization was suspended');
-    WITH ended AS (
-        UPDATE session SET revoked_at = clock_timestamp(), revoked_because = 'the organization was suspended'
-            WHERE organization_id = NEW.id AND revoked_at IS NULL RETURNING *)
-    INSERT INTO audit_event (id, at, kind, organization_id, service_id, grant_id, session_id, user_id, detail)
-        SELECT new_event_id(), revoked_at, 'revoked', organization_id, service_id, grant_id, id, user_id,
-               jsonb_build_object('because', revoked_because) FROM ended;
+    PERFORM end_everything_of(NULL, NEW.id, 'the organization was suspended');
     RETURN NULL;
 END $$;

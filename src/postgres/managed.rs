@@ -2,7 +2,7 @@
 //!
 //! `countersign dev`, `countersign serve` without a database URL, and the tests stand on it. How it works, in order:
 //!
-//! 1. **Lock.** A file lock makes the data directory ours alone ([`lock`]).
+//! 1. **Lock.** A file lock makes the data directory ours alone ([`lock`]). A server waits for its turn.
 //! 2. **Account.** PostgreSQL refuses to run as root, so root hands it to an unprivileged account ([`account`]); anyone
 //!    else runs it as themselves.
 //! 3. **Place.** The cluster lives in `data_dir/postgres`; only where root's data directory is out of that account's
